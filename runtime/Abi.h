@@ -1,0 +1,41 @@
+//===- Abi.h - what generated kernels and the runtime agree on ------------===//
+//
+// The only contract between compiled code and the host. The compiler hard-codes
+// the field offsets below (passes/kern/ConvertKernToVector.cpp includes this
+// header and uses offsetof), so a change here needs a new kAbiVersion.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include <cstdint>
+
+namespace lathe {
+
+inline constexpr int kAbiVersion = 1;
+
+/// One step of a ragged batch. Rows of one sequence are contiguous and in order
+/// of position. All pointers are host memory owned by the runtime, valid for the step.
+struct LatheStep {
+  int64_t rows;       ///< tokens in this step, over all sequences
+  int64_t sequences;  ///< sequences that take part
+  int64_t logitRows;  ///< rows whose logits are wanted
+  int64_t blocks;     ///< attention row blocks, see blockRow
+  int64_t pageStride; ///< entries of pageTable per sequence
+  const int32_t *tokenIds;    ///< [rows]
+  const int32_t *rowSequence; ///< [rows] index of the row's sequence in this step
+  const int32_t *rowPosition; ///< [rows] absolute position of the row in its sequence
+  const int32_t *pageTable;   ///< [sequences, pageStride] physical page of each logical page
+  const int32_t *logitRow;    ///< [logitRows] the row each logit row is taken from
+  const int32_t *blockRow;    ///< [blocks + 1] block b is rows [blockRow[b], blockRow[b+1]); a block never
+                              ///< crosses a sequence and has at most Plan::attentionRows rows
+};
+
+/// A compiled kernel: the program of the unit range [unitBegin, unitEnd) (rows, logit rows or attention
+/// blocks, as Kernel::unit says) and the column-tile range [tileBegin, tileEnd). Any partition of
+/// units x tiles gives bit-identical results. unitEnd - unitBegin is at most Kernel::unitBlock.
+/// `buffers` are the launch's arguments in order. `scratch` is private to the worker, 64-byte aligned,
+/// Kernel::scratchBytes long, and uninitialised.
+using KernelFn = void (*)(void *const *buffers, const LatheStep *step, int64_t unitBegin, int64_t unitEnd,
+                          int64_t tileBegin, int64_t tileEnd, void *scratch);
+
+} // namespace lathe
