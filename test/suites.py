@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+"""Runs every suite of a build and sums up: tools/test builds, this runs.
+
+A suite is a GoogleTest program, all lit tests, tools/lint, or one test/checks/*_check.py. One that crashes, hangs or
+prints no summary counts as one failure on top of what it reported.
+"""
+import argparse
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SUITE_SECONDS = 30 * 60
+SUMMARY = re.compile(r"^(\d+) passed, (\d+) failed$")
+# Checks that take minutes; --fast leaves them out.
+SLOW = {"osc_check", "smollm2_check", "atomic_check"}
+
+
+class Suite:
+    """A command and how to count what it ran."""
+
+    def __init__(self, name, command, count, env=None):
+        self.name, self.command, self.count, self.env = name, command, count, env or {}
+
+    def run(self, logs):
+        log = logs / f"{self.name.replace('/', '-')}.log"
+        start = time.monotonic()
+        with log.open("wb") as out:
+            process = subprocess.Popen(self.command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                       cwd=ROOT, env={**os.environ, **self.env}, start_new_session=True)
+            try:
+                status = process.wait(SUITE_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                status = f"no end after {SUITE_SECONDS} s"
+        text = log.read_text(errors="replace")
+        counted = self.count(text)
+        passed, failed = counted or (0, 0)
+        broken = counted is None or passed + failed == 0 or (status != 0 and failed == 0)
+        seconds = time.monotonic() - start
+        print(f"{self.name}: {passed} passed, {failed + broken} failed ({seconds:.1f} s)", flush=True)
+        if failed or broken:
+            show(text, log, f"exit status {status}" if broken else "")
+        return passed, failed + broken
+
+
+def show(text, log, reason):
+    """The lines of a log that say what failed, or its end."""
+    lines = [line for line in text.splitlines() if re.match(r"FAIL|\[  FAILED|.*(ERROR: |runtime error:|Failure$)", line)]
+    if reason or not lines:
+        lines += text.splitlines()[-25:]
+    for line in lines[:60]:
+        print(f"    {line}")
+    print(f"    {reason + ': ' if reason else ''}all of it in {log.relative_to(ROOT) if log.is_relative_to(ROOT) else log}", flush=True)
+
+
+def countLastLine(text):
+    for line in reversed(text.splitlines()):
+        if match := SUMMARY.match(line.strip()):
+            return int(match[1]), int(match[2])
+        if line.strip():
+            return None
+    return None
+
+
+def gtestSuites(folder, logs, prefix, env):
+    for program in sorted((folder / "bin").glob("*_tests")):
+        report = logs / f"{prefix}{program.name}.json"
+        report.unlink(missing_ok=True)
+
+        def count(_, report=report):
+            try:
+                data = json.loads(report.read_text())
+            except (OSError, ValueError):
+                return None
+            failed = data["failures"] + data["errors"]
+            return data["tests"] - data["disabled"] - failed, failed
+
+        yield Suite(prefix + program.name, [str(program), f"--gtest_output=json:{report}", "--gtest_brief=1"], count, env)
+
+
+def litSuite(build, logs):
+    report = logs / "lit.json"
+    report.unlink(missing_ok=True)
+
+    def count(_):
+        try:
+            codes = [test["code"] for test in json.loads(report.read_text())["tests"]]
+        except (OSError, ValueError):
+            return None
+        good = sum(code in ("PASS", "XFAIL") for code in codes)
+        unsupported = codes.count("UNSUPPORTED")
+        return good, len(codes) - good - unsupported
+
+    return Suite("lit", ["lit-22", "-v", "-j2", "--output", str(report), str(build / "test")], count)
+
+
+def suites(args, logs):
+    yield Suite("lint", ["tools/lint"], countLastLine)
+    yield from gtestSuites(args.build, logs, "", {})
+    if args.asan:
+        yield from gtestSuites(args.asan, logs, "asan-", {"UBSAN_OPTIONS": "print_stacktrace=1", "ASAN_OPTIONS": "detect_leaks=1"})
+    yield litSuite(args.build, logs)
+    for check in sorted((ROOT / "test" / "checks").glob("*_check.py")):
+        if args.fast and check.stem in SLOW:
+            continue
+        command = [sys.executable, str(check), "--build", str(args.build)]
+        command += ["--asan", str(args.asan)] if args.asan else []
+        command += ["--fast"] if args.fast else []
+        yield Suite(check.stem, command, countLastLine)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build", type=Path, default=ROOT / "build")
+    parser.add_argument("--asan", type=Path, help="a build with LATHE_SANITIZE=ON whose tests run as well")
+    parser.add_argument("--broken", action="append", default=[], help="a build that failed: counts as one failure")
+    parser.add_argument("--fast", action="store_true", help="without the checks that take minutes")
+    parser.add_argument("--filter", default="", help="only suites whose name matches this regular expression")
+    args = parser.parse_args()
+    args.build = args.build.resolve()
+    args.asan = args.asan.resolve() if args.asan else None
+    logs = args.build / "test-logs"
+    logs.mkdir(parents=True, exist_ok=True)
+
+    passed, failed = 0, len(args.broken)
+    for build in args.broken:
+        print(f"{build}: did not build")
+    for suite in suites(args, logs):
+        if re.search(args.filter, suite.name):
+            good, bad = suite.run(logs)
+            passed, failed = passed + good, failed + bad
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
