@@ -156,7 +156,7 @@ def Lm_EmbedOp : Lm_Op<"embed", [Pure, Lm_Fusable]> {
   let hasVerifier = 1;
 }
 
-def Lm_SelectRowsOp : Lm_Op<"select_rows", [Pure, SameOperandsAndResultType, Lm_Fusable]> {
+def Lm_SelectRowsOp : Lm_Op<"select_rows", [Pure, AllTypesMatch<["input", "result"]>, Lm_Fusable]> {
   let summary = "the rows whose logits are wanted";
   let description = [{
     ```mlir
@@ -228,7 +228,7 @@ def Lm_QuantizeOp : Lm_Op<"quantize", [Pure, Lm_Fusable]> {
   let hasVerifier = 1;
 }
 
-def Lm_RopeOp : Lm_Op<"rope", [Pure, SameOperandsAndResultType, Lm_Fusable]> {
+def Lm_RopeOp : Lm_Op<"rope", [Pure, AllTypesMatch<["input", "result"]>, Lm_Fusable]> {
   let summary = "rotates pairs of each head by an angle that grows with the row's position";
   let description = [{
     (a, b) of pair j becomes (a cos t - b sin t, b cos t + a sin t), t = position * inverse frequency j. The first operand's columns are heads of `dim` columns.
