@@ -85,10 +85,11 @@ def loadWeights(folder):
 
 
 class Oracle:
-    def __init__(self, folder):
-        self.config = json.loads((Path(folder) / "config.json").read_text())
-        self.weights = loadWeights(folder)
-        config = self.config
+    """A model from a Hugging Face folder, or from a config and weights given."""
+
+    def __init__(self, folder=None, config=None, weights=None):
+        self.config = config = config or json.loads((Path(folder) / "config.json").read_text())
+        self.weights = weights or loadWeights(folder)
         self.heads = config["num_attention_heads"]
         self.kvHeads = config.get("num_key_value_heads") or self.heads
         self.headDim = config.get("head_dim") or config["hidden_size"] // self.heads

@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""Equal input gives equal bytes: two compilations, other folders, other surroundings, and resuming from a dumped stage."""
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+
+from harness import expect, expectEqual, main, referenceModel, scratch, smollm2
+
+STAGES = {"00": "model", "10": "fused", "20": "kern"}
+
+
+def digest(path):
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def firstDifference(a, b):
+    a, b = Path(a).read_bytes(), Path(b).read_bytes()
+    if len(a) != len(b):
+        return f"{len(a)} and {len(b)} bytes"
+    return f"byte {next(i for i, (x, y) in enumerate(zip(a, b)) if x != y)} of {len(a)}"
+
+
+def same(a, b, what):
+    expect(digest(a) == digest(b), f"{what}: artifacts differ at {firstDifference(a, b)}")
+
+
+def stageFile(folder, number):
+    files = sorted(folder.glob(f"{number}*.mlir"))
+    expectEqual([f.name for f in files], [f"{number}-{STAGES[number]}.mlir"], f"files of stage {number} in the dump")
+    return files[0]
+
+
+def twice(lathe, model, quant):
+    with tempfile.TemporaryDirectory(dir=scratch(lathe.work)) as folder:
+        folder = Path(folder)
+        moved = folder / "elsewhere" / Path(model).name
+        moved.parent.mkdir()
+        (shutil.copytree if Path(model).is_dir() else shutil.copy)(model, moved)
+        lathe.compile(model, folder / "a.lathe", "--quant", quant).expect(0)
+        lathe.compile(moved, folder / "another-name.lathe", "--quant", quant,
+                      env={"TZ": "Asia/Tokyo", "LC_ALL": "C", "HOME": str(folder), "MALLOC_PERTURB_": "85"}).expect(0)
+        same(folder / "a.lathe", folder / "another-name.lathe", "the same model compiled from another folder")
+        return f"{(folder / 'a.lathe').stat().st_size} bytes"
+
+
+def resumed(lathe, model, quant):
+    with tempfile.TemporaryDirectory(dir=scratch(lathe.work)) as folder:
+        folder = Path(folder)
+        whole, dump = folder / "whole.lathe", folder / "dump"
+        lathe.compile(model, folder / "plain.lathe", "--quant", quant).expect(0)
+        lathe.compile(model, whole, "--quant", quant, "--dump", dump).expect(0)
+        same(whole, folder / "plain.lathe", "with and without --dump")
+        for number in STAGES:
+            output = folder / f"from-{number}.lathe"
+            lathe.compile(model, output, "--quant", quant, "--from", stageFile(dump, number)).expect(0)
+            same(output, whole, f"--from {number}")
+        return f"{len(list(dump.iterdir()))} files dumped"
+
+
+def stopped(lathe, model):
+    with tempfile.TemporaryDirectory(dir=scratch(lathe.work)) as folder:
+        folder = Path(folder)
+        whole = folder / "whole"
+        lathe.compile(model, folder / "whole.lathe", "--dump", whole).expect(0)
+        for index, (number, stage) in enumerate(STAGES.items()):
+            dump, output = folder / f"stop-{stage}", folder / f"{stage}.lathe"
+            lathe.compile(model, output, "--dump", dump, "--stop-after", stage).expect(0)
+            expect(not output.exists(), f"--stop-after {stage} wrote an artifact")
+            expectEqual(sorted(f.name[:2] for f in dump.glob("*.mlir")), list(STAGES)[: index + 1],
+                        f"stages dumped by --stop-after {stage}")
+            same(stageFile(dump, number), stageFile(whole, number), f"stage {number} of a stopped and of a whole run")
+
+
+def edited(lathe, model):
+    """A stage that was changed must change the artifact: resuming reads the file it is given."""
+    with tempfile.TemporaryDirectory(dir=scratch(lathe.work)) as folder:
+        folder = Path(folder)
+        lathe.compile(model, folder / "whole.lathe", "--quant", "f32", "--dump", folder / "dump").expect(0)
+        file = stageFile(folder / "dump", "00")
+        text = file.read_text()
+        changed = text.replace("eps 1.000000e-06", "eps 1.000000e-01").replace("eps 1.0e-6", "eps 1.0e-1")
+        expect(changed != text, "stage 00 has no norm with eps 1e-6 to change")
+        file.write_text(changed)
+        lathe.compile(model, folder / "edited.lathe", "--quant", "f32", "--from", file).expect(0)
+        expect(digest(folder / "edited.lathe") != digest(folder / "whole.lathe"), "the edited stage gave the same artifact")
+
+
+def fill(suite, lathe, args):
+    for name in ("llama", "qwen3"):
+        folder = referenceModel(name)
+        expect(folder is not None, f"no reference model {name} in test/data/reference")
+        for quant in ("f32", "int8"):
+            suite.add(f"twice/{name}/{quant}", twice, lathe, folder, quant)
+            suite.add(f"resumed/{name}/{quant}", resumed, lathe, folder, quant)
+    suite.add("stopped/llama", stopped, lathe, referenceModel("llama"))
+    suite.add("edited/llama", edited, lathe, referenceModel("llama"))
+    suite.add("twice/smollm2/int8", lambda: twice(lathe, smollm2(), "int8"), slow=True)
+
+
+if __name__ == "__main__":
+    main(__doc__, fill)

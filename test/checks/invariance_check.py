@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+"""Output does not depend on how the work was cut: chunking, threads and batch leave every bit of the logits alone."""
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from harness import expect, expectEqual, expected, idList, main, referenceModel, scratch, smollm2
+
+MODELS = ["llama", "llama3-rope-scaled", "mistral-window", "qwen2", "qwen3"]
+# Lengths around the chunk of 5, the row variants of 16 and the page; the longest takes most of the reference's 48 ids.
+LENGTHS = [1, 5, 16, 17, 31, 33, 47]
+NEW_TOKENS = 12
+
+
+def sameBits(lathe, artifact, ids, tier):
+    cuts = [(chunk, threads) for threads in (1, 2) for chunk in (len(ids), 5, 1)]
+    first = None
+    for chunk, threads in cuts:
+        logits = lathe.logits(artifact, ids, "--cpu", tier, "--chunk", chunk, "-t", threads)
+        expect(np.isfinite(logits).all(), f"--chunk {chunk} -t {threads}: logits are not finite")
+        if first is None:
+            first = logits
+            expect(np.ptp(first, axis=1).min() > 0, "a row of logits is constant")
+            continue
+        different = (logits.view(np.uint32) != first.view(np.uint32)).any(axis=1)
+        expect(not different.any(),
+               f"--chunk {chunk} -t {threads} differs from --chunk {cuts[0][0]} -t {cuts[0][1]} in {different.sum()} of "
+               f"{len(ids)} rows, first in row {different.argmax()}, by at most {np.abs(logits - first).max():.2e}")
+    whole = lathe.logits(artifact, ids, "--cpu", tier)
+    expect(np.array_equal(whole.view(np.uint32), first.view(np.uint32)), "eval without --chunk and -t differs")
+    return f"{len(cuts) + 1} cuts"
+
+
+def raggedBatch(lathe, artifact, ids, tier):
+    prompts = [ids[-length:].tolist() for length in LENGTHS]
+    with tempfile.TemporaryDirectory(dir=scratch(lathe.work)) as folder:
+        requests, answers = Path(folder) / "in.jsonl", Path(folder) / "out.jsonl"
+        requests.write_text("".join(json.dumps({"ids": p, "n": NEW_TOKENS, "ignore_eos": True}) + "\n" for p in prompts))
+        lathe.run("batch", artifact, requests, "-o", answers, "--cpu", tier).expect(0)
+        together = [json.loads(line) for line in answers.read_text().splitlines()]
+    expectEqual(len(together), len(prompts), "lines written by batch")
+    for prompt, answer in zip(prompts, together):
+        expectEqual(answer["prompt_ids"], prompt, "prompt_ids of a line")
+        alone = lathe.generate(artifact, "--ids", idList(prompt), "-n", NEW_TOKENS, "--ignore-eos", "--cpu", tier)
+        expectEqual(len(alone["ids"]), NEW_TOKENS, "number of new ids")
+        expectEqual(answer["ids"], alone["ids"], f"ids after a prompt of {len(prompt)} in a batch of {len(prompts)}")
+
+
+def addAll(suite, lathe, name, model, ids, quant):
+    for tier in lathe.tiers:
+        # The artifact is compiled inside the first check that needs it, so that its failure is that check's.
+        suite.add(f"{name}/{quant}/{tier}/chunks and threads",
+                  lambda tier=tier: sameBits(lathe, lathe.artifact(model, "--quant", quant), ids, tier))
+        suite.add(f"{name}/{quant}/{tier}/ragged batch",
+                  lambda tier=tier: raggedBatch(lathe, lathe.artifact(model, "--quant", quant), ids, tier))
+
+
+def fill(suite, lathe, args):
+    for name in MODELS:
+        folder = referenceModel(name)
+        expect(folder is not None, f"no reference model {name} in test/data/reference")
+        for quant in ("f32", "int8"):
+            addAll(suite, lathe, name, folder, expected(folder)["input_ids"][0], quant)
+    if not args.fast:
+        ids = expected(referenceModel("smollm2-135m"))["text_ids"]
+        for quant in ("f32", "int8"):
+            addAll(suite, lathe, "smollm2", smollm2(), ids[:101], quant)
+
+
+if __name__ == "__main__":
+    main(__doc__, fill)
