@@ -1,0 +1,41 @@
+//===- KernDialect.h - the dialect of kernels -----------------------------===//
+#pragma once
+
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpDefinition.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/IR/SymbolTable.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+#include "dialects/kern/KernEnums.h.inc"
+
+#include "dialects/kern/KernDialect.h.inc"
+
+#define GET_ATTRDEF_CLASSES
+#include "dialects/kern/KernAttributes.h.inc"
+
+#define GET_OP_CLASSES
+#include "dialects/kern/KernOps.h.inc"
+
+namespace lathe::kern {
+
+/// Columns of a packed panel, and lanes of a vector. They are the same for all ISA tiers, since the packed weights are.
+inline constexpr int64_t panelWidth = 32;
+inline constexpr int64_t lanes = 16;
+
+/// Positions that share one row of the high rope table: angle(p) = high[p / ropeSpan] + low[p % ropeSpan].
+inline constexpr int64_t ropeSpan = 256;
+
+inline int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+inline int64_t roundUp(int64_t a, int64_t b) { return ceilDiv(a, b) * b; }
+
+// Names of discardable attributes on kernels (func.func).
+inline constexpr llvm::StringLiteral scheduleAttr = "kern.schedule";
+inline constexpr llvm::StringLiteral unitAttr = "kern.unit";
+inline constexpr llvm::StringLiteral tilesAttr = "kern.tiles";
+inline constexpr llvm::StringLiteral tileBytesAttr = "kern.tile_bytes";
+inline constexpr llvm::StringLiteral unitFlopsAttr = "kern.unit_flops";
+
+} // namespace lathe::kern

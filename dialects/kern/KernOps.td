@@ -1,0 +1,222 @@
+//===- KernOps.td - the program of one tile, and its launches --------------===//
+//
+// A kernel is a func.func over bare buffers (memrefs whose dimensions are the physical ones, padding
+// included); it computes the units and column tiles that `kern.program_id` names. What upstream has (arith,
+// math, scf, vector, memref loads and stores) is used as it is; this dialect adds only what it lacks. The
+// host program is a func.func of kern.weight, kern.buffer, kern.kv and kern.launch. Reasons: README.md.
+//
+//===----------------------------------------------------------------------===//
+#ifndef LATHE_KERN_OPS
+#define LATHE_KERN_OPS
+
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/EnumAttr.td"
+include "mlir/IR/OpBase.td"
+include "mlir/IR/SymbolInterfaces.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+def Kern_Dialect : Dialect {
+  let name = "kern";
+  let cppNamespace = "::lathe::kern";
+  let summary = "Kernels as programs of one tile, and the launches of a step";
+  let useDefaultAttributePrinterParser = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Attributes
+//===----------------------------------------------------------------------===//
+
+def Kern_Unit : I32EnumAttr<"Unit", "what a kernel's units are at run time",
+    [I32EnumAttrCase<"rows", 0>, I32EnumAttrCase<"logit_rows", 1>, I32EnumAttrCase<"blocks", 2>]> { let cppNamespace = "::lathe::kern"; let genSpecializedAttr = 0; }
+def Kern_UnitAttr : EnumAttr<Kern_Dialect, Kern_Unit, "unit">;
+
+def Kern_Schedule : AttrDef<Kern_Dialect, "Schedule"> {
+  let mnemonic = "schedule";
+  let summary = "how one kernel is tiled on one target; one pass writes it, all later ones obey";
+  let description = [{
+    `#kern.schedule<target = "avx512vnni", unit_block = 48, rows = 6, columns = 32>`: a call takes at most `unit_block` units; a register tile is `rows` x `columns` (of the
+    panel of 32 that weights are packed in; a narrower one walks the panel in parts).
+  }];
+  let parameters = (ins "::mlir::StringAttr":$target, "int64_t":$unit_block, "int64_t":$rows, "int64_t":$columns);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+}
+
+def Kern_Order : I32EnumAttr<"Order", "order of a packed weight's output features",
+    [I32EnumAttrCase<"flat", 0>, I32EnumAttrCase<"heads", 1>, I32EnumAttrCase<"interleaved", 2>]> { let cppNamespace = "::lathe::kern"; let genSpecializedAttr = 0; }
+
+def Kern_Pack : AttrDef<Kern_Dialect, "Pack"> {
+  let mnemonic = "pack";
+  let summary = "how output features are put into panels of 32";
+  let description = [{
+    `#kern.pack<order = heads, dim = 24>`. flat: the sources' rows one after another, padded to panels at the end. heads: each head of `dim` rows is padded to
+    whole panels. interleaved: `dim` rows of each source alternate, a short last block padded to `dim` (two sources and dim 16 fill a panel).
+  }];
+  let parameters = (ins "::lathe::kern::Order":$order, "int64_t":$dim);
+  let assemblyFormat = "`<` struct(params) `>`";
+}
+
+def Kern_Part : I32EnumAttr<"Part", "which array of a packed weight",
+    [I32EnumAttrCase<"values", 0>, I32EnumAttrCase<"codes", 1>, I32EnumAttrCase<"scales", 2>, I32EnumAttrCase<"rope_low", 3>, I32EnumAttrCase<"rope_high", 4>,
+     I32EnumAttrCase<"vector", 5>]> { let cppNamespace = "::lathe::kern"; let genSpecializedAttr = 0; }
+def Kern_PartAttr : EnumAttr<Kern_Dialect, Kern_Part, "part">;
+
+def Kern_Field : I32EnumAttr<"Field", "a per-row or per-sequence array of the batch",
+    [I32EnumAttrCase<"token_ids", 0>, I32EnumAttrCase<"row_sequence", 1>, I32EnumAttrCase<"row_position", 2>, I32EnumAttrCase<"logit_row", 3>,
+     I32EnumAttrCase<"block_row", 4>]> { let cppNamespace = "::lathe::kern"; let genSpecializedAttr = 0; }
+def Kern_FieldAttr : EnumAttr<Kern_Dialect, Kern_Field, "field">;
+
+def Kern_Combine : I32EnumAttr<"Combine", "how lanes are combined",
+    [I32EnumAttrCase<"add", 0>, I32EnumAttrCase<"max", 1>]> { let cppNamespace = "::lathe::kern"; let genSpecializedAttr = 0; }
+def Kern_CombineAttr : EnumAttr<Kern_Dialect, Kern_Combine, "combine">;
+
+//===----------------------------------------------------------------------===//
+// Kernels
+//===----------------------------------------------------------------------===//
+
+class Kern_Op<string mnemonic, list<Trait> traits = []> : Op<Kern_Dialect, mnemonic, traits>;
+
+def Kern_ProgramIdOp : Kern_Op<"program_id", [Pure]> {
+  let summary = "the units and column tiles of this call";
+  let description = [{
+    ```mlir
+    %u0, %u1, %t0, %t1 = kern.program_id
+    ```
+  }];
+  let results = (outs Index:$unitBegin, Index:$unitEnd, Index:$tileBegin, Index:$tileEnd);
+  let assemblyFormat = "attr-dict";
+}
+
+def Kern_BatchOp : Kern_Op<"batch", [Pure]> {
+  let summary = "an element of one of the batch's arrays";
+  let description = [{
+    ```mlir
+    %position = kern.batch row_position[%row]
+    ```
+  }];
+  let arguments = (ins Kern_FieldAttr:$field, Index:$index);
+  let results = (outs Index:$result);
+  let assemblyFormat = "$field `[` $index `]` attr-dict";
+}
+
+def Kern_GatherPagesOp : Kern_Op<"gather_pages", [Pure]> {
+  let summary = "the physical page behind a logical page of a sequence";
+  let description = [{
+    ```mlir
+    %page = kern.gather_pages %sequence, %logical
+    ```
+  }];
+  let arguments = (ins Index:$sequence, Index:$logical);
+  let results = (outs Index:$result);
+  let assemblyFormat = "$sequence `,` $logical attr-dict";
+}
+
+def Kern_ScratchOp : Kern_Op<"scratch", [MemoryEffects<[MemAlloc]>]> {
+  let summary = "memory private to a worker, uninitialised, aligned to 64 bytes";
+  let description = [{
+    Whole rows live here; vectors live in registers.
+
+    ```mlir
+    %codes = kern.scratch : memref<48x576xi8>
+    ```
+  }];
+  let results = (outs AnyMemRef:$result);
+  let assemblyFormat = "attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
+def Kern_DotOp : Kern_Op<"dot", [AttrSizedOperandSegments, MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "a register tile of a matrix product: rows of activations by one panel of a packed weight";
+  let description = [{
+    For i < count (1 <= count <= rows of the schedule) and j < 32: into[i, column + j] = Σ_k input[row + i, k] * weight[panel, k, j].
+
+    f32: input [rows][k], weight [panels][k][32]; the sum runs over k in order by fused multiply-add.
+    i8 in groups of `group` along k: input codes [rows][k padded to 4] with its scales [rows][groups] f32 and offsets [rows][groups] i32 = -128 * the group's sum of codes;
+    weight codes [panels][k/4][32][4] as u8 = s8 + 128 with its scales [panels][groups][32] bf16. A group's sum is exact in i32; groups are added in order:
+    acc = fma(float(sum) * input scale, weight scale, acc).
+
+    ```mlir
+    kern.dot %count of 6 rows (%a[%row]) by (%w[%panel]) into %c[%column] k 576 : (memref<48x576xf32>) by (memref<18x576x32xf32>) into memref<6x64xf32>
+    kern.dot %count of 6 rows (%a, %as, %ao[%row]) by (%w, %ws[%panel]) into %c[%column] k 576 group 64
+      : (memref<48x576xi8>, memref<48x9xf32>, memref<48x9xi32>) by (memref<18x144x32x4xi8>, memref<18x9x32xbf16>) into memref<6x64xf32>
+    ```
+  }];
+  let arguments = (ins Index:$count, I64Attr:$maxCount, Variadic<AnyMemRef>:$input, Index:$row, Variadic<AnyMemRef>:$weight, Index:$panel,
+                       AnyMemRef:$into, Index:$column, I64Attr:$k, OptionalAttr<I64Attr>:$group);
+  let assemblyFormat = [{ $count `of` $maxCount `rows` `(` $input `[` $row `]` `)` `by` `(` $weight `[` $panel `]` `)` `into` $into `[` $column `]` `k` $k (`group` $group^)?
+                          attr-dict `:` `(` type($input) `)` `by` `(` type($weight) `)` `into` type($into) }];
+  let hasVerifier = 1;
+}
+
+def Kern_ReduceOp : Kern_Op<"reduce", [Pure]> {
+  let summary = "the lanes of a vector combined by a fixed tree";
+  let description = [{
+    Halves are combined lane by lane until one is left, so the result does not depend on the machine's vector width.
+
+    ```mlir
+    %sum = kern.reduce add %v : vector<16xf32>
+    ```
+  }];
+  let arguments = (ins Kern_CombineAttr:$kind, AnyVectorOfNonZeroRank:$input);
+  let results = (outs AnyType:$result);
+  let assemblyFormat = "$kind $input attr-dict `:` type($input) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// The host program
+//===----------------------------------------------------------------------===//
+
+def Kern_WeightOp : Kern_Op<"weight", [Pure]> {
+  let summary = "one array of a packed weight";
+  let description = [{
+    `sources` are the model's tensors, `part` says what is made of them, the result's dimensions are the physical ones.
+
+    ```mlir
+    %codes = kern.weight codes ["model.layers.0.self_attn.q_proj.weight"] pack <order = heads, dim = 64> : memref<18x144x32x4xi8>
+    ```
+  }];
+  let arguments = (ins Kern_PartAttr:$part, StrArrayAttr:$sources, OptionalAttr<Kern_Pack>:$pack, OptionalAttr<I64Attr>:$group, OptionalAttr<AnyAttr>:$rope,
+                       I64Attr:$k);
+  let results = (outs AnyMemRef:$result);
+  let assemblyFormat = "$part $sources (`pack` $pack^)? (`group` $group^)? (`rope` $rope^)? `k` $k attr-dict `:` type($result)";
+}
+
+def Kern_BufferOp : Kern_Op<"buffer", [MemoryEffects<[MemAlloc]>]> {
+  let summary = "activations between two kernels: one row a unit";
+  let description = [{
+    `kern-plan-memory` gives it a slot; buffers whose lives do not overlap share one. The logits are a buffer of their own, outside the slots.
+
+    ```mlir
+    %x = kern.buffer rows slot 0 : memref<?x576xf32>
+    ```
+  }];
+  let arguments = (ins Kern_UnitAttr:$unit, OptionalAttr<I64Attr>:$slot, UnitAttr:$logits);
+  let results = (outs AnyMemRef:$result);
+  let assemblyFormat = "$unit (`slot` $slot^)? (`logits` $logits^)? attr-dict `:` type($result)";
+}
+
+def Kern_KvOp : Kern_Op<"kv", [Pure]> {
+  let summary = "the pages of one layer's keys [page][head][dim][position] or values [page][head][position][dim]";
+  let description = [{
+    ```mlir
+    %k = kern.kv 0 keys : memref<?x3x64x32xbf16>
+    ```
+  }];
+  let arguments = (ins I64Attr:$layer, UnitAttr:$keys);
+  let results = (outs AnyMemRef:$result);
+  let assemblyFormat = "$layer (`keys` $keys^)? attr-dict `:` type($result)";
+}
+
+def Kern_LaunchOp : Kern_Op<"launch"> {
+  let summary = "runs a kernel over all its units and tiles, after all launches before it";
+  let description = [{
+    ```mlir
+    kern.launch @attention(%q, %k, %v, %a) : memref<?x576xf32>, memref<?x3x64x32xf32>, memref<?x3x32x64xf32>, memref<?x576xf32>
+    ```
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$kernel, Variadic<AnyMemRef>:$operands);
+  let assemblyFormat = "$kernel `(` $operands `)` attr-dict `:` type($operands)";
+}
+
+#endif // LATHE_KERN_OPS
