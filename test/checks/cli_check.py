@@ -1,0 +1,351 @@
+#!/usr/bin/env python3
+"""The command line's contract: exit codes, one-line errors, JSON fields, streaming, stop strings, pipes and interrupts."""
+import json
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from harness import Run, expect, expectEqual, main, run, scratch, start
+from models import llamaConfig, smallTokenizer, writeHuggingFace
+
+PROMPT = "Once upon a time, in Größe 東京 🦙"
+
+
+class Small:
+    """A model with a tokenizer and one without, made once."""
+
+    def __init__(self, lathe):
+        self.lathe = lathe
+        self.keep = tempfile.TemporaryDirectory(dir=scratch(lathe.work))
+        self.folder = Path(self.keep.name)
+        self.tokenizer = smallTokenizer()
+        config = llamaConfig(vocab_size=self.tokenizer.get_vocab_size())
+        self.model = writeHuggingFace(self.folder / "model", config, 3, tokenizer=self.tokenizer)
+        self.bare = writeHuggingFace(self.folder / "bare", config, 3)
+        self.artifact, self.bareArtifact = self.folder / "small.lathe", self.folder / "bare.lathe"
+        for model, artifact in ((self.model, self.artifact), (self.bare, self.bareArtifact)):
+            lathe.compile(model, artifact, "--quant", "f32").expect(0)
+
+    def file(self, name, text):
+        path = self.folder / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+
+def oneLineError(done: Run, status, *parts):
+    expect(done.status == status, f"exit status {done.status}, expected {status}: {done.stderr.strip()[-400:]}")
+    expectEqual(done.stdout, b"", "stdout of a failing command")
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    expect(len(lines) >= 1, "no message on stderr")
+    if status != 2:  # a usage error may be followed by the usage
+        expectEqual(len(lines), 1, f"lines of the error {done.stderr!r}")
+    for part in parts:
+        expect(part in done.stderr, f"the error does not say {part!r}: {done.stderr.strip()}")
+
+
+def usage(small):
+    lathe = small.lathe
+    for arguments in ([], ["nonsense"], ["compile"], ["generate"], ["generate", small.artifact, "--nonsense"],
+                      ["compile", small.model, "-o", small.folder / "x.lathe", "--quant", "int7"],
+                      ["generate", small.artifact, "--ids", "1,x,3"], ["generate", small.artifact],
+                      ["eval", small.artifact, "--logits", small.folder / "x.safetensors"],
+                      ["generate", small.artifact, "--ids", "1", "-n", "-3"],
+                      ["generate", small.artifact, "--ids", "1", "--cpu", "mmx"]):
+        done = lathe.run(*arguments)
+        expect(done.status == 2, f"exit status {done.status}, expected 2: lathe {' '.join(map(str, arguments))}: {done.stderr.strip()[-200:]}")
+        expect(done.stderr.strip(), f"no message: lathe {' '.join(map(str, arguments))}")
+        expectEqual(done.stdout, b"", "stdout of a usage error")
+
+
+def helps(small):
+    for arguments in (["--help"], *([verb, "--help"] for verb in ("compile", "generate", "batch", "eval", "bench", "inspect", "import"))):
+        done = small.lathe.run(*arguments).expect(0)
+        expect(len(done.stdout) > 100, f"lathe {' '.join(arguments)} prints {len(done.stdout)} bytes on stdout")
+    for flag in ("-n", "--temp", "--top-k", "--top-p", "--min-p", "--seed", "--stop", "--ignore-eos", "--json", "--cpu"):
+        expect(flag in small.lathe.run("generate", "--help").text, f"generate --help does not name {flag}")
+    expect(re.search(r"\d+\.\d+\.\d+", small.lathe.run("--version").expect(0).text), "--version prints no version")
+
+
+def badInput(small):
+    lathe, out = small.lathe, small.folder / "x.lathe"
+    oneLineError(lathe.run("generate", small.folder / "absent.lathe", "--ids", "1"), 3, "absent.lathe")
+    oneLineError(lathe.run("generate", small.file("text.lathe", "no artifact"), "--ids", "1"), 3, "text.lathe")
+    oneLineError(lathe.compile(small.folder / "absent", out), 3, "absent")
+    oneLineError(lathe.compile(small.file("empty.toml", ""), out), 3, "empty.toml")
+    oneLineError(lathe.run("generate", small.artifact, "--ids", "1,99999"), 3, "99999")
+    oneLineError(lathe.run("generate", small.artifact, "-f", small.folder / "absent.txt"), 3, "absent.txt")
+    expect(not out.exists(), "a failed compilation left an artifact")
+
+
+def configErrors(small):
+    """Unknown, missing, mistyped and contradictory keys: file, line, column, path, nearest name, allowed values."""
+    toml = small.lathe.run("import", small.model).expect(0).text
+    lines = toml.splitlines()
+
+    def broken(change, *parts, line=None):
+        changed = [change(text) for text in lines]
+        changed = [text for text in changed if text is not None]
+        path = small.file("broken.toml", "\n".join(changed) + "\n")
+        done = small.lathe.run("import", path)
+        where = ["broken.toml"]
+        if line is not None:
+            number = next(i for i, text in enumerate(changed, 1) if line in text)
+            where.append(f"broken.toml:{number}:")
+        oneLineError(done, 3, *where, *parts)
+
+    def replace(key, value):
+        return lambda text: f"{key} = {value}" if re.match(rf"{key}\s*=", text) else text
+
+    broken(lambda t: t.replace("hidden_size", "hiden_size"), "hiden_size", "hidden_size", line="hiden_size")
+    broken(lambda t: None if re.match(r"num_hidden_layers\s*=", t) else t, "num_hidden_layers")
+    broken(replace("hidden_size", '"64"'), "hidden_size", "integer", line="hidden_size")
+    broken(replace("num_key_value_heads", "3"), "num_key_value_heads", "num_attention_heads", line="num_key_value_heads")
+    broken(replace("hidden_size", "-64"), "hidden_size", line="hidden_size")
+    broken(replace("hidden_size", "4611686018427387904"), "hidden_size", line="hidden_size")
+    broken(replace("hidden_act", '"sillu"'), "hidden_act", "silu", line="hidden_act")
+    broken(lambda t: t + " = =" if t.startswith("vocab_size") else t, line="vocab_size")
+    expectEqual(small.lathe.run("import", small.file("good.toml", toml)).expect(0).text, toml, "import of the printed TOML")
+
+
+def generateJson(small):
+    answer = small.lathe.generate(small.artifact, "-p", PROMPT, "-n", 9, "--ignore-eos")
+    expectEqual(set(answer), {"prompt_ids", "ids", "text", "finish_reason", "timings"}, "fields of --json")
+    ids = small.tokenizer.encode(PROMPT).ids
+    expectEqual(answer["prompt_ids"], ids, "prompt_ids")
+    expectEqual(len(answer["ids"]), 9, "number of new ids")
+    expectEqual(answer["text"], small.tokenizer.decode(answer["ids"]), "text")
+    expectEqual(answer["finish_reason"], "length", "finish_reason")
+    expect(isinstance(answer["timings"], dict) and answer["timings"], "timings is empty")
+    expect(all(isinstance(value, (int, float)) and value >= 0 for value in answer["timings"].values()), f"timings: {answer['timings']}")
+    again = small.lathe.generate(small.artifact, "--ids", ",".join(map(str, ids)), "-n", 9, "--ignore-eos")
+    expectEqual(again["ids"], answer["ids"], "ids from ids")
+    fromFile = small.lathe.generate(small.artifact, "-f", small.file("prompt.txt", PROMPT), "-n", 9, "--ignore-eos")
+    expectEqual(fromFile["ids"], answer["ids"], "ids from -f")
+
+
+def noTokenizer(small):
+    answer = small.lathe.generate(small.bareArtifact, "--ids", "5,6,7", "-n", 4, "--ignore-eos")
+    expectEqual(answer["text"], None, "text of a model without a tokenizer")
+    expectEqual(len(answer["ids"]), 4, "number of new ids")
+    oneLineError(small.lathe.run("generate", small.bareArtifact, "-p", "x", "-n", 1), 3, "tokenizer")
+
+
+def streaming(small):
+    """stdout of the plain form is the text, in pieces that are each whole UTF-8, and nothing else."""
+    answer = small.lathe.generate(small.artifact, "-p", PROMPT, "-n", 60, "--ignore-eos", "--temp", 1.5, "--seed", 5)
+    with tempfile.TemporaryFile() as err:
+        process = start([small.lathe.program, "generate", small.artifact, "-p", PROMPT, "-n", 60, "--ignore-eos", "--temp", 1.5,
+                         "--seed", 5], stdout=subprocess.PIPE, stderr=err)
+        pieces = []
+        while piece := os.read(process.stdout.fileno(), 1 << 16):
+            pieces.append(piece)
+        expectEqual(process.wait(), 0, "exit status")
+    for piece in pieces:
+        piece.decode()  # raises where a character was split
+    text = b"".join(pieces).decode()
+    expect(text.endswith(answer["text"].strip("\n")) or answer["text"].strip() in text,
+           f"stdout {text!r} does not hold the text of --json {answer['text']!r}")
+    return f"{len(pieces)} writes"
+
+
+def seeds(small):
+    def ids(*options):
+        return small.lathe.generate(small.artifact, "--ids", "5,6,7", "-n", 24, "--ignore-eos", *options)["ids"]
+
+    greedy = ids()
+    expectEqual(ids("--temp", 0), greedy, "ids with --temp 0")
+    expectEqual(ids("--temp", 5, "--top-k", 1, "--seed", 3), greedy, "ids with --top-k 1")
+    expectEqual(ids("--temp", 1, "--min-p", 1, "--seed", 3), greedy, "ids with --min-p 1")
+    hot = ids("--temp", 2, "--seed", 11)
+    expectEqual(ids("--temp", 2, "--seed", 11), hot, "ids with an equal seed")
+    expectEqual(ids("--temp", 2, "--seed", 11, "-t", 1), hot, "ids with an equal seed and one thread")
+    expect(ids("--temp", 2, "--seed", 12) != hot, "another seed gave the same 24 ids")
+    expect(hot != greedy, "--temp 2 gave the greedy ids")
+
+
+def stops(small):
+    plain = small.lathe.generate(small.artifact, "-p", PROMPT, "-n", 40, "--ignore-eos", "--temp", 1, "--seed", 2)
+    text = plain["text"]
+    at = next(i for i in range(4, len(text) - 4) if text.find(text[i:i + 3]) == i and "\ufffd" not in text[: i + 3])
+    stop = text[at:at + 3]
+    answer = small.lathe.generate(small.artifact, "-p", PROMPT, "-n", 40, "--ignore-eos", "--temp", 1, "--seed", 2, "--stop", stop)
+    expectEqual(answer["text"], text[:at], f"text before the stop string {stop!r}")
+    expectEqual(answer["finish_reason"], "stop", "finish_reason")
+    expect(len(answer["ids"]) < len(plain["ids"]), "generation went on behind the stop string")
+
+
+def contextEnd(small):
+    answer = small.lathe.generate(small.artifact, "--ids", "5,6,7", "-n", 500, "--ignore-eos", "-c", 32)
+    expectEqual(answer["finish_reason"], "length", "finish_reason past the context")
+    expectEqual(3 + len(answer["ids"]), 32, "tokens in a context of 32")
+    done = small.lathe.run("generate", small.artifact, "--ids", ",".join(["5"] * 40), "-n", 1, "-c", 32)
+    expect(done.status in (2, 3), f"exit status {done.status} for a prompt longer than the context")
+    expect("32" in done.stderr and "40" in done.stderr, f"the error does not say 40 and 32: {done.stderr}")
+
+
+def bestTokenEnds(small):
+    """Without --ignore-eos an end-of-sequence token ends the text: the model's own greedy path decides."""
+    free = small.lathe.generate(small.artifact, "--ids", "5,6,7", "-n", 100, "--ignore-eos", "--temp", 3, "--seed", 1)["ids"]
+    seed = 1
+    while 2 not in free and seed < 20:
+        seed += 1
+        free = small.lathe.generate(small.artifact, "--ids", "5,6,7", "-n", 100, "--ignore-eos", "--temp", 3, "--seed", seed)["ids"]
+    expect(2 in free, "no seed below 20 draws the end-of-sequence token")
+    ended = small.lathe.generate(small.artifact, "--ids", "5,6,7", "-n", 100, "--temp", 3, "--seed", seed)
+    end = free.index(2)
+    expectEqual(ended["finish_reason"], "stop", "finish_reason")
+    expect(ended["ids"] in (free[:end], free[:end + 1]), f"ids {ended['ids']} do not end where the free run has its eos: {free[:end + 1]}")
+
+
+def evaluate(small):
+    ids = [5, 6, 7, 8, 9]
+    whole = small.lathe.logits(small.artifact, ids)
+    expectEqual(whole.shape, (5, small.tokenizer.get_vocab_size()), "shape of logits")
+    best = small.lathe.generate(small.artifact, "--ids", "5,6,7,8,9", "-n", 1, "--ignore-eos")["ids"]
+    expectEqual(best, [int(np.argmax(whole[-1]))], "greedy id and argmax of eval")
+
+
+def batch(small):
+    requests = [
+        {"prompt": PROMPT, "n": 5, "ignore_eos": True},
+        {"ids": [5, 6, 7], "n": 3, "ignore_eos": True},
+        {"ids": [9], "n": 6, "temp": 1.5, "seed": 4, "ignore_eos": True},
+        {"prompt": "x", "n": 1},
+    ]
+    source = small.file("in.jsonl", "".join(json.dumps(r) + "\n" for r in requests))
+    output = small.file("out.jsonl", "what stood here before\n")
+    small.lathe.run("batch", small.artifact, source, "-o", output).expect(0)
+    answers = [json.loads(line) for line in output.read_text().splitlines()]
+    expectEqual(len(answers), len(requests), "lines of output")
+    expectEqual([len(a["ids"]) for a in answers[:3]], [5, 3, 6], "numbers of new ids")
+    expectEqual(answers[1]["prompt_ids"], [5, 6, 7], "order of the answers")
+    for answer in answers:
+        expect({"prompt_ids", "ids", "text", "finish_reason", "timings"} <= set(answer), f"fields {sorted(answer)}")
+    before = output.read_bytes()
+    for text, part in (('{"ids": [1]}\n{"ids": [1], "n": "x"}\n', ":2"), ("{}\n", ":1"), ('{"ids": [1], "nn": 3}\n', "nn"), ("[", ":1")):
+        bad = small.lathe.run("batch", small.artifact, small.file("bad.jsonl", text), "-o", output)
+        oneLineError(bad, 3, "bad.jsonl", part)
+        expect(output.read_bytes() == before, "a failed batch changed the output")
+
+
+def bench(small):
+    done = small.lathe.run("bench", small.artifact, "-p", 8, "-n", 4, "-d", "0,16", "-b", "1,2", "-r", 2, "-o", "json").expect(0)
+    rows = done.json()
+    fields = {"n_prompt", "n_gen", "n_depth", "n_batch", "n_threads", "avg_ts", "stddev_ts", "samples_ts", "bytes_per_token",
+              "probe_gbs", "share"}
+    expect(isinstance(rows, list) and rows, "bench -o json gives no rows")
+    for row in rows:
+        expect(fields <= set(row), f"a row lacks {sorted(fields - set(row))}")
+        expectEqual(len(row["samples_ts"]), 2, "samples of a row")
+    expectEqual({row["n_depth"] for row in rows}, {0, 16}, "depths")
+    expectEqual({row["n_batch"] for row in rows if row["n_gen"]}, {1, 2}, "batches")
+    table = small.lathe.run("bench", small.artifact, "-p", 8, "-n", 4, "-r", 1).expect(0).text
+    expect("|" in table and "pp8" in table.replace(" ", "") and "tg4" in table.replace(" ", ""), f"no Markdown table:\n{table}")
+
+
+def inspect(small):
+    text = small.lathe.run("inspect", small.artifact).expect(0).text
+    for part in ("f32", *small.lathe.tiers):
+        expect(part in text, f"inspect does not say {part}:\n{text}")
+    small.lathe.run("inspect", small.artifact, "--verify").expect(0)
+    data = bytearray(small.artifact.read_bytes())
+    data[-len(data) // 3] ^= 1  # weights.bin is the last member and the largest
+    oneLineError(small.lathe.run("inspect", small.file("flipped.lathe", bytes(data)), "--verify"), 6, "flipped.lathe")
+
+
+def members(small):
+    listing = run(["unzip", "-lv", small.artifact]).expect(0).text
+    names = [line.split()[-1] for line in listing.splitlines() if "Stored" in line]
+    for name in ("manifest.json", "config.toml", "plan.json", "tokenizer.json", "weights.bin", *(f"kernels/{t}.so" for t in small.lathe.tiers)):
+        expect(name in names, f"{name} is no stored member of the artifact: {names}")
+    expect(run(["unzip", "-tq", small.artifact]).status == 0, "unzip -t finds the artifact broken")
+    manifest = json.loads(run(["unzip", "-p", small.artifact, "manifest.json"]).expect(0).stdout)
+    expectEqual(set(manifest["tiers"]), {"x86-64-v3", "avx512vnni"}, "tiers of the artifact")
+
+
+def newerVersion(small):
+    """An artifact of another version is refused with 4, not misread: the version is patched in place, hash and all is not."""
+    data = small.artifact.read_bytes()
+    changed = re.sub(rb'("artifact_?[vV]ersion"\s*:\s*)1', rb"\g<1>9", data, count=1)
+    expect(changed != data, "no artifact version in the manifest")
+    done = small.lathe.run("generate", small.file("newer.lathe", changed), "--ids", "1", "-n", 1)
+    expect(done.status in (3, 4), f"exit status {done.status}: {done.stderr}")
+    expect("version" in done.stderr or "hash" in done.stderr, f"the error names neither version nor hash: {done.stderr}")
+
+
+def poolTooLarge(small):
+    done = small.lathe.run("generate", small.artifact, "--ids", "1", "-n", 1, "-c", 1 << 40)
+    expect(done.status in (2, 3, 5), f"exit status {done.status} for a context of 2^40")
+    expect(done.stderr.strip(), "no message")
+
+
+def closedPipe(small):
+    """`lathe generate | head -c 1`: quiet."""
+    with tempfile.TemporaryFile() as err:
+        process = start([small.lathe.program, "generate", small.artifact, "-p", PROMPT, "-n", 100, "--ignore-eos"],
+                        stdout=subprocess.PIPE, stderr=err)
+        process.stdout.read(1)
+        process.stdout.close()
+        status = process.wait(60)
+        err.seek(0)
+        message = err.read().decode()
+    expect(status in (0, 141, -signal.SIGPIPE), f"exit status {status} on a closed pipe")
+    expect("error" not in message.lower() and "pipe" not in message.lower(), f"not quiet on a closed pipe: {message}")
+
+
+def interrupted(small):
+    requests = small.file("long.jsonl", "".join(json.dumps({"ids": [5 + i], "n": 120, "ignore_eos": True}) + "\n" for i in range(400)))
+    output = small.file("kept.jsonl", "what stood here before\n")
+    for command in (["batch", small.artifact, requests, "-o", output],
+                    ["bench", small.artifact, "-p", 64, "-n", 64, "-r", 100000]):
+        with tempfile.TemporaryFile() as err:
+            process = start([small.lathe.program, *command], stdout=subprocess.DEVNULL, stderr=err)
+            time.sleep(0.4)
+            expect(process.poll() is None, f"lathe {command[0]} ended before it could be interrupted: {process.returncode}")
+            os.killpg(process.pid, signal.SIGINT)
+            try:
+                status = process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                status = "none within 20 s"
+        expect(status == 130, f"exit status {status} of lathe {command[0]} after SIGINT, expected 130")
+    expectEqual(output.read_text(), "what stood here before\n", "output of an interrupted batch")
+
+
+def interruptedCompile(small):
+    output = small.folder / "interrupted.lathe"
+    process = start([small.lathe.program, "compile", small.model, "-o", output], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(0.15)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGINT)
+        expectEqual(process.wait(60), 130, "exit status of lathe compile after SIGINT")
+        expect(not output.exists(), "an interrupted compilation left an artifact")
+        left = [p.name for p in small.folder.iterdir() if p.name.startswith("interrupted")]
+        expect(not left, f"an interrupted compilation left {left}")
+
+
+CHECKS = {
+    "usage errors": usage, "help and version": helps, "bad input": badInput, "config errors": configErrors,
+    "generate --json": generateJson, "no tokenizer": noTokenizer, "streaming": streaming, "seeds": seeds, "stop strings": stops,
+    "end of context": contextEnd, "end of sequence": bestTokenEnds, "eval": evaluate, "batch": batch, "bench": bench,
+    "inspect": inspect, "members of the artifact": members, "artifact of another version": newerVersion,
+    "context that cannot fit": poolTooLarge, "closed pipe": closedPipe, "interrupted": interrupted,
+    "interrupted compile": interruptedCompile,
+}
+
+
+def fill(suite, lathe, args):
+    small = Small(lathe)
+    for name, function in CHECKS.items():
+        suite.add(name, function, small)
+
+
+if __name__ == "__main__":
+    main(__doc__, fill)
