@@ -105,7 +105,10 @@ class Bench:
     def __init__(self, lathe, asan):
         self.lathe = lathe
         self.asan = [path for path in ([asan / "bin" / "lathe"] if asan else []) if path.exists()]
-        self.folder = Path(tempfile.mkdtemp(dir=scratch(lathe.work)))
+        self.temporary = tempfile.TemporaryDirectory(dir=scratch(lathe.work))
+        self.folder = Path(self.temporary.name)
+        self.kept = lathe.work / "damaged"  # what a failing check read, for a second look
+        shutil.rmtree(self.kept, ignore_errors=True)
         tokenizer = smallTokenizer()
         config = llamaConfig(vocab_size=tokenizer.get_vocab_size())
         self.model = writeHuggingFace(self.folder / "model", config, 5, tokenizer=tokenizer)
@@ -181,7 +184,9 @@ def damaged(bench, kind, number):
             if not isHarmless(done, command, size):
                 break
     except Failed as error:
-        raise Failed(f"{damage.__name__}: {error}\n    input kept in {path}") from None
+        bench.kept.mkdir(exist_ok=True)
+        shutil.move(folder, bench.kept / folder.name)
+        raise Failed(f"{damage.__name__}: {error}\n    input kept in {bench.kept / folder.name / path.name}") from None
     shutil.rmtree(folder)
     return f"{damage.__name__}, " + ("harmless" if done.status == 0 else f"exit {done.status}: {done.stderr.strip().splitlines()[-1][:110]}")
 
