@@ -1,5 +1,6 @@
 //===- lathe-opt.cpp - runs passes over IR files, for tests and for people --===//
 #include "dialects/lm/LmDialect.h"
+#include "passes/lm/LmPasses.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -11,5 +12,6 @@ int main(int argc, char **argv) {
   registry.insert<lathe::lm::LmDialect, mlir::arith::ArithDialect, mlir::func::FuncDialect>();
   mlir::registerCanonicalizerPass();
   mlir::registerCSEPass();
+  lathe::lm::registerLmPassesAndPipelines();
   return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, "lathe-opt\n", registry));
 }

@@ -1,0 +1,80 @@
+//===- FuseResidual.cpp - lm-fuse-residual ---------------------------------===//
+//
+//   %o = lm.linear %a, %w                             %x1 = lm.fused "o_residual" {
+//   %x1 = arith.addf %x, %o                             %o = lm.linear %a, %w
+//                                                       %x1 = arith.addf %x, %o
+//                                                       lm.yield %x1
+//                                                     }
+//
+//===----------------------------------------------------------------------===//
+#include "passes/lm/FusionUtils.h"
+#include "passes/lm/LmPasses.h"
+
+#define DEBUG_TYPE "lm-fuse-residual"
+
+namespace lathe::lm {
+#define GEN_PASS_DEF_LMFUSERESIDUAL
+#include "passes/lm/LmPasses.h.inc"
+} // namespace lathe::lm
+
+using namespace mlir;
+using namespace lathe::lm;
+
+/// Is it the linear's result, or that with something added to it?
+static bool isWholeResult(LinearOp linear, Value value) {
+  while (auto add = value.getDefiningOp<arith::AddFOp>()) {
+    if (regionOf(add) != regionOf(linear) || !regionOf(add))
+      return false;
+    auto own = llvm::find_if(add->getOperands(), [&](Value operand) {
+      return operand.getDefiningOp() && regionOf(operand.getDefiningOp()) == regionOf(linear);
+    });
+    value = *own; // it is in the region because one operand was
+  }
+  return value == linear.getResult();
+}
+
+namespace {
+struct FuseResidual : lathe::lm::impl::LmFuseResidualBase<FuseResidual> {
+  using LmFuseResidualBase::LmFuseResidualBase;
+
+  void runOnOperation() override {
+    for (LinearOp linear : opsIn<LinearOp>(getOperation()))
+      while (absorbNext(linear)) {
+      }
+  }
+
+  bool absorbNext(LinearOp linear) {
+    SmallVector<Operation *> consumers = consumersOf(linear);
+    for (Operation *op : consumers) {
+      auto add = dyn_cast<arith::AddFOp>(op);
+      if (!add)
+        continue;
+      if (Refusal reason = refuseAdd(linear, add, consumers.size())) {
+        refuse(add, "not fused: " + *reason, refused, remarks);
+        continue;
+      }
+      FusedOp region = regionAround(linear, formed);
+      if (Refusal reason = refuseConsumer(region, add)) {
+        refuse(add, "not fused: " + *reason, refused, remarks);
+        continue;
+      }
+      absorbConsumer(region, add);
+      ++absorbed;
+      return true;
+    }
+    return false;
+  }
+
+  static Refusal refuseAdd(LinearOp linear, arith::AddFOp add, size_t consumers) {
+    Operation *source = regionOf(linear) ? regionOf(linear).getOperation() : linear.getOperation();
+    if (add.getLhs().getDefiningOp() == source && add.getRhs().getDefiningOp() == source)
+      return "both operands come from one linear";
+    Value own = add.getLhs().getDefiningOp() == source ? add.getLhs() : add.getRhs();
+    if (!isWholeResult(linear, insideOf(own)))
+      return "the operand is not the linear's whole result";
+    if (consumers > 1 || source->getNumResults() > 1)
+      return "the linear's result is used elsewhere";
+    return std::nullopt;
+  }
+};
+} // namespace
