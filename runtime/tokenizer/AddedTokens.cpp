@@ -1,0 +1,148 @@
+#include "runtime/tokenizer/AddedTokens.h"
+
+#include "runtime/tokenizer/Utf8.h"
+
+namespace lathe {
+
+Result<AddedTokens> AddedTokens::parse(const JsonNode &list, Vocabulary &vocabulary, const Normalizer &normalizer) {
+  AddedTokens result;
+  Result<std::vector<JsonNode>> nodes = list.elements();
+  if (!nodes)
+    return propagate(nodes);
+  for (const JsonNode &node : *nodes)
+    if (Result<void> added = result.addToken(node, vocabulary, normalizer); !added)
+      return propagate(added);
+  return result;
+}
+
+Result<void> AddedTokens::addToken(const JsonNode &node, Vocabulary &vocabulary, const Normalizer &normalizer) {
+  if (Result<void> object = node.expectObject(); !object)
+    return object;
+  AddedToken token;
+  Result<std::string> content = node.string("content", "");
+  Result<uint64_t> id = node.number("id");
+  if (!content || !id)
+    return content ? propagate(id) : propagate(content);
+  if (content->size() > contentLimit)
+    return node.fail("content is {} bytes long, expected at most {}", content->size(), contentLimit);
+  std::pair<const char *, bool *> flags[] = {{"special", &token.special},
+                                             {"normalized", &token.normalized},
+                                             {"lstrip", &token.lstrip},
+                                             {"rstrip", &token.rstrip},
+                                             {"single_word", &token.singleWord}};
+  for (auto [name, flag] : flags) {
+    Result<bool> value = node.boolean(name, false);
+    if (!value)
+      return propagate(value);
+    *flag = *value;
+  }
+  if (content->empty())
+    return {}; // tokenizers ignores it, too
+
+  if (std::optional<int32_t> known = vocabulary.id(*content)) {
+    if (static_cast<uint64_t>(*known) != *id)
+      return node.fail("{} has id {}, but is in the vocabulary with id {}", quote(*content), *id, *known);
+  } else if (Result<void> added = vocabulary.add(*content, *id); !added) {
+    return node.fail("{}", added.error().message);
+  }
+  token.id = static_cast<int32_t>(*id);
+  token.content = std::move(*content);
+  if (token.special) {
+    special.resize(std::max<size_t>(special.size(), *id + 1));
+    special[*id] = true;
+  }
+  if (token.singleWord && !word) {
+    // \w of Rust's regex: Oniguruma's and the joiners; numbers are the decimal ones alone.
+    Result<Pattern> pattern = Pattern::fromOniguruma(R"([\p{Nd}\p{M}\p{Pc}\u200C\u200D]|(?=\w)[^\p{No}])");
+    if (!pattern)
+      return node.fail("{}", pattern.error().message);
+    word = std::move(*pattern);
+  }
+  std::string searched = token.normalized ? normalizer.apply(token.content) : token.content;
+  tries[token.normalized].add(searched, static_cast<uint32_t>(tokens.size()));
+  tokens.push_back(std::move(token));
+  return {};
+}
+
+void AddedTokens::split(std::string_view text, bool normalized, bool specialAsText, const Sink &sink) const {
+  // The steps and their order, also where strips overlap, are those of `tokenizers` (AddedVocabulary::find_matches).
+  const Trie &trie = tries[normalized];
+  size_t done = 0;
+  size_t spaceBegin = 0, spaceEnd = 0; // the whitespace that rstrip saw last: a run is walked once
+  for (size_t position = 0; position < text.size();) {
+    uint32_t index = 0;
+    size_t length = trie.longest(text, position, index);
+    if (length == 0) {
+      ++position;
+      continue;
+    }
+    size_t begin = position, end = position + length;
+    position = end;
+    const AddedToken &token = tokens[index];
+    if ((token.special && specialAsText) || (token.singleWord && touchesWord(text, begin, end)))
+      continue;
+    if (token.lstrip && done < begin)
+      begin -= trailingWhitespace(text.substr(done, begin - done));
+    if (token.rstrip) {
+      if (end < spaceBegin || end >= spaceEnd) {
+        spaceBegin = end;
+        spaceEnd = end + leadingWhitespace(text.substr(end));
+      }
+      end = spaceEnd;
+    }
+    if (done < begin)
+      sink(text.substr(done, begin - done), nullptr);
+    sink({}, &token);
+    done = end;
+  }
+  if (done < text.size())
+    sink(text.substr(done), nullptr);
+}
+
+bool AddedTokens::touchesWord(std::string_view text, size_t begin, size_t end) const {
+  auto isWord = [&](size_t from) {
+    size_t to = from;
+    nextCharacter(text, to);
+    return Matcher(*word, 1).find(text.substr(from, to - from), 0).has_value();
+  };
+  size_t previous = begin;
+  while (previous > 0 && (static_cast<uint8_t>(text[--previous]) & 0xC0) == 0x80)
+    ;
+  return (begin > 0 && isWord(previous)) || (end < text.size() && isWord(end));
+}
+
+void AddedTokens::Trie::add(std::string_view text, uint32_t token) {
+  if (text.empty())
+    return;
+  starts[static_cast<uint8_t>(text[0])] = true;
+  uint32_t node = 0;
+  for (char byte : text) {
+    uint32_t &child = children[FlatMap::key(node, static_cast<uint8_t>(byte))];
+    if (child == FlatMap::missing) {
+      child = static_cast<uint32_t>(tokenAt.size());
+      tokenAt.push_back(FlatMap::missing);
+    }
+    node = child;
+  }
+  if (tokenAt[node] == FlatMap::missing)
+    tokenAt[node] = token;
+}
+
+size_t AddedTokens::Trie::longest(std::string_view text, size_t position, uint32_t &token) const {
+  if (!starts[static_cast<uint8_t>(text[position])])
+    return 0;
+  size_t length = 0;
+  uint32_t node = 0;
+  for (size_t next = position; next < text.size(); ++next) {
+    node = children.get(FlatMap::key(node, static_cast<uint8_t>(text[next])));
+    if (node == FlatMap::missing)
+      break;
+    if (tokenAt[node] != FlatMap::missing) {
+      token = tokenAt[node];
+      length = next + 1 - position;
+    }
+  }
+  return length;
+}
+
+} // namespace lathe

@@ -1,0 +1,59 @@
+//===- AddedTokens.h - tokens that are found before BPE -------------------===//
+#pragma once
+
+#include "runtime/tokenizer/FlatMap.h"
+#include "runtime/tokenizer/Normalizer.h"
+#include "runtime/tokenizer/Pattern.h"
+
+#include <functional>
+
+namespace lathe {
+
+struct AddedToken {
+  std::string content;
+  int32_t id = 0;
+  bool special = false;
+  bool normalized = false; ///< searched in the normalized text
+  bool lstrip = false;     ///< takes the whitespace before it
+  bool rstrip = false;     ///< and behind it
+  bool singleWord = false; ///< only where no word character touches it
+};
+
+/// The strings of `added_tokens`, searched leftmost-longest.
+class AddedTokens {
+public:
+  /// What is longer is refused: a search takes up to this many steps a byte.
+  static constexpr size_t contentLimit = 256;
+
+  /// Puts tokens that `vocabulary` lacks into it.
+  static Result<AddedTokens> parse(const JsonNode &list, Vocabulary &vocabulary, const Normalizer &normalizer);
+
+  /// Gets text between tokens, or a token.
+  using Sink = std::function<void(std::string_view text, const AddedToken *token)>;
+  /// Cuts raw text at the tokens that are not `normalized`, normalized text at those that are. With `specialAsText` a
+  /// special token stays text.
+  void split(std::string_view text, bool normalized, bool specialAsText, const Sink &sink) const;
+
+  bool isSpecial(int32_t id) const { return id >= 0 && static_cast<size_t>(id) < special.size() && special[id]; }
+
+private:
+  /// A trie over bytes: (node, byte) to node, and the token that ends at a node.
+  struct Trie {
+    FlatMap children;
+    std::vector<uint32_t> tokenAt{FlatMap::missing};
+    bool starts[256] = {};
+
+    void add(std::string_view text, uint32_t token);
+    /// The longest token at `position`: its length, 0 for none.
+    size_t longest(std::string_view text, size_t position, uint32_t &token) const;
+  };
+  std::vector<AddedToken> tokens;
+  std::vector<bool> special;
+  Trie tries[2]; ///< by `normalized`
+  std::optional<Pattern> word;
+
+  Result<void> addToken(const JsonNode &node, Vocabulary &vocabulary, const Normalizer &normalizer);
+  bool touchesWord(std::string_view text, size_t begin, size_t end) const;
+};
+
+} // namespace lathe

@@ -1,0 +1,20 @@
+//===- PostProcessor.h - the special tokens around a text -----------------===//
+#pragma once
+
+#include "runtime/tokenizer/TokenizerFile.h"
+
+namespace lathe {
+
+/// What null, ByteLevel (which moves offsets only), TemplateProcessing and sequences of them amount to for one text.
+struct PostProcessor {
+  std::vector<int32_t> prefix, suffix;
+
+  /// Ids must be in `vocabulary`.
+  static Result<PostProcessor> parse(const JsonNode &node, const Vocabulary &vocabulary);
+
+private:
+  Result<void> add(const JsonNode &node, const Vocabulary &vocabulary, int depth);
+  Result<void> addTemplate(const JsonNode &node, const Vocabulary &vocabulary);
+};
+
+} // namespace lathe
