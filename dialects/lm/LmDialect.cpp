@@ -37,19 +37,22 @@ void LmDialect::initialize() {
       >();
 }
 
+/// Keeps products of sizes from an edited file far from overflow.
+static constexpr int64_t sizeLimit = 65536;
+
 LogicalResult KvType::verify(llvm::function_ref<InFlightDiagnostic()> emitError, int64_t heads, int64_t dim, int64_t page, Type element) {
-  if (heads < 1 || dim < 1)
-    return emitError() << "expected positive heads and dim, found " << heads << " and " << dim;
-  if (page < 16 || page % 16 != 0)
-    return emitError() << "expected a page of a multiple of 16 positions, found " << page;
+  if (heads < 1 || dim < 1 || heads > sizeLimit || dim > sizeLimit)
+    return emitError() << "expected heads and dim from 1 to " << sizeLimit << ", found " << heads << " and " << dim;
+  if (page < 16 || page % 16 != 0 || page > sizeLimit)
+    return emitError() << "expected a page of a multiple of 16 positions up to " << sizeLimit << ", found " << page;
   if (!element.isF32() && !element.isBF16())
     return emitError() << "expected element f32 or bf16, found " << element;
   return success();
 }
 
 LogicalResult QuantAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError, int64_t group, Type scale) {
-  if (group < 4 || group % 4 != 0)
-    return emitError() << "expected a group of a positive multiple of 4 elements, found " << group;
+  if (group < 4 || group % 4 != 0 || group > sizeLimit)
+    return emitError() << "expected a group of a positive multiple of 4 elements up to " << sizeLimit << ", found " << group;
   if (!scale.isF32() && !scale.isBF16())
     return emitError() << "expected scale f32 or bf16, found " << scale;
   return success();

@@ -14,12 +14,27 @@ using namespace lathe::lm;
 
 static RankedTensorType tensor(Value value) { return cast<RankedTensorType>(value.getType()); }
 static int64_t width(Value value) { return tensor(value).getShape().back(); }
+/// Keeps the product of two sizes from an edited file far from overflow.
+static bool sane(int64_t size) { return size >= 1 && size <= int64_t(1) << 31; }
 
-/// [?, width] activations.
-static LogicalResult verifyRows(Operation *op, Value value, StringRef what) {
+/// [?, width] activations; only a linear reads quantised ones.
+static LogicalResult verifyRows(Operation *op, Value value, StringRef what, bool mayBeQuantized = false) {
   auto type = tensor(value);
-  if (type.getRank() != 2 || !type.isDynamicDim(0) || type.isDynamicDim(1))
+  if (type.getRank() != 2 || !type.isDynamicDim(0) || !sane(type.getDimSize(1)))
     return op->emitOpError() << "expected " << what << " of shape [?, width], found " << type;
+  bool quantized = mayBeQuantized && quantOf(type) && type.getElementType().isInteger(8);
+  if (!quantized && (!type.getElementType().isF32() || type.getEncoding()))
+    return op->emitOpError() << "expected " << what << " in f32" << (mayBeQuantized ? ", or i8 with #lm.quant" : "") << ", found " << type;
+  return success();
+}
+
+/// A weight, whatever op it came from.
+static LogicalResult verifyWeight(Operation *op, Value value) {
+  auto type = tensor(value);
+  if (type.getRank() < (quantOf(type) ? 2 : 1) || type.getRank() > 2 || !llvm::all_of(type.getShape(), sane))
+    return op->emitOpError() << "expected a static shape of one or two dimensions, two when quantised, found " << type;
+  if (quantOf(type) ? !type.getElementType().isInteger(8) : !type.getElementType().isF32() || type.getEncoding())
+    return op->emitOpError() << "expected f32 elements, or i8 with #lm.quant, found " << type;
   return success();
 }
 
@@ -27,23 +42,19 @@ static LogicalResult verifyVector(Operation *op, Value value, StringRef what, in
   if (!value)
     return success();
   auto type = tensor(value);
-  if (type.getRank() != 1 || type.getDimSize(0) != length)
-    return op->emitOpError() << "expected " << what << " of " << length << " elements, found " << type;
+  if (type.getRank() != 1 || type.getDimSize(0) != length || !type.getElementType().isF32() || type.getEncoding())
+    return op->emitOpError() << "expected " << what << " of " << length << " f32 elements, found " << type;
   return success();
 }
 
-LogicalResult WeightOp::verify() {
-  auto type = tensor(getResult());
-  if (!type.hasStaticShape() || type.getRank() < 1 || type.getRank() > 2)
-    return emitOpError() << "expected a static shape of one or two dimensions, found " << type;
-  if (quantOf(type) ? !type.getElementType().isInteger(8) : !type.getElementType().isF32())
-    return emitOpError() << "expected f32 elements, or i8 with #lm.quant, found " << type;
-  return success();
-}
+LogicalResult WeightOp::verify() { return verifyWeight(*this, getResult()); }
 
 LogicalResult StackOp::verify() {
   if (getInputs().empty())
     return emitOpError() << "expected at least one input";
+  for (Value input : getInputs())
+    if (failed(verifyWeight(*this, input)))
+      return failure();
   auto first = tensor(getInputs()[0]), result = tensor(getResult());
   int64_t rows = 0;
   for (Value input : getInputs()) {
@@ -55,8 +66,8 @@ LogicalResult StackOp::verify() {
       return emitOpError() << "expected equal shapes to interleave, found " << first << " and " << type;
     rows += type.getDimSize(0);
   }
-  if (getInterleave() && *getInterleave() < 1)
-    return emitOpError() << "expected a positive interleave, found " << *getInterleave();
+  if (getInterleave() && int64_t(*getInterleave()) < 1)
+    return emitOpError() << "expected a positive interleave, found " << int64_t(*getInterleave());
   if (result.getRank() != first.getRank() || result.getDimSize(0) != rows || result.getElementType() != first.getElementType() ||
       result.getEncoding() != first.getEncoding() || (first.getRank() == 2 && result.getDimSize(1) != first.getDimSize(1)))
     return emitOpError() << "expected a result of " << rows << " rows like the inputs, found " << result;
@@ -66,10 +77,14 @@ LogicalResult StackOp::verify() {
 LogicalResult EmbedOp::verify() {
   if (failed(verifyRows(*this, getResult(), "a result")))
     return failure();
+  if (failed(verifyWeight(*this, getTable())))
+    return failure();
   if (tensor(getTable()).getRank() != 2 || width(getTable()) != width(getResult()))
     return emitOpError() << "expected a table of width " << width(getResult()) << ", found " << getTable().getType();
   return success();
 }
+
+LogicalResult SelectRowsOp::verify() { return verifyRows(*this, getInput(), "an input"); }
 
 LogicalResult NormOp::verify() {
   if (failed(verifyRows(*this, getInput(), "an input")))
@@ -87,7 +102,7 @@ LogicalResult NormOp::verify() {
 }
 
 LogicalResult LinearOp::verify() {
-  if (failed(verifyRows(*this, getInput(), "an input")) || failed(verifyRows(*this, getResult(), "a result")))
+  if (failed(verifyRows(*this, getInput(), "an input", true)) || failed(verifyRows(*this, getResult(), "a result")) || failed(verifyWeight(*this, getWeight())))
     return failure();
   auto weight = tensor(getWeight());
   if (weight.getRank() != 2 || weight.getDimSize(1) != width(getInput()) || weight.getDimSize(0) != width(getResult()))
@@ -109,8 +124,8 @@ LogicalResult SplitOp::verify() {
       return emitOpError() << "expected equal results to undo an interleaved stack, found " << result.getType();
     sum += width(result);
   }
-  if (getInterleave() && *getInterleave() < 1)
-    return emitOpError() << "expected a positive interleave, found " << *getInterleave();
+  if (getInterleave() && int64_t(*getInterleave()) < 1)
+    return emitOpError() << "expected a positive interleave, found " << int64_t(*getInterleave());
   if (sum != width(getInput()))
     return emitOpError() << "expected results of " << width(getInput()) << " columns together, found " << sum;
   return success();
@@ -153,10 +168,12 @@ LogicalResult AttentionOp::verify() {
     return emitOpError() << "expected the result's type to be the query's, " << getQuery().getType() << ", found " << getResult().getType();
   if (width(getQuery()) % (kv.getHeads() * kv.getDim()) != 0)
     return emitOpError() << "expected a query of a multiple of " << kv.getHeads() << " heads of " << kv.getDim() << " columns, found " << getQuery().getType();
-  if ((getMask() == MaskKind::window) != getWindow().has_value() || (getWindow() && *getWindow() < 1))
+  if ((getMask() == MaskKind::window) != getWindow().has_value() || (getWindow() && int64_t(*getWindow()) < 1))
     return emitOpError() << "expected a positive window with mask 'window' and only there";
   return success();
 }
+
+LogicalResult GatedOp::verify() { return verifyRows(*this, getGate(), "a gate"); }
 
 //===----------------------------------------------------------------------===//
 // Fusion
@@ -174,7 +191,7 @@ FusionRole KvAppendOp::fusionRole() { return {.epilogue = true, .span = getKv().
 FusionRole GatedOp::fusionRole() { return {.prologue = true, .epilogue = true}; }
 
 LogicalResult FusedOp::verifyRegions() {
-  Operation *anchor = nullptr;
+  Operation *anchor = nullptr, *noPrologue = nullptr;
   auto yield = dyn_cast<YieldOp>(getBody().front().getTerminator());
   if (!yield || yield.getValues().getTypes() != getResults().getTypes())
     return emitOpError() << "expected an lm.yield of the results' types";
@@ -192,12 +209,14 @@ LogicalResult FusedOp::verifyRegions() {
         error.attachNote(op.getLoc()) << "the second anchor";
         return error;
       }
+      if (noPrologue)
+        return emitOpError() << "expected a prologue before the anchor, found " << noPrologue->getName();
       anchor = &op;
     } else if (anchor && (!role.epilogue || role.span == 0)) {
       return emitOpError() << "expected epilogues of a column tile after the anchor, found " << op.getName()
                            << (role.span == 0 ? " over whole rows" : "");
-    } else if (!anchor && !role.prologue && !role.epilogue) {
-      return emitOpError() << "expected a prologue before the anchor, found " << op.getName();
+    } else if (!role.prologue && !noPrologue) {
+      noPrologue = &op;
     }
   }
   return success();

@@ -167,6 +167,7 @@ def Lm_SelectRowsOp : Lm_Op<"select_rows", [Pure, AllTypesMatch<["input", "resul
   let results = (outs Lm_Tensor:$result);
   let assemblyFormat = "$input `at` $batch attr-dict `:` type($result)";
   let builders = [OpBuilder<(ins "::mlir::Value":$input, "::mlir::Value":$batch), [{ build($_builder, $_state, input.getType(), input, batch); }]>];
+  let hasVerifier = 1;
 }
 
 def Lm_NormOp : Lm_Op<"norm", [Pure, Lm_Fusable]> {
@@ -284,6 +285,7 @@ def Lm_GatedOp : Lm_Op<"gated", [Pure, SameOperandsAndResultType, Lm_Fusable]> {
   let arguments = (ins Lm_ActivationKindAttr:$kind, Lm_Tensor:$gate, Lm_Tensor:$up);
   let results = (outs Lm_Tensor:$result);
   let assemblyFormat = "$kind $gate `,` $up attr-dict `:` type($result)";
+  let hasVerifier = 1;
 }
 
 def Lm_YieldOp : Lm_Op<"yield", [Pure, Terminator, ReturnLike, HasParent<"FusedOp">]> {
