@@ -1,0 +1,29 @@
+//===- ModelBuilder.h - a ModelConfig as lm IR, stage 00 ------------------===//
+//
+// One function, `@step(%batch, %kv0 … %kvN-1) -> (logits, kv0 … kvN-1)`: one KV value a layer, logits [?, vocab] of the
+// rows that the batch asks for. Every op carries a model word ("q_rope", "attn") as NameLoc around the place in the
+// config that caused it, so that a dump reads `%q_rope` and a kernel can name its config line.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "compiler/Config.h"
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/OwningOpRef.h"
+
+namespace lathe {
+
+struct BuildOptions {
+  int64_t page = 32;   ///< positions a page of the KV store, a multiple of 16
+  bool kvBf16 = false; ///< KV elements bf16 instead of f32
+};
+
+/// The config must have passed checkConfig. Loads the dialects that it needs into the context.
+mlir::OwningOpRef<mlir::ModuleOp> buildModel(mlir::MLIRContext &context, const ModelConfig &config, const BuildOptions &options = {});
+
+/// The factor that yarn multiplies cos and sin by. Source: Hugging Face modeling_rope_utils.py,
+/// _compute_yarn_parameters: as given, else from mscale and mscale_all_dim where both are set, else 0.1 ln(factor) + 1.
+double yarnAttentionFactor(const RopeConfig &rope);
+
+} // namespace lathe
