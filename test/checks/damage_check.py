@@ -104,7 +104,7 @@ class Bench:
 
     def __init__(self, lathe, asan):
         self.lathe = lathe
-        self.asan = [path for path in ([asan / "bin" / "lathe"] if asan else []) if path.exists()]
+        self.sanitized = asan / "bin" if asan else None
         self.temporary = tempfile.TemporaryDirectory(dir=scratch(lathe.work))
         self.folder = Path(self.temporary.name)
         self.kept = lathe.work / "damaged"  # what a failing check read, for a second look
@@ -136,12 +136,14 @@ class Bench:
         return path
 
     def commands(self, kind, path, folder):
-        """Each is tried while those before it succeeded, as a user would go on."""
+        """Each is tried while those before it succeeded, as a user would go on; the sanitized programs first."""
         if kind == "lathe":
-            for program in [self.lathe.program, *self.asan]:
-                yield [program, "generate", path, "--ids", "1,2,3", "-n", "3"]
-                yield [program, "generate", path, "-p", "Once upon", "-n", "3"]
+            for folder in ([self.sanitized] if self.sanitized else []) + [self.lathe.bin]:
+                yield [folder / "lathe", "generate", path, "--ids", "1,2,3", "-n", "3"]
+                yield [folder / "lathe", "generate", path, "-p", "Once upon", "-n", "3"]
             return
+        if self.sanitized:
+            yield [self.sanitized / "lathe_import_probe", path]
         yield [self.lathe.program, "import", path]
         weights = ["--weights", "random:0"] if kind == "toml" else []
         if kind != "cfg":  # three quarters of a billion parameters take a minute
@@ -151,10 +153,9 @@ class Bench:
             yield [self.lathe.program, "generate", folder / "out.lathe", "-p", "Once upon", "-n", "3"]
 
 
-def isHarmless(done, command, size):
+def isHarmless(done, command, size, sanitized):
     """True when the command succeeded; raises where it did what no input may cause."""
-    name = f"lathe {command[1]}"
-    sanitized = "asan" in str(command[0])
+    name = f"{'sanitized ' if sanitized else ''}{command[0].name} {command[1]}"
     expect(done.status is not None, f"{name}: no end within {SECONDS} s")
     expect(done.status == 0 or 2 <= done.status <= 6, f"{name}: exit status {done.status}: {done.stderr.strip()[-700:]}")
     expect("AddressSanitizer" not in done.stderr and "runtime error:" not in done.stderr, f"{name}: {done.stderr.strip()[-1500:]}")
@@ -178,10 +179,11 @@ def damaged(bench, kind, number):
     size = sum(f.stat().st_size for f in path.iterdir()) if path.is_dir() else len(data)
     try:
         for command in bench.commands(kind, path, folder):
-            done = run(command, timeout=SECONDS * (4 if "asan" in str(command[0]) else 1),
-                       addressSpace=None if "asan" in str(command[0]) else size + 6 * 1024 * MIB,
-                       env={"ASAN_OPTIONS": "exitcode=99:allocator_may_return_null=1", "UBSAN_OPTIONS": "halt_on_error=1"})
-            if not isHarmless(done, command, size):
+            sanitized = command[0].parent == bench.sanitized
+            done = run(command, timeout=SECONDS * (4 if sanitized else 1),
+                       addressSpace=None if sanitized else size + 6 * 1024 * MIB,
+                       env={"ASAN_OPTIONS": "exitcode=99:max_allocation_size_mb=1024", "UBSAN_OPTIONS": "halt_on_error=1"})
+            if not isHarmless(done, command, size, sanitized):
                 break
     except Failed as error:
         bench.kept.mkdir(exist_ok=True)
