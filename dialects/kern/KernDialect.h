@@ -36,6 +36,7 @@ inline constexpr llvm::StringLiteral scheduleAttr = "kern.schedule";
 inline constexpr llvm::StringLiteral unitAttr = "kern.unit";
 inline constexpr llvm::StringLiteral tilesAttr = "kern.tiles";
 inline constexpr llvm::StringLiteral tileBytesAttr = "kern.tile_bytes";
+inline constexpr llvm::StringLiteral fusedAttr = "kern.fused";
 inline constexpr llvm::StringLiteral unitFlopsAttr = "kern.unit_flops";
 
 } // namespace lathe::kern

@@ -1,0 +1,314 @@
+//===- Compiler.cpp - from a model to an artifact -----------------------------===//
+#include "compiler/Compiler.h"
+
+#include "compiler/CpuCodegen.h"
+#include "compiler/ModelBuilder.h"
+#include "compiler/Packing.h"
+#include "compiler/PlanWriter.h"
+#include "compiler/Weights.h"
+#include "passes/kern/KernPasses.h"
+#include "passes/lm/LmPasses.h"
+#include "runtime/Abi.h"
+#include "runtime/Artifact.h"
+#include "runtime/support/MappedFile.h"
+
+#include "mlir/IR/AsmState.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/SourceMgr.h"
+
+#include <fstream>
+
+using namespace mlir;
+
+namespace lathe {
+
+namespace {
+
+/// The stages that can be dumped, stopped after and (but for 30) resumed from. design: one file each, NN-name.mlir.
+struct Stage {
+  const char *number;
+  const char *name;
+};
+constexpr Stage stages[] = {{"00", "model"}, {"10", "fused"}, {"20", "kern"}, {"30", "target"}};
+
+class Compilation {
+public:
+  Compilation(const CompileOptions &options, const std::function<void(const std::string &, int64_t, int64_t)> &progress)
+      : options(options), progress(progress), diagnostics(&context, [this](Diagnostic &diagnostic) { note(diagnostic); }) {
+    DialectRegistry registry;
+    registry.insert<lm::LmDialect, kern::KernDialect, arith::ArithDialect, math::MathDialect, scf::SCFDialect, vector::VectorDialect, memref::MemRefDialect,
+                    func::FuncDialect, LLVM::LLVMDialect>();
+    context.appendDialectRegistry(registry);
+    context.loadAllAvailableDialects();
+  }
+
+  Result<CompileSummary> run();
+
+private:
+  Result<void> import();
+  Result<void> makeModel();
+  Result<void> fuse();
+  Result<void> makeKernels();
+  Result<void> generateCode();
+  Result<void> writeArtifact();
+
+  /// Prints the stage (and replaces the module by the user's file where --from names this stage).
+  Result<bool> finishStage(const Stage &stage);
+  Result<void> dump(const std::string &file, const std::string &text);
+  Result<void> runPasses(llvm::function_ref<void(OpPassManager &)> add, const Stage &stage);
+  void note(Diagnostic &diagnostic);
+  std::string print();
+  int64_t page() const { return 32; }
+
+  CompileOptions options;
+  const std::function<void(const std::string &, int64_t, int64_t)> &progress;
+  MLIRContext context{MLIRContext::Threading::DISABLED};
+  ScopedDiagnosticHandler diagnostics;
+  std::string firstError;
+  ImportedModel model;
+  OwningOpRef<ModuleOp> module;
+  std::vector<std::pair<std::string, std::string>> stageTexts;
+  std::map<std::string, NativeCode> code;
+  CompileSummary summary;
+};
+
+} // namespace
+
+void Compilation::note(Diagnostic &diagnostic) {
+  if (diagnostic.getSeverity() != DiagnosticSeverity::Error || !firstError.empty())
+    return;
+  llvm::raw_string_ostream stream(firstError);
+  diagnostic.getLocation()->findInstanceOf<FileLineColLoc>()
+      ? (void)(stream << diagnostic.getLocation()->findInstanceOf<FileLineColLoc>().getFilename().getValue() << ":"
+                      << diagnostic.getLocation()->findInstanceOf<FileLineColLoc>().getLine() << ":"
+                      << diagnostic.getLocation()->findInstanceOf<FileLineColLoc>().getColumn() << ": ")
+      : (void)0;
+  stream << diagnostic.str();
+}
+
+std::string Compilation::print() {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  OpPrintingFlags flags;
+  flags.enableDebugInfo(true, false);
+  flags.printNameLocAsPrefix(true);
+  module->print(stream, flags);
+  return text;
+}
+
+Result<void> Compilation::dump(const std::string &file, const std::string &text) {
+  if (options.dumpDir.empty())
+    return {};
+  if (std::error_code error = llvm::sys::fs::create_directories(options.dumpDir))
+    return fail(ExitCode::badInput, "{}: cannot make the folder: {}", options.dumpDir, error.message());
+  std::string path = options.dumpDir + "/" + file;
+  std::ofstream out(path, std::ios::binary);
+  out << text;
+  out.close();
+  if (!out)
+    return fail(ExitCode::resource, "{}: cannot write {} bytes: is the disk full?", path, text.size());
+  return {};
+}
+
+Result<void> Compilation::runPasses(llvm::function_ref<void(OpPassManager &)> add, const Stage &stage) {
+  PassManager passes(&context);
+  add(passes);
+  firstError.clear();
+  if (failed(passes.run(*module)))
+    return fail(options.from.empty() ? ExitCode::internal : ExitCode::badInput, "stage {}-{}: {}", stage.number, stage.name,
+                firstError.empty() ? "a pass failed without saying why" : firstError);
+  return {};
+}
+
+Result<bool> Compilation::finishStage(const Stage &stage) {
+  std::string file = std::string(stage.number) + "-" + stage.name + ".mlir";
+  if (!options.from.empty() && baseName(options.from).starts_with(stage.number)) {
+    auto mapped = MappedFile::open(options.from);
+    if (!mapped)
+      return propagate(mapped);
+    llvm::SourceMgr sources;
+    sources.AddNewSourceBuffer(llvm::MemoryBuffer::getMemBufferCopy((*mapped)->text(), baseName(options.from)), llvm::SMLoc());
+    firstError.clear();
+    module = parseSourceFile<ModuleOp>(sources, &context);
+    if (!module)
+      return fail(ExitCode::badInput, "{}", firstError);
+  }
+  stageTexts.emplace_back(file, print());
+  if (auto dumped = dump(file, stageTexts.back().second); !dumped)
+    return propagate(dumped);
+  return options.stopAfter == stage.number || options.stopAfter == stage.name;
+}
+
+Result<void> Compilation::import() {
+  progress("reading " + baseName(options.model), 0, 1);
+  auto imported = importModel(options.model, options.weights);
+  if (!imported)
+    return propagate(imported);
+  model = std::move(*imported);
+  if (auto checked = checkConfig(model.config); !checked)
+    return checked;
+  if (model.weights)
+    if (auto checked = checkWeights(model.config, *model.weights); !checked)
+      return checked;
+  if (options.context == 0)
+    options.context = std::min<int64_t>(model.config.maxPositionEmbeddings, 8192);
+  if (options.context < 1 || options.context > model.config.maxPositionEmbeddings)
+    return fail(ExitCode::usage, "--context {}: expected 1 to {}, the model's max_position_embeddings", options.context, model.config.maxPositionEmbeddings);
+  if (options.kv.empty())
+    options.kv = options.quant == "f32" ? "f32" : "bf16";
+  summary.parameters = countParameters(model.config);
+  summary.context = options.context;
+  return {};
+}
+
+Result<void> Compilation::makeModel() {
+  module = buildModel(context, model.config, {.page = page(), .kvBf16 = options.kv == "bf16"});
+  return {};
+}
+
+Result<void> Compilation::fuse() {
+  return runPasses(
+      [&](OpPassManager &passes) {
+        lm::FuseOptions fuseOptions;
+        fuseOptions.quant = options.quant == "int8" ? lm::Quantization::int8 : lm::Quantization::f32;
+        fuseOptions.group = options.group;
+        lm::addFusePipeline(passes, fuseOptions);
+      },
+      stages[1]);
+}
+
+Result<void> Compilation::makeKernels() {
+  return runPasses(
+      [&](OpPassManager &passes) {
+        kern::KernSelectScheduleOptions schedule;
+        schedule.tiers.assign(options.tiers.begin(), options.tiers.end());
+        passes.addPass(kern::createKernSelectSchedule(schedule));
+        passes.addPass(kern::createConvertLmToKern({.context = options.context}));
+        passes.addPass(kern::createKernPlanMemory());
+        passes.addPass(createCanonicalizerPass());
+        passes.addPass(createCSEPass());
+      },
+      stages[2]);
+}
+
+Result<void> Compilation::generateCode() {
+  int64_t done = 0, total = options.tiers.size();
+  // The module stays as stage 20 describes it; a copy is lowered.
+  for (auto tierModule : module->getOps<ModuleOp>()) {
+    const CpuTier *tier = findTier(tierModule.getName()->str());
+    if (!tier)
+      return fail(ExitCode::badInput, "stage 20 has a module of tier '{}', which is none of avx512vnni and x86-64-v3", tierModule.getName()->str());
+    progress("compiling kernels for " + tier->name, done++, total);
+    OwningOpRef<ModuleOp> copy = tierModule.clone();
+    std::string lowered;
+    firstError.clear();
+    auto compiled = compileTier(*copy, *tier, options.dumpDir.empty() && options.stopAfter.empty() ? nullptr : &lowered);
+    if (!compiled)
+      return fail(compiled.error().code, "{}{}{}", compiled.error().message, firstError.empty() ? "" : ": ", firstError);
+    code[tier->name] = std::move(*compiled);
+    if (auto dumped = dump("30-target-" + tier->name + ".mlir", lowered); !dumped)
+      return dumped;
+  }
+  return {};
+}
+
+Result<void> Compilation::writeArtifact() {
+  auto plan = writePlan(*module, code, model.config.vocabSize, options.context);
+  if (!plan)
+    return propagate(plan);
+  auto writer = ArtifactWriter::create(options.output);
+  if (!writer)
+    return propagate(writer);
+  std::vector<std::pair<std::string, std::string>> members{{"config.toml", printConfig(model.config)}, {"plan.json", printPlan(*plan)}};
+  if (!model.tokenizerJson.empty())
+    members.emplace_back("tokenizer.json", model.tokenizerJson);
+  for (auto &[file, text] : stageTexts)
+    members.emplace_back("stages/" + file, text);
+  for (auto &[name, data] : members)
+    if (auto added = (*writer)->add(name, data); !added)
+      return added;
+
+  Manifest manifest;
+  manifest.abiVersion = kAbiVersion;
+  manifest.compiler = "lathe 0.1.0";
+  manifest.model = model.config.name;
+  manifest.source = baseName(options.model);
+  manifest.target = "cpu";
+  manifest.quant = options.quant;
+  manifest.parameters = summary.parameters;
+  manifest.context = options.context;
+  manifest.bosTokenId = model.config.bosTokenId;
+  manifest.eosTokenIds = model.config.eosTokenIds;
+  for (const CpuTier &tier : cpuTiers())
+    if (auto found = code.find(tier.name); found != code.end()) {
+      manifest.tiers.push_back(tier.name);
+      if (auto added = (*writer)->add("kernels/" + tier.name + ".so", found->second.sharedObject, 4096); !added)
+        return added;
+    }
+
+  if (auto begun = (*writer)->beginWeights(); !begun)
+    return begun;
+  auto weights = packedWeights(*module);
+  int64_t total = 0;
+  for (kern::WeightOp weight : weights)
+    total += packedBytes(weight);
+  for (kern::WeightOp weight : weights) {
+    progress("packing weights", summary.weightBytes, total);
+    auto added = (*writer)->addWeight(packedName(weight), packedBytes(weight), packedLayout(weight),
+                                      [&](std::span<std::byte> out) { return packWeight(weight, *model.weights, out); });
+    if (!added)
+      return added;
+    summary.weightBytes += packedBytes(weight);
+  }
+  progress("packing weights", total, total);
+  if (auto finished = (*writer)->finish(manifest); !finished)
+    return finished;
+
+  summary.kernels = plan->kernels.size();
+  summary.launches = plan->launches.size();
+  summary.kvBytesAtContext = 2 * plan->layers * plan->pageBytes() * ((options.context + plan->pageTokens - 1) / plan->pageTokens);
+  for (const Slot &slot : plan->slots)
+    summary.activationBytesPerRow += slot.bytesPerUnit;
+  uint64_t size = 0;
+  if (!llvm::sys::fs::file_size(options.output, size))
+    summary.artifactBytes = size;
+  return {};
+}
+
+Result<CompileSummary> Compilation::run() {
+  if (options.tiers.empty())
+    for (const CpuTier &tier : cpuTiers())
+      options.tiers.push_back(tier.name);
+  if (auto done = import(); !done)
+    return propagate(done);
+  using Step = Result<void> (Compilation::*)();
+  constexpr Step steps[] = {&Compilation::makeModel, &Compilation::fuse, &Compilation::makeKernels};
+  for (size_t i = 0; i < std::size(steps); ++i) {
+    if (auto done = (this->*steps[i])(); !done)
+      return propagate(done);
+    auto stop = finishStage(stages[i]);
+    if (!stop)
+      return propagate(stop);
+    if (*stop)
+      return summary;
+  }
+  if (auto done = generateCode(); !done)
+    return propagate(done);
+  if (!options.stopAfter.empty())
+    return summary;
+  if (!model.weights)
+    return fail(ExitCode::usage, "{}: a config without weights: give --weights PATH or --weights random:SEED", options.model);
+  if (auto done = writeArtifact(); !done)
+    return propagate(done);
+  return summary;
+}
+
+Result<CompileSummary> compileModel(const CompileOptions &options, const std::function<void(const std::string &, int64_t, int64_t)> &progress) {
+  return Compilation(options, progress).run();
+}
+
+} // namespace lathe

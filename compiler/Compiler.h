@@ -1,0 +1,35 @@
+//===- Compiler.h - from a model to an artifact ---------------------------===//
+#pragma once
+
+#include "runtime/support/Error.h"
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace lathe {
+
+struct CompileOptions {
+  std::string model;              ///< TOML, Hugging Face folder, GGUF, .cfg
+  std::string weights;            ///< "" (the model's own), a path, or "random:SEED"
+  std::string output;             ///< the .lathe file
+  std::string quant = "int8";     ///< f32 | int8
+  std::string kv;                 ///< f32 | bf16; "": f32 with quant f32, else bf16
+  int64_t context = 0;            ///< positions; 0: the model's, at most 8192
+  std::vector<std::string> tiers; ///< empty: all
+  std::string dumpDir;            ///< writes every stage there
+  std::string stopAfter;          ///< 00, 10, 20 or 30
+  std::string from;               ///< a stage file (00-…, 10-… or 20-…) to go on from
+  int64_t group = 64;             ///< elements a scale, int8
+};
+
+struct CompileSummary {
+  int64_t parameters = 0, kernels = 0, launches = 0, weightBytes = 0, kvBytesAtContext = 0, activationBytesPerRow = 0, context = 0, artifactBytes = 0;
+};
+
+/// Runs every stage. `progress(what, done, total)` is called as work goes on. Nothing appears under `output` unless all of it is there.
+Result<CompileSummary> compileModel(const CompileOptions &options, const std::function<void(const std::string &what, int64_t done, int64_t total)> &progress);
+
+
+} // namespace lathe

@@ -1,0 +1,205 @@
+//===- CpuCodegen.cpp - kernels to native code -------------------------------===//
+#include "compiler/CpuCodegen.h"
+
+#include "passes/kern/KernPasses.h"
+
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Export.h"
+#include "mlir/Transforms/Passes.h"
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/Module.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Passes/PassBuilder.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Program.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/Target/TargetMachine.h"
+
+using namespace mlir;
+
+namespace lathe {
+
+const std::vector<CpuTier> &cpuTiers() {
+  // AVX512-BF16 and GFNI are features of their own: neither tier assumes them.
+  static const std::vector<CpuTier> tiers = {
+      {"avx512vnni", "x86-64-v4", "+avx512vnni", "512"},
+      {"x86-64-v3", "x86-64-v3", "", "256"},
+  };
+  return tiers;
+}
+
+const CpuTier *findTier(const std::string &name) {
+  for (const CpuTier &tier : cpuTiers())
+    if (tier.name == name)
+      return &tier;
+  return nullptr;
+}
+
+namespace {
+
+LogicalResult lowerToLlvm(ModuleOp module, std::string *dumped) {
+  PassManager passes(module.getContext());
+  passes.addPass(kern::createConvertKernToVector());
+  passes.addPass(createCanonicalizerPass());
+  passes.addPass(createCSEPass());
+  if (failed(passes.run(module)))
+    return failure();
+  if (dumped) {
+    llvm::raw_string_ostream stream(*dumped);
+    module->print(stream, OpPrintingFlags().enableDebugInfo(true, false));
+  }
+  PassManager lower(module.getContext());
+  lower.addPass(createLoopInvariantCodeMotionPass());
+  lower.addPass(createSCFToControlFlowPass());
+  lower.addPass(createConvertVectorToLLVMPass());
+  lower.addPass(createConvertMathToLLVMPass());
+  lower.addPass(createArithToLLVMConversionPass());
+  lower.addPass(createConvertIndexToLLVMPass());
+  lower.addPass(createConvertFuncToLLVMPass());
+  lower.addPass(createConvertControlFlowToLLVMPass());
+  lower.addPass(createReconcileUnrealizedCastsPass());
+  return lower.run(module);
+}
+
+Result<std::unique_ptr<llvm::TargetMachine>> machineFor(const CpuTier &tier) {
+  static const bool initialised = [] {
+    llvm::InitializeNativeTarget();
+    llvm::InitializeNativeTargetAsmPrinter();
+    llvm::InitializeNativeTargetAsmParser();
+    return true;
+  }();
+  (void)initialised;
+  llvm::Triple triple("x86_64-unknown-linux-gnu");
+  std::string why;
+  const llvm::Target *target = llvm::TargetRegistry::lookupTarget(triple, why);
+  if (!target)
+    return fail(ExitCode::internal, "LLVM has no x86-64 target: {}", why);
+  llvm::TargetOptions options;
+  options.AllowFPOpFusion = llvm::FPOpFusion::Strict; // bits must not depend on what the backend finds to fuse
+  return std::unique_ptr<llvm::TargetMachine>(
+      target->createTargetMachine(triple, tier.cpu, tier.features, options, llvm::Reloc::PIC_, std::nullopt, llvm::CodeGenOptLevel::Aggressive));
+}
+
+Result<std::string> emit(llvm::TargetMachine &machine, llvm::Module &module, llvm::CodeGenFileType type) {
+  llvm::SmallVector<char, 0> bytes;
+  llvm::raw_svector_ostream stream(bytes);
+  llvm::legacy::PassManager passes;
+  if (machine.addPassesToEmitFile(passes, stream, nullptr, type))
+    return fail(ExitCode::internal, "LLVM cannot emit this kind of file");
+  passes.run(module);
+  return std::string(bytes.begin(), bytes.end());
+}
+
+/// A folder of its own under the system's temporary folder, removed at the end.
+class TemporaryFolder {
+public:
+  TemporaryFolder() { failed = static_cast<bool>(llvm::sys::fs::createUniqueDirectory("lathe", path)); }
+  ~TemporaryFolder() {
+    if (!failed)
+      llvm::sys::fs::remove_directories(path);
+  }
+  std::string file(const char *name) const { return (path + "/" + name).str(); }
+  bool failed = false;
+
+private:
+  llvm::SmallString<128> path;
+};
+
+Result<std::string> link(const std::string &object) {
+  llvm::ErrorOr<std::string> linker = llvm::sys::findProgramByName("ld.lld-22");
+  if (!linker)
+    linker = llvm::sys::findProgramByName("ld.lld", {"/usr/lib/llvm-22/bin"});
+  if (!linker)
+    return fail(ExitCode::runtime, "cannot find the linker ld.lld-22: install the package lld-22 (tools/setup does)");
+  TemporaryFolder folder;
+  if (folder.failed)
+    return fail(ExitCode::resource, "cannot make a temporary folder: set TMPDIR to a folder that can be written");
+  std::string input = folder.file("kernels.o"), output = folder.file("kernels.so"), messages = folder.file("messages");
+  {
+    std::error_code error;
+    llvm::raw_fd_ostream stream(input, error);
+    stream << object;
+    stream.close();
+    if (error || stream.has_error()) {
+      stream.clear_error();
+      return fail(ExitCode::resource, "cannot write {} bytes to the temporary folder: is the disk full?", object.size());
+    }
+  }
+  std::optional<llvm::StringRef> redirects[] = {llvm::StringRef(""), llvm::StringRef(messages), llvm::StringRef(messages)};
+  std::string why;
+  int status = llvm::sys::ExecuteAndWait(*linker, {"ld.lld", "-shared", "--no-undefined", "--build-id=none", "-z", "noexecstack", "--hash-style=gnu", "-o", output, input},
+                                         std::nullopt, redirects, 0, 0, &why);
+  if (status != 0) {
+    auto text = llvm::MemoryBuffer::getFile(messages);
+    return fail(ExitCode::internal, "linking kernels failed: {}", text && !(*text)->getBuffer().empty() ? (*text)->getBuffer().rtrim().str() : why);
+  }
+  auto linked = llvm::MemoryBuffer::getFile(output, false, false);
+  if (!linked)
+    return fail(ExitCode::resource, "cannot read the linked kernels back: {}", linked.getError().message());
+  return (*linked)->getBuffer().str();
+}
+
+} // namespace
+
+Result<NativeCode> compileTier(ModuleOp tierModule, const CpuTier &tier, std::string *dumped) {
+  MLIRContext *context = tierModule.getContext();
+  if (failed(lowerToLlvm(tierModule, dumped)))
+    return fail(ExitCode::internal, "lowering the kernels of tier {} failed; --dump DIR keeps the stages to reproduce it with lathe-opt", tier.name);
+  NativeCode code;
+  for (auto function : tierModule.getOps<LLVM::LLVMFuncOp>())
+    if (auto bytes = function->getAttrOfType<IntegerAttr>(kern::scratchBytesAttr))
+      code.scratchBytes[function.getName().str()] = bytes.getInt();
+
+  DialectRegistry registry;
+  registerBuiltinDialectTranslation(registry);
+  registerLLVMDialectTranslation(registry);
+  context->appendDialectRegistry(registry);
+  llvm::LLVMContext llvmContext;
+  auto module = translateModuleToLLVMIR(tierModule, llvmContext, "kernels");
+  if (!module)
+    return fail(ExitCode::internal, "translating the kernels of tier {} to LLVM IR failed", tier.name);
+  auto machine = machineFor(tier);
+  if (!machine)
+    return propagate(machine);
+  module->setTargetTriple((*machine)->getTargetTriple());
+  module->setDataLayout((*machine)->createDataLayout());
+  for (llvm::Function &function : *module)
+    if (!function.isDeclaration()) {
+      function.addFnAttr("prefer-vector-width", tier.vectorWidth);
+      function.addFnAttr("target-cpu", tier.cpu);
+      function.addFnAttr("target-features", tier.features);
+      function.addFnAttr("no-builtins"); // a loop must not become a call of memcpy: the object has no undefined symbol
+      function.addFnAttr(llvm::Attribute::NoUnwind);
+    }
+
+  llvm::LoopAnalysisManager loops;
+  llvm::FunctionAnalysisManager functions;
+  llvm::CGSCCAnalysisManager graphs;
+  llvm::ModuleAnalysisManager modules;
+  llvm::PipelineTuningOptions tuning;
+  tuning.LoopVectorization = false; // everything that should be a vector is one
+  tuning.SLPVectorization = false;
+  llvm::PassBuilder builder(machine->get(), tuning);
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(graphs);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, graphs, modules);
+  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2).run(*module, modules);
+
+  auto object = emit(**machine, *module, llvm::CodeGenFileType::ObjectFile);
+  if (!object)
+    return propagate(object);
+  auto shared = link(*object);
+  if (!shared)
+    return propagate(shared);
+  code.sharedObject = std::move(*shared);
+  return code;
+}
+
+} // namespace lathe

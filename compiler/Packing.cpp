@@ -1,0 +1,236 @@
+//===- Packing.cpp - weights in the order the kernels read them --------------===//
+#include "compiler/Packing.h"
+
+#include "dialects/lm/LmDialect.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <thread>
+
+using namespace mlir;
+
+namespace lathe {
+
+using namespace kern;
+
+namespace {
+
+MemRefType typeOf(WeightOp op) { return cast<MemRefType>(op.getResult().getType()); }
+
+std::vector<std::string> sourcesOf(WeightOp op) {
+  std::vector<std::string> names;
+  for (Attribute name : op.getSources())
+    names.push_back(cast<StringAttr>(name).getValue().str());
+  return names;
+}
+
+/// Rows of output features.
+struct FeatureMap {
+  std::vector<std::string> names; ///< empty for a source of zeros
+  std::vector<int64_t> rows; ///< of each source
+  PackAttr pack;
+
+  /// The source and row that a packed row comes from; source -1 is padding.
+  std::pair<int64_t, int64_t> at(int64_t packed) const {
+    constexpr std::pair<int64_t, int64_t> padding{-1, 0};
+    switch (pack.getOrder()) {
+    case Order::flat:
+      for (size_t s = 0; s < rows.size(); packed -= rows[s++])
+        if (packed < rows[s])
+          return {s, packed};
+      return padding;
+    case Order::heads: {
+      int64_t head = packed / roundUp(pack.getDim(), panelWidth), within = packed % roundUp(pack.getDim(), panelWidth);
+      if (within >= pack.getDim())
+        return padding;
+      int64_t row = head * pack.getDim() + within;
+      for (size_t s = 0; s < rows.size(); row -= rows[s++])
+        if (row < rows[s])
+          return {s, row};
+      return padding;
+    }
+    case Order::interleaved: {
+      int64_t count = rows.size(), block = packed / pack.getDim();
+      int64_t source = block % count, row = block / count * pack.getDim() + packed % pack.getDim();
+      return row < rows[source] ? std::pair{source, row} : padding;
+    }
+    }
+    return padding;
+  }
+};
+
+float bf16ToFloat(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+
+/// The smallest bf16 that is not below a non-negative float.
+uint16_t ceilBf16(float value) {
+  uint32_t bits = std::bit_cast<uint32_t>(value);
+  return static_cast<uint16_t>((bits + 0xffff) >> 16);
+}
+
+Result<FeatureMap> featuresOf(WeightOp op, const WeightSource &source) {
+  FeatureMap map{.names = sourcesOf(op), .rows = {}, .pack = op.getPackAttr()};
+  for (std::string &name : map.names) {
+    if (llvm::StringRef rest(name); rest.consume_front("zeros ")) {
+      map.rows.push_back(std::stoll(rest.str()));
+      name.clear();
+      continue;
+    }
+    const SourceTensor *tensor = source.find(name);
+    if (!tensor)
+      return fail(ExitCode::badInput, "weight '{}' is missing from the model's files", name);
+    map.rows.push_back(tensor->shape.front());
+  }
+  return map;
+}
+
+/// [panels][k][32] floats, or [panels][k/4][32][4] codes, or [panels][groups][32] scales: the panels [begin, end).
+Result<void> packPanels(WeightOp op, const WeightSource &source, const FeatureMap &map, std::span<std::byte> out, int64_t begin, int64_t end) {
+  int64_t k = op.getK(), group = op.getGroup().value_or(0);
+  std::vector<float> rows(panelWidth * k);
+  for (int64_t panel = begin; panel < end; ++panel) {
+    std::fill(rows.begin(), rows.end(), 0.0f);
+    for (int64_t lane = 0; lane < panelWidth;) {
+      auto [from, row] = map.at(panel * panelWidth + lane);
+      int64_t run = 1; // neighbours are read together
+      while (lane + run < panelWidth && from >= 0 && map.at(panel * panelWidth + lane + run) == std::pair{from, row + run})
+        ++run;
+      if (from >= 0 && !map.names[from].empty())
+        if (auto read = source.read(map.names[from], row, run, std::span(rows).subspan(lane * k, run * k)); !read)
+          return read;
+      lane += run;
+    }
+    if (op.getPart() == Part::values) {
+      float *to = reinterpret_cast<float *>(out.data()) + panel * k * panelWidth;
+      for (int64_t lane = 0; lane < panelWidth; ++lane)
+        for (int64_t i = 0; i < k; ++i)
+          to[i * panelWidth + lane] = rows[lane * k + i];
+      continue;
+    }
+    int64_t groups = ceilDiv(k, group), quads = ceilDiv(k, 4);
+    for (int64_t lane = 0; lane < panelWidth; ++lane)
+      for (int64_t g = 0; g < groups; ++g) {
+        const float *x = &rows[lane * k + g * group];
+        int64_t count = std::min(group, k - g * group);
+        float absmax = 0;
+        for (int64_t i = 0; i < count; ++i)
+          absmax = std::max(absmax, std::fabs(x[i]));
+        if (!std::isfinite(absmax))
+          return fail(ExitCode::badInput, "weight '{}' has a value that is not finite", sourcesOf(op).front());
+        uint16_t scale = ceilBf16(absmax / 127.0f);
+        if (op.getPart() == Part::scales) {
+          reinterpret_cast<uint16_t *>(out.data())[(panel * groups + g) * panelWidth + lane] = scale;
+          continue;
+        }
+        float step = bf16ToFloat(scale);
+        for (int64_t i = 0; i < roundUp(count, 4); ++i) {
+          float code = i < count && step > 0 ? std::clamp(std::nearbyint(x[i] / step), -127.0f, 127.0f) : 0.0f;
+          int64_t column = g * group + i;
+          reinterpret_cast<uint8_t *>(out.data())[((panel * quads + column / 4) * panelWidth + lane) * 4 + column % 4] = static_cast<uint8_t>(static_cast<int>(code) + 128);
+        }
+      }
+  }
+  return {};
+}
+
+Result<void> packMatrix(WeightOp op, const WeightSource &source, std::span<std::byte> out) {
+  auto map = featuresOf(op, source);
+  if (!map)
+    return propagate(map);
+  int64_t panels = typeOf(op).getDimSize(0), workers = std::clamp<int64_t>(std::thread::hardware_concurrency(), 1, ceilDiv(panels, 16));
+  std::vector<Result<void>> done(workers);
+  std::vector<std::thread> threads;
+  auto share = [&](int64_t w) { done[w] = packPanels(op, source, *map, out, panels * w / workers, panels * (w + 1) / workers); };
+  for (int64_t w = 1; w < workers; ++w)
+    threads.emplace_back(share, w);
+  share(0);
+  for (std::thread &thread : threads)
+    thread.join();
+  for (Result<void> &result : done)
+    if (!result)
+      return result;
+  return {};
+}
+
+/// A norm's gain, or a bias in the order of its linear's packed features; padding is zero.
+Result<void> packVector(WeightOp op, const WeightSource &source, std::span<std::byte> out) {
+  std::span<float> to(reinterpret_cast<float *>(out.data()), typeOf(op).getDimSize(0));
+  std::fill(to.begin(), to.end(), 0.0f);
+  auto map = featuresOf(op, source);
+  if (!map)
+    return propagate(map);
+  std::vector<std::vector<float>> values;
+  for (size_t s = 0; s < map->names.size(); ++s) {
+    values.emplace_back(map->rows[s]);
+    if (!map->names[s].empty())
+      if (auto read = source.read(map->names[s], 0, 1, values.back()); !read)
+        return read;
+  }
+  for (int64_t i = 0; i < static_cast<int64_t>(to.size()); ++i) {
+    auto [from, row] = map->pack ? map->at(i) : std::pair<int64_t, int64_t>{i < map->rows[0] ? 0 : -1, i};
+    if (from >= 0)
+      to[i] = values[from][row];
+  }
+  return {};
+}
+
+/// cos and sin of angles, [2][positions][pairs padded]; see ropeSpan. The padding is zero, so padded lanes come out zero.
+void packRope(WeightOp op, std::span<std::byte> out) {
+  auto shape = typeOf(op).getShape();
+  int64_t positions = shape[1], padded = shape[2];
+  auto frequencies = lm::ropeFrequencies(cast<lm::RopeAttr>(*op.getRope()), op.getK());
+  bool low = op.getPart() == Part::rope_low;
+  float *to = reinterpret_cast<float *>(out.data());
+  std::fill_n(to, 2 * positions * padded, 0.0f);
+  for (int64_t p = 0; p < positions; ++p)
+    for (size_t j = 0; j < frequencies.inverse.size(); ++j) {
+      double angle = (low ? p : p * ropeSpan) * frequencies.inverse[j], factor = low ? frequencies.attentionFactor : 1.0;
+      to[p * padded + j] = static_cast<float>(std::cos(angle) * factor);
+      to[(positions + p) * padded + j] = static_cast<float>(std::sin(angle) * factor);
+    }
+}
+
+} // namespace
+
+std::string packedName(WeightOp op) {
+  std::string part = stringifyPart(op.getPart()).str();
+  if (op.getRope()) {
+    // Tables of different embeddings are told apart by their parameters.
+    std::string text;
+    llvm::raw_string_ostream(text) << *op.getRope();
+    return "rope." + std::to_string(op.getK()) + text + "." + part;
+  }
+  std::string name;
+  for (const std::string &source : sourcesOf(op))
+    name += (name.empty() ? "" : "+") + source;
+  if (op.getPackAttr() && op.getPackAttr().getOrder() != Order::flat)
+    name += "." + stringifyOrder(op.getPackAttr().getOrder()).str() + std::to_string(op.getPackAttr().getDim());
+  return name + "." + part;
+}
+
+std::string packedLayout(WeightOp op) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  stream << typeOf(op).getElementType() << " ";
+  for (int64_t size : typeOf(op).getShape())
+    stream << "[" << size << "]";
+  if (op.getGroup())
+    stream << " group " << *op.getGroup();
+  return text;
+}
+
+int64_t packedBytes(WeightOp op) { return typeOf(op).getNumElements() * typeOf(op).getElementTypeBitWidth() / 8; }
+
+Result<void> packWeight(WeightOp op, const WeightSource &source, std::span<std::byte> out) {
+  switch (op.getPart()) {
+  case Part::values:
+  case Part::codes:
+  case Part::scales: return packMatrix(op, source, out);
+  case Part::vector: return packVector(op, source, out);
+  case Part::rope_low:
+  case Part::rope_high: packRope(op, out); return {};
+  }
+  return {};
+}
+
+} // namespace lathe

@@ -1,0 +1,146 @@
+//===- PlanWriter.cpp - the host program as a launch table -------------------===//
+#include "compiler/PlanWriter.h"
+
+#include "compiler/Packing.h"
+#include "passes/kern/KernPasses.h"
+
+#include "llvm/ADT/MapVector.h"
+
+#include <set>
+
+using namespace mlir;
+
+namespace lathe {
+
+using namespace kern;
+
+static func::FuncOp stepOf(ModuleOp module) { return module.lookupSymbol<func::FuncOp>("step"); }
+
+std::vector<WeightOp> packedWeights(ModuleOp module) {
+  std::vector<WeightOp> weights;
+  std::set<std::string> seen;
+  for (auto launch : stepOf(module).getOps<LaunchOp>())
+    for (Value operand : launch.getOperands())
+      if (auto weight = operand.getDefiningOp<WeightOp>(); weight && seen.insert(packedName(weight)).second)
+        weights.push_back(weight);
+  return weights;
+}
+
+namespace {
+
+lathe::Unit planUnit(kern::Unit unit) {
+  switch (unit) {
+  case kern::Unit::rows: return lathe::Unit::rows;
+  case kern::Unit::logit_rows: return lathe::Unit::logitRows;
+  case kern::Unit::blocks: return lathe::Unit::blocks;
+  }
+  return lathe::Unit::rows;
+}
+
+class PlanBuilder {
+public:
+  PlanBuilder(ModuleOp module, const std::map<std::string, NativeCode> &code) : module(module), code(code) {}
+
+  Result<Plan> build(int64_t vocab, int64_t context) {
+    plan.vocab = vocab;
+    plan.context = context;
+    for (auto launch : stepOf(module).getOps<LaunchOp>()) {
+      Launch entry;
+      auto kernel = kernelOf(launch.getKernel());
+      if (!kernel)
+        return propagate(kernel);
+      entry.kernel = *kernel;
+      for (Value operand : launch.getOperands())
+        entry.args.push_back(bufferOf(operand));
+      entry.barrier = !plan.launches.empty();
+      plan.launches.push_back(std::move(entry));
+    }
+    if (plan.logitStride == 0)
+      return fail(ExitCode::badInput, "the step gives no logits: expected a kern.buffer logits in stage 20");
+    return plan;
+  }
+
+private:
+  Result<int64_t> kernelOf(StringRef name) {
+    auto [it, inserted] = kernels.insert({name, plan.kernels.size()});
+    if (!inserted)
+      return it->second;
+    Kernel entry;
+    entry.symbol = name.str();
+    for (auto tier : module.getOps<ModuleOp>()) {
+      auto function = tier.lookupSymbol<func::FuncOp>(name);
+      auto compiled = code.find(tier.getName()->str());
+      if (!function || compiled == code.end())
+        return fail(ExitCode::badInput, "kernel '{}' is launched but tier {} has no code for it", name.str(), tier.getName()->str());
+      auto integer = [&](StringRef attribute) { return function->getAttrOfType<IntegerAttr>(attribute).getInt(); };
+      auto unit = function->getAttrOfType<kern::UnitAttr>(unitAttr).getValue();
+      auto schedule = function->getAttrOfType<ScheduleAttr>(scheduleAttr);
+      entry.unit = planUnit(unit);
+      entry.tiles = integer(tilesAttr);
+      entry.bytesPerTile = integer(tileBytesAttr);
+      entry.flopsPerUnit = integer(unitFlopsAttr);
+      entry.provenance = function->getAttrOfType<StringAttr>(fusedAttr).getValue().str();
+      bool attends = unit == kern::Unit::blocks;
+      if (attends)
+        plan.attentionRows = schedule.getUnitBlock();
+      entry.variants[tier.getName()->str()] = {attends ? 1 : schedule.getUnitBlock(), compiled->second.scratchBytes.at(name.str())};
+    }
+    plan.kernels.push_back(std::move(entry));
+    return it->second;
+  }
+
+  int64_t slotOf(int64_t number, lathe::Unit unit, int64_t bytes) {
+    if (static_cast<int64_t>(plan.slots.size()) <= number)
+      plan.slots.resize(number + 1);
+    Slot &slot = plan.slots[number];
+    slot.unit = unit;
+    slot.bytesPerUnit = std::max(slot.bytesPerUnit, bytes);
+    return number;
+  }
+
+  int64_t bufferOf(Value value) {
+    auto [it, inserted] = buffers.insert({value, plan.buffers.size()});
+    if (!inserted)
+      return it->second;
+    auto type = cast<MemRefType>(value.getType());
+    Buffer entry;
+    if (auto weight = value.getDefiningOp<WeightOp>()) {
+      entry.kind = Buffer::Kind::weight;
+      entry.name = entry.tensor = packedName(weight);
+    } else if (auto kv = value.getDefiningOp<KvOp>()) {
+      entry.kind = kv.getKeys() ? Buffer::Kind::key : Buffer::Kind::value;
+      entry.layer = kv.getLayer();
+      entry.name = "kv." + std::to_string(entry.layer) + (kv.getKeys() ? ".keys" : ".values");
+      plan.layers = std::max(plan.layers, entry.layer + 1);
+      plan.kvHeads = type.getDimSize(1);
+      plan.dimPadded = type.getDimSize(kv.getKeys() ? 2 : 3);
+      plan.pageTokens = type.getDimSize(kv.getKeys() ? 3 : 2);
+      plan.kvElement = type.getElementType().isF32() ? "f32" : "bf16";
+    } else if (auto buffer = value.getDefiningOp<BufferOp>()) {
+      entry.name = "buffer" + std::to_string(plan.buffers.size());
+      if (buffer.getLogits()) {
+        entry.kind = Buffer::Kind::logits;
+        plan.logitStride = type.getDimSize(1);
+      } else {
+        entry.kind = Buffer::Kind::activation;
+        entry.slot = slotOf(*buffer.getSlot(), planUnit(buffer.getUnit()), type.getDimSize(1) * 4);
+      }
+    }
+    plan.buffers.push_back(std::move(entry));
+    return it->second;
+  }
+
+  ModuleOp module;
+  const std::map<std::string, NativeCode> &code;
+  Plan plan;
+  llvm::MapVector<StringRef, int64_t> kernels;
+  llvm::DenseMap<Value, int64_t> buffers;
+};
+
+} // namespace
+
+Result<Plan> writePlan(ModuleOp module, const std::map<std::string, NativeCode> &code, int64_t vocab, int64_t context) {
+  return PlanBuilder(module, code).build(vocab, context);
+}
+
+} // namespace lathe

@@ -1,0 +1,195 @@
+//===- ConvertKernToVector.cpp - kernels as vector code over bare pointers ---===//
+//
+//   func.func @k(%x: memref<?x576xf32>, …)      ->   func.func @k(%buffers: !llvm.ptr, %step: !llvm.ptr, %u0: i64, …, %scratch: !llvm.ptr)
+//   %v = vector.load %x[%r, %c]                 ->   %v = llvm.load (x + (r * 576 + c) * 4)
+//   %p = kern.batch row_position[%r]            ->   %p = llvm.load (step->rowPosition + r * 4)
+//   kern.dot …, kern.reduce …                   ->   loops and trees of vector operations
+//
+// The signature is KernelFn of runtime/Abi.h.
+//
+//===----------------------------------------------------------------------===//
+#include "passes/kern/KernPasses.h"
+#include "passes/kern/LowerDot.h"
+
+#include "runtime/Abi.h"
+
+#include "mlir/Dialect/Arith/Transforms/Passes.h"
+#include "mlir/Dialect/Math/Transforms/Passes.h"
+#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+
+#include <cstddef>
+
+namespace lathe::kern {
+#define GEN_PASS_DEF_CONVERTKERNTOVECTOR
+#include "passes/kern/KernPasses.h.inc"
+} // namespace lathe::kern
+
+#define DEBUG_TYPE "convert-kern-to-vector"
+
+using namespace mlir;
+using namespace lathe;
+using namespace lathe::kern;
+
+namespace {
+
+class KernelLowering {
+public:
+  KernelLowering(func::FuncOp kernel, ByteDot byteDot) : kernel(kernel), byteDot(byteDot), pointer(LLVM::LLVMPointerType::get(kernel.getContext())) {}
+
+  LogicalResult run();
+
+private:
+  void lower(Operation *op);
+  Value base(Value memref) { return pointers.lookup(memref); }
+  Value address(Memory &m, Value memref, ValueRange indices) { return m.address(base(memref), cast<MemRefType>(memref.getType()), indices); }
+  Value reduce(Memory &m, ReduceOp op);
+  /// Element `i` of an int32 array that the step points to.
+  Value element(Memory &m, size_t field, Value i);
+
+  func::FuncOp kernel;
+  ByteDot byteDot;
+  Type pointer;
+  Value buffers, step, range[4], scratch;
+  int64_t scratchBytes = 0;
+  llvm::DenseMap<Value, Value> pointers;
+};
+
+} // namespace
+
+Value KernelLowering::element(Memory &m, size_t field, Value i) {
+  Value array = m.load(pointer, m.offset(step, m.index(field)));
+  Value at = m.offset(array, arith::MulIOp::create(m.b, i, m.index(4)));
+  return arith::IndexCastOp::create(m.b, m.b.getIndexType(), m.load(m.b.getI32Type(), at));
+}
+
+Value KernelLowering::reduce(Memory &m, ReduceOp op) {
+  Value value = op.getInput();
+  bool isFloat = isa<FloatType>(op.getResult().getType());
+  auto combine = [&](Value x, Value y) -> Value {
+    if (op.getKind() == Combine::add)
+      return isFloat ? Value(arith::AddFOp::create(m.b, x, y)) : Value(arith::AddIOp::create(m.b, x, y));
+    return isFloat ? Value(arith::MaximumFOp::create(m.b, x, y)) : Value(arith::MaxSIOp::create(m.b, x, y));
+  };
+  for (int64_t size = cast<VectorType>(value.getType()).getDimSize(0) / 2; size >= 1; size /= 2) {
+    Value low = vector::ExtractStridedSliceOp::create(m.b, value, int64_t(0), size, int64_t(1));
+    Value high = vector::ExtractStridedSliceOp::create(m.b, value, size, size, int64_t(1));
+    value = combine(low, high);
+  }
+  return vector::ExtractOp::create(m.b, value, int64_t(0));
+}
+
+void KernelLowering::lower(Operation *op) {
+  OpBuilder builder(op);
+  Memory m(builder, op->getLoc());
+  auto replace = [&](Value value) {
+    op->getResult(0).replaceAllUsesWith(value);
+    op->erase();
+  };
+  if (auto load = dyn_cast<vector::LoadOp>(op))
+    return replace(m.load(load.getType(), address(m, load.getBase(), load.getIndices())));
+  if (auto load = dyn_cast<memref::LoadOp>(op))
+    return replace(m.load(load.getType(), address(m, load.getMemRef(), load.getIndices())));
+  if (auto store = dyn_cast<vector::StoreOp>(op)) {
+    m.store(store.getValueToStore(), address(m, store.getBase(), store.getIndices()));
+    return op->erase();
+  }
+  if (auto store = dyn_cast<memref::StoreOp>(op)) {
+    m.store(store.getValueToStore(), address(m, store.getMemRef(), store.getIndices()));
+    return op->erase();
+  }
+  if (auto store = dyn_cast<vector::MaskedStoreOp>(op)) {
+    LLVM::MaskedStoreOp::create(m.b, store.getValueToStore(), address(m, store.getBase(), store.getIndices()), store.getMask(), 4);
+    return op->erase();
+  }
+  if (auto allocation = dyn_cast<ScratchOp>(op)) {
+    auto type = cast<MemRefType>(allocation.getResult().getType());
+    pointers[allocation.getResult()] = m.offset(scratch, m.index(scratchBytes));
+    scratchBytes = roundUp(scratchBytes + type.getNumElements() * type.getElementTypeBitWidth() / 8, 64);
+    return;
+  }
+  if (auto id = dyn_cast<ProgramIdOp>(op)) {
+    for (int i = 0; i < 4; ++i)
+      id.getResult(i).replaceAllUsesWith(arith::IndexCastOp::create(m.b, m.b.getIndexType(), range[i]));
+    return op->erase();
+  }
+  if (auto batch = dyn_cast<BatchOp>(op)) {
+    size_t field = 0;
+    switch (batch.getField()) {
+    case Field::token_ids: field = offsetof(LatheStep, tokenIds); break;
+    case Field::row_sequence: field = offsetof(LatheStep, rowSequence); break;
+    case Field::row_position: field = offsetof(LatheStep, rowPosition); break;
+    case Field::logit_row: field = offsetof(LatheStep, logitRow); break;
+    case Field::block_row: field = offsetof(LatheStep, blockRow); break;
+    }
+    return replace(element(m, field, batch.getIndex()));
+  }
+  if (auto gather = dyn_cast<GatherPagesOp>(op)) {
+    Value stride = m.load(m.b.getIndexType(), m.offset(step, m.index(offsetof(LatheStep, pageStride))));
+    Value at = arith::AddIOp::create(m.b, arith::MulIOp::create(m.b, gather.getSequence(), stride).getResult(), gather.getLogical());
+    return replace(element(m, offsetof(LatheStep, pageTable), at));
+  }
+  if (auto reduction = dyn_cast<ReduceOp>(op))
+    return replace(reduce(m, reduction));
+  if (auto dot = dyn_cast<DotOp>(op)) {
+    auto schedule = kernel->getAttrOfType<ScheduleAttr>(scheduleAttr);
+    return lowerDot(dot, byteDot, schedule.getColumns(), [&](Value memref) { return base(memref); });
+  }
+}
+
+LogicalResult KernelLowering::run() {
+  Block &entry = kernel.getBody().front();
+  OpBuilder b(kernel.getContext());
+  Location loc = kernel.getLoc();
+  unsigned old = entry.getNumArguments();
+  Type i64 = b.getI64Type();
+  buffers = entry.addArgument(pointer, loc);
+  step = entry.addArgument(pointer, loc);
+  for (Value &value : range)
+    value = entry.addArgument(i64, loc);
+  scratch = entry.addArgument(pointer, loc);
+
+  b.setInsertionPointToStart(&entry);
+  Memory m(b, loc);
+  for (unsigned i = 0; i < old; ++i)
+    pointers[entry.getArgument(i)] = m.load(pointer, m.offset(buffers, m.index(8 * i)));
+
+  SmallVector<Operation *> ops;
+  kernel.walk<WalkOrder::PreOrder>([&](Operation *op) {
+    if (isa_and_nonnull<KernDialect, memref::MemRefDialect>(op->getDialect()) || isa<vector::LoadOp, vector::StoreOp, vector::MaskedStoreOp>(op))
+      ops.push_back(op);
+  });
+  for (Operation *op : ops)
+    lower(op);
+  kernel.walk([&](ScratchOp op) { op.erase(); });
+  entry.eraseArguments(0, old);
+  kernel.setFunctionType(b.getFunctionType(entry.getArgumentTypes(), {}));
+  kernel->setAttr(scratchBytesAttr, b.getI64IntegerAttr(scratchBytes));
+  return success();
+}
+
+namespace {
+
+struct ConvertKernToVector : kern::impl::ConvertKernToVectorBase<ConvertKernToVector> {
+  using Base::Base;
+
+  void runOnOperation() override {
+    auto tier = getOperation()->getAttrOfType<StringAttr>(tierAttr);
+    if (!tier) {
+      getOperation().emitError() << "expected a tier's module of kernels (attribute " << tierAttr << ")";
+      return signalPassFailure();
+    }
+    ByteDot byteDot = tier.getValue() == "x86-64-v3" ? ByteDot::sign256 : ByteDot::vnni512;
+    for (auto kernel : getOperation().getOps<func::FuncOp>())
+      if (failed(KernelLowering(kernel, byteDot).run()))
+        return signalPassFailure();
+
+    // exp as a polynomial of vectors (LLVM would call libm a lane), bf16 as integer operations (it would call a library).
+    RewritePatternSet patterns(&getContext());
+    populateMathPolynomialApproximationPatterns(patterns, [](StringRef name) { return name == math::ExpOp::getOperationName(); });
+    arith::populateExpandBFloat16Patterns(patterns);
+    if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
+      return signalPassFailure();
+  }
+};
+
+} // namespace

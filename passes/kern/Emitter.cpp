@@ -1,0 +1,91 @@
+//===- Emitter.cpp - short words for building kernel bodies ----------------===//
+#include "passes/kern/Emitter.h"
+
+#include "mlir/Dialect/Math/IR/Math.h"
+
+using namespace mlir;
+using namespace lathe::kern;
+
+Value Emitter::index(int64_t value) { return arith::ConstantIndexOp::create(b, value); }
+Value Emitter::constant(float value) { return arith::ConstantOp::create(b, b.getF32FloatAttr(value)); }
+Value Emitter::splat(float value) { return arith::ConstantOp::create(b, DenseElementsAttr::get(vec(), value)); }
+
+Value Emitter::mask(int64_t count) {
+  SmallVector<bool> bits(lanes, false);
+  std::fill_n(bits.begin(), std::clamp<int64_t>(count, 0, lanes), true);
+  return arith::ConstantOp::create(b, DenseElementsAttr::get(VectorType::get({lanes}, b.getI1Type()), bits));
+}
+
+static bool isFloat(Value x) { return isa<FloatType>(getElementTypeOrSelf(x.getType())); }
+
+Value Emitter::add(Value x, Value y) {
+  return isFloat(x) ? Value(arith::AddFOp::create(b, x, y)) : Value(arith::AddIOp::create(b, x, y));
+}
+Value Emitter::sub(Value x, Value y) {
+  return isFloat(x) ? Value(arith::SubFOp::create(b, x, y)) : Value(arith::SubIOp::create(b, x, y));
+}
+Value Emitter::mul(Value x, Value y) {
+  return isFloat(x) ? Value(arith::MulFOp::create(b, x, y)) : Value(arith::MulIOp::create(b, x, y));
+}
+Value Emitter::fma(Value x, Value y, Value z) { return math::FmaOp::create(b, x, y, z); }
+
+Value Emitter::reduce(Combine kind, Value vector) {
+  return ReduceOp::create(b, getElementTypeOrSelf(vector.getType()), CombineAttr::get(b.getContext(), kind), vector);
+}
+
+Value Emitter::load(Value memref, ValueRange indices) {
+  Type element = cast<MemRefType>(memref.getType()).getElementType();
+  Value raw = vector::LoadOp::create(b, VectorType::get({lanes}, element), memref, indices);
+  return element.isF32() ? raw : Value(arith::ExtFOp::create(b, vec(), raw));
+}
+
+Value Emitter::loadValid(Value memref, ValueRange indices, int64_t valid) {
+  Value raw = load(memref, indices);
+  return valid >= lanes ? raw : select(mask(valid), raw, splat(0.0f));
+}
+
+void Emitter::store(Value vector, Value memref, ValueRange indices) {
+  Type element = cast<MemRefType>(memref.getType()).getElementType();
+  if (!element.isF32())
+    vector = arith::TruncFOp::create(b, VectorType::get({lanes}, element), vector);
+  vector::StoreOp::create(b, vector, memref, indices);
+}
+
+void Emitter::storeValid(Value vector, Value memref, ValueRange indices, int64_t valid) {
+  if (valid >= lanes)
+    return store(vector, memref, indices);
+  vector::MaskedStoreOp::create(b, memref, indices, mask(valid), vector);
+}
+
+Value Emitter::loadScalar(Value memref, ValueRange indices) { return memref::LoadOp::create(b, memref, indices); }
+void Emitter::storeScalar(Value value, Value memref, ValueRange indices) { memref::StoreOp::create(b, value, memref, indices); }
+
+Value Emitter::scratch(ArrayRef<int64_t> shape, Type element) { return ScratchOp::create(b, MemRefType::get(shape, element)); }
+
+void Emitter::loop(Value from, Value to, int64_t step, Body body) {
+  auto op = scf::ForOp::create(b, from, to, index(step));
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPoint(op.getBody()->getTerminator());
+  body(op.getInductionVar());
+}
+
+SmallVector<Value> Emitter::loop(Value from, Value to, int64_t step, ValueRange carried, CarryBody body) {
+  auto op = scf::ForOp::create(b, from, to, index(step), carried);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(op.getBody());
+  SmallVector<Value> next = body(op.getInductionVar(), op.getRegionIterArgs());
+  scf::YieldOp::create(b, next);
+  return SmallVector<Value>(op.getResults());
+}
+
+void Emitter::when(Value condition, llvm::function_ref<void()> then) {
+  auto op = scf::IfOp::create(b, condition, /*withElseRegion=*/false);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(op.thenBlock());
+  then();
+}
+
+Value Emitter::silu(Value x) {
+  Value exp = math::ExpOp::create(b, arith::NegFOp::create(b, x).getResult());
+  return div(x, add(splat(1.0f), exp));
+}

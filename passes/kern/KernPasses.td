@@ -1,0 +1,40 @@
+//===- KernPasses.td - from fused lm to kernels to LLVM --------------------===//
+#ifndef LATHE_KERN_PASSES
+#define LATHE_KERN_PASSES
+
+include "mlir/Pass/PassBase.td"
+
+def KernSelectSchedule : Pass<"kern-select-schedule", "mlir::ModuleOp"> {
+  let summary = "gives every outlined lm function its schedule for each target tier";
+  let description = [{
+    A pure function of the body, its shapes and the tier: unit_block so that a block's scratch stays in L2, rows and columns so that the register tile
+    fits the tier's registers. Written as the dictionary `kern.schedules` on the function; later passes obey it.
+  }];
+  let dependentDialects = ["::lathe::kern::KernDialect"];
+  let options = [ListOption<"tiers", "tiers", "std::string", "ISA tiers, best first">];
+}
+
+def ConvertLmToKern : Pass<"convert-lm-to-kern", "mlir::ModuleOp"> {
+  let summary = "outlined lm functions become kernels, one module a tier; the step becomes the host program of launches";
+  let dependentDialects = ["::lathe::kern::KernDialect", "mlir::arith::ArithDialect", "mlir::math::MathDialect", "mlir::scf::SCFDialect",
+                           "mlir::vector::VectorDialect", "mlir::memref::MemRefDialect", "mlir::func::FuncDialect"];
+  let options = [Option<"context", "context", "int64_t", "4096", "positions that rope tables cover">];
+}
+
+def KernPlanMemory : Pass<"kern-plan-memory", "mlir::ModuleOp"> {
+  let summary = "gives each kern.buffer a slot; buffers whose lives do not overlap share one";
+  let dependentDialects = ["::lathe::kern::KernDialect"];
+  let statistics = [Statistic<"buffers", "buffers", "buffers planned">, Statistic<"slots", "slots", "slots they share">];
+}
+
+def ConvertKernToVector : Pass<"convert-kern-to-vector", "mlir::ModuleOp"> {
+  let summary = "kern ops of one tier's module become vector, math, scf and LLVM pointer operations";
+  let description = [{
+    Dots become loops over k with accumulators in registers and the tier's byte dot product, reductions become fixed trees, buffers bare
+    pointers with static strides, exp a polynomial.
+  }];
+  let dependentDialects = ["mlir::arith::ArithDialect", "mlir::math::MathDialect", "mlir::scf::SCFDialect", "mlir::vector::VectorDialect",
+                           "mlir::LLVM::LLVMDialect", "mlir::func::FuncDialect", "mlir::memref::MemRefDialect"];
+}
+
+#endif // LATHE_KERN_PASSES

@@ -1,0 +1,58 @@
+//===- KernelBuilder.cpp - bodies of kernels --------------------------------===//
+#include "passes/kern/KernelBuilder.h"
+
+using namespace mlir;
+using namespace lathe;
+using namespace lathe::kern;
+
+Value KernelContext::buffer(Argument::Kind kind, Value lmValue, Part part) {
+  auto argument = argumentOf(lmValue);
+  int64_t at = argument ? signature.find(kind, argument.getArgNumber(), part) : -1;
+  return at < 0 ? Value() : Value(kernel.getArgument(at));
+}
+
+Value KernelContext::ropeTable(lm::RopeOp rope, Part part) {
+  for (auto [i, argument] : llvm::enumerate(signature.arguments))
+    if (argument.part == part && argument.rope == rope.getRope() && argument.k == static_cast<int64_t>(rope.getDim()))
+      return kernel.getArgument(i);
+  return {};
+}
+
+Value KernelContext::output(int64_t result) {
+  int64_t at = signature.find(Argument::Kind::output, result);
+  return at < 0 ? Value() : Value(kernel.getArgument(at));
+}
+
+FailureOr<func::FuncOp> kern::buildKernel(ModuleOp module, const KernelSignature &signature, ScheduleAttr schedule) {
+  MLIRContext *mlir = module.getContext();
+  func::FuncOp lmFunction = signature.function;
+  OpBuilder builder(mlir);
+  builder.setInsertionPointToEnd(module.getBody());
+  SmallVector<Type> types;
+  for (const Argument &argument : signature.arguments)
+    types.push_back(argument.type);
+  auto kernel = func::FuncOp::create(builder, lmFunction.getLoc(), lmFunction.getName(), builder.getFunctionType(types, {}));
+  kernel->setAttr(scheduleAttr, schedule);
+  kernel->setAttr(unitAttr, kern::UnitAttr::get(mlir, signature.unit));
+  kernel->setAttr(tilesAttr, builder.getI64IntegerAttr(signature.tiles));
+  kernel->setAttr(tileBytesAttr, builder.getI64IntegerAttr(signature.tileBytes));
+  kernel->setAttr(unitFlopsAttr, builder.getI64IntegerAttr(signature.unitFlops));
+  std::string fused;
+  for (Operation &op : signature.body().without_terminator())
+    fused += (fused.empty() ? "" : ", ") + op.getName().stripDialect().str();
+  kernel->setAttr(fusedAttr, builder.getStringAttr(fused));
+  Block *entry = kernel.addEntryBlock();
+  for (auto [i, argument] : llvm::enumerate(signature.arguments))
+    if (argument.number >= 0 && argument.kind != Argument::Kind::output)
+      entry->getArgument(i).setLoc(lmFunction.getArgument(argument.number).getLoc());
+
+  KernelContext context(signature, schedule, kernel);
+  context.e.b.setInsertionPointToStart(entry);
+  LogicalResult built = isa<lm::LinearOp>(signature.anchor)      ? buildLinear(context)
+                        : isa<lm::AttentionOp>(signature.anchor) ? buildAttention(context)
+                                                                 : buildEmbed(context);
+  if (failed(built))
+    return failure();
+  func::ReturnOp::create(context.e.b);
+  return kernel;
+}

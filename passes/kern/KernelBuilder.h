@@ -1,0 +1,32 @@
+//===- KernelBuilder.h - bodies of kernels --------------------------------===//
+#pragma once
+
+#include "passes/kern/Emitter.h"
+#include "passes/kern/KernelArguments.h"
+
+namespace lathe::kern {
+
+/// Builds the kernel of `signature` under `schedule` at the end of `module`, named like the lm function.
+mlir::FailureOr<mlir::func::FuncOp> buildKernel(mlir::ModuleOp module, const KernelSignature &signature, ScheduleAttr schedule);
+
+/// What the builders of the kernel kinds share.
+struct KernelContext {
+  const KernelSignature &signature;
+  ScheduleAttr schedule;
+  mlir::func::FuncOp kernel;
+  Emitter e;
+
+  KernelContext(const KernelSignature &signature, ScheduleAttr schedule, mlir::func::FuncOp kernel)
+      : signature(signature), schedule(schedule), kernel(kernel), e(signature.anchor->getLoc(), kernel.getContext()) {}
+
+  /// The kernel's buffer for an argument of the lm function; null (and an error at `op`) when there is none.
+  mlir::Value buffer(Argument::Kind kind, mlir::Value lmValue, Part part = Part::values);
+  mlir::Value ropeTable(lm::RopeOp rope, Part part);
+  mlir::Value output(int64_t result);
+};
+
+mlir::LogicalResult buildLinear(KernelContext &context);
+mlir::LogicalResult buildAttention(KernelContext &context);
+mlir::LogicalResult buildEmbed(KernelContext &context);
+
+} // namespace lathe::kern

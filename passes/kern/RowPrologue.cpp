@@ -1,0 +1,224 @@
+//===- RowPrologue.cpp - what happens to a row before the product -----------===//
+#include "passes/kern/RowPrologue.h"
+
+#include "mlir/Dialect/Math/IR/Math.h"
+
+using namespace mlir;
+using namespace lathe;
+using namespace lathe::kern;
+
+Value kern::inverseRoot(Emitter &e, Value meanOfSquares, double eps) {
+  return e.div(e.splat(1.0f), math::SqrtOp::create(e.b, e.add(meanOfSquares, e.splat(static_cast<float>(eps)))));
+}
+
+LogicalResult RowPrologue::prepare(Value value) {
+  input = value;
+  int64_t width = widthOf(value), block = k.schedule.getUnitBlock();
+  if (auto quantize = value.getDefiningOp<lm::QuantizeOp>()) {
+    int64_t group = lm::quantOf(quantize.getResult().getType()).getGroup(), groups = ceilDiv(width, group);
+    if (group % lanes != 0)
+      return quantize.emitOpError() << "expected groups of a multiple of " << lanes << " on this target, found " << group;
+    scratch = {e.scratch({block, roundUp(width, lanes)}, e.b.getI8Type()), e.scratch({block, groups}, e.f32()), e.scratch({block, groups}, e.b.getI32Type())};
+    computed = true;
+  } else if (argumentOf(value)) {
+    Value buffer = k.buffer(Argument::Kind::activation, value);
+    if (!buffer)
+      return k.signature.anchor->emitOpError() << "expected the input to be activations";
+    scratch = {buffer};
+  } else {
+    scratch = {e.scratch({block, roundUp(width, lanes)}, e.f32())};
+    computed = true;
+  }
+  return success();
+}
+
+FailureOr<Value> RowPrologue::chunk(Value value, Value column, int64_t valid) {
+  if (argumentOf(value)) {
+    Value buffer = k.buffer(Argument::Kind::activation, value);
+    if (!buffer)
+      return k.signature.anchor->emitOpError() << "expected a prologue's operand to be activations";
+    return e.loadValid(buffer, {sourceRow, column}, valid);
+  }
+  Operation *op = value.getDefiningOp();
+  if (auto select = dyn_cast<lm::SelectRowsOp>(op))
+    return chunk(select.getInput(), column, valid);
+  if (auto norm = dyn_cast<lm::NormOp>(op)) {
+    auto x = chunk(norm.getInput(), column, valid);
+    if (failed(x))
+      return failure();
+    Statistics s = statistics.lookup(op);
+    Value centred = s.mean ? e.sub(*x, s.mean) : *x;
+    Value result = e.mul(e.mul(centred, s.inverse), e.load(k.buffer(Argument::Kind::weight, norm.getGain(), Part::vector), {column}));
+    if (norm.getBias())
+      result = e.add(result, e.load(k.buffer(Argument::Kind::weight, norm.getBias(), Part::vector), {column}));
+    return result;
+  }
+  if (auto add = dyn_cast<arith::AddFOp>(op)) {
+    auto x = chunk(add.getLhs(), column, valid), y = chunk(add.getRhs(), column, valid);
+    if (failed(x) || failed(y))
+      return failure();
+    return e.add(*x, *y);
+  }
+  if (auto gated = dyn_cast<lm::GatedOp>(op); gated && gated.getKind() == lm::ActivationKind::silu) {
+    auto gate = chunk(gated.getGate(), column, valid), up = chunk(gated.getUp(), column, valid);
+    if (failed(gate) || failed(up))
+      return failure();
+    return e.mul(e.silu(*gate), *up);
+  }
+  return op->emitOpError() << "expected a prologue that the CPU target knows (select_rows, norm, quantize, addf, gated silu)";
+}
+
+FailureOr<Value> RowPrologue::sumChunks(int64_t width, llvm::function_ref<FailureOr<Value>(Value, int64_t)> body) {
+  int64_t full = width / lanes * lanes;
+  LogicalResult made = success();
+  Value sum = e.splat(0.0f);
+  if (full != 0)
+    sum = e.loop(e.index(0), e.index(full), lanes, {sum}, [&](Value column, ValueRange carried) -> SmallVector<Value> {
+      auto term = body(column, lanes);
+      if (failed(term)) {
+        made = failure();
+        return {carried[0]};
+      }
+      return {e.add(carried[0], *term)};
+    })[0];
+  if (failed(made))
+    return failure();
+  if (full != width) {
+    auto term = body(e.index(full), width - full);
+    if (failed(term))
+      return failure();
+    sum = e.add(sum, *term);
+  }
+  return sum;
+}
+
+LogicalResult RowPrologue::measure(lm::NormOp norm) {
+  int64_t width = widthOf(norm.getInput());
+  if (norm.getPer())
+    return norm.emitOpError() << "expected a norm over the whole row in a prologue";
+  Statistics s;
+  auto mean = [&](llvm::function_ref<Value(Value, int64_t)> term) -> FailureOr<Value> {
+    auto sum = sumChunks(width, [&](Value column, int64_t valid) -> FailureOr<Value> {
+      auto x = chunk(norm.getInput(), column, valid);
+      if (failed(x))
+        return failure();
+      return term(*x, valid);
+    });
+    if (failed(sum))
+      return failure();
+    return e.splat(e.div(e.reduce(Combine::add, *sum), e.constant(width)));
+  };
+  if (norm.getKind() == lm::NormKind::layer) {
+    auto average = mean([](Value x, int64_t) { return x; });
+    if (failed(average))
+      return failure();
+    s.mean = *average;
+  }
+  auto square = mean([&](Value x, int64_t valid) {
+    if (s.mean) {
+      x = e.sub(x, s.mean);
+      if (valid < lanes)
+        x = e.select(e.mask(valid), x, e.splat(0.0f));
+    }
+    return e.mul(x, x);
+  });
+  if (failed(square))
+    return failure();
+  s.inverse = inverseRoot(e, *square, norm.getEps().convertToDouble());
+  statistics[norm] = s;
+  return success();
+}
+
+LogicalResult RowPrologue::quantizeRow(lm::QuantizeOp quantize, Value slot) {
+  int64_t width = widthOf(quantize.getInput()), group = lm::quantOf(quantize.getResult().getType()).getGroup();
+  LogicalResult made = success();
+  auto oneGroup = [&](Value number, int64_t columns) {
+    Value first = e.mul(number, e.index(group));
+    SmallVector<Value> x;
+    Value largest = e.splat(0.0f);
+    for (int64_t j = 0; j < columns; j += lanes) {
+      int64_t valid = std::min(lanes, columns - j);
+      auto loaded = chunk(quantize.getInput(), e.add(first, e.index(j)), valid);
+      if (failed(loaded)) {
+        made = failure();
+        return;
+      }
+      // A norm's bias may have filled the lanes behind the row's end.
+      x.push_back(valid == lanes ? *loaded : e.select(e.mask(valid), *loaded, e.splat(0.0f)));
+      largest = e.max(largest, math::AbsFOp::create(e.b, x.back()));
+    }
+    Value absmax = e.reduce(Combine::max, largest);
+    Value some = arith::CmpFOp::create(e.b, arith::CmpFPredicate::OGT, absmax, e.constant(0.0f));
+    Value inverse = e.splat(e.select(some, e.div(e.constant(127.0f), absmax), e.constant(0.0f)));
+    e.storeScalar(e.div(absmax, e.constant(127.0f)), scratch[1], {slot, number});
+    auto ints = VectorType::get({lanes}, e.b.getI32Type());
+    Value sum = arith::ConstantOp::create(e.b, DenseElementsAttr::get(ints, 0));
+    for (auto [i, value] : llvm::enumerate(x)) {
+      Value rounded = math::RoundEvenOp::create(e.b, e.mul(value, inverse));
+      Value code = arith::FPToSIOp::create(e.b, ints, rounded);
+      sum = e.add(sum, code);
+      vector::StoreOp::create(e.b, arith::TruncIOp::create(e.b, VectorType::get({lanes}, e.b.getI8Type()), code).getResult(), scratch[0],
+                              ValueRange{slot, e.add(first, e.index(i * lanes))});
+    }
+    Value minus128 = arith::ConstantOp::create(e.b, e.b.getI32IntegerAttr(-128));
+    e.storeScalar(e.mul(e.reduce(Combine::add, sum), minus128), scratch[2], {slot, number});
+  };
+  if (width >= group)
+    e.loop(e.index(0), e.index(width / group), 1, [&](Value number) { oneGroup(number, group); });
+  if (width % group != 0)
+    oneGroup(e.index(width / group), width % group);
+  return made;
+}
+
+LogicalResult RowPrologue::row(Value unit, Value slot) {
+  bool selects = false;
+  SmallVector<lm::NormOp> norms;
+  for (Operation &op : k.signature.body().without_terminator()) {
+    if (&op == k.signature.anchor)
+      break;
+    selects |= isa<lm::SelectRowsOp>(op);
+    if (auto norm = dyn_cast<lm::NormOp>(op))
+      norms.push_back(norm);
+  }
+  sourceRow = selects ? e.batch(Field::logit_row, unit) : unit;
+  for (lm::NormOp norm : norms)
+    if (failed(measure(norm)))
+      return failure();
+  if (auto quantize = input.getDefiningOp<lm::QuantizeOp>())
+    return quantizeRow(quantize, slot);
+
+  int64_t width = widthOf(input), full = width / lanes * lanes;
+  LogicalResult made = success();
+  auto copy = [&](Value column, int64_t valid) {
+    auto value = chunk(input, column, valid);
+    if (failed(value))
+      made = failure();
+    else
+      e.store(*value, scratch[0], {slot, column});
+  };
+  if (full != 0)
+    e.loop(e.index(0), e.index(full), lanes, [&](Value column) { copy(column, lanes); });
+  if (full != width)
+    copy(e.index(full), width - full);
+  return made;
+}
+
+KvPage::KvPage(KernelContext &k, lm::KvAppendOp op, Value row) : e(k.e) {
+  keys = k.buffer(Argument::Kind::keys, op.getKv());
+  values = k.buffer(Argument::Kind::values, op.getKv());
+  Value pageTokens = e.index(op.getKv().getType().getPage());
+  Value position = e.batch(Field::row_position, row), sequence = e.batch(Field::row_sequence, row);
+  page = GatherPagesOp::create(e.b, e.b.getIndexType(), sequence, arith::DivUIOp::create(e.b, position, pageTokens));
+  place = arith::RemUIOp::create(e.b, position, pageTokens);
+}
+
+void KvPage::store(Value vector, bool isKey, Value head, int64_t column, int64_t valid) {
+  if (!isKey)
+    return e.store(vector, values, {page, head, place, e.index(column)});
+  // Keys stand with positions side by side, so that 16 scores come of one multiply-add; a row's key is a column there.
+  Type element = cast<MemRefType>(keys.getType()).getElementType();
+  if (!element.isF32())
+    vector = arith::TruncFOp::create(e.b, VectorType::get({lanes}, element), vector);
+  for (int64_t i = 0; i < valid; ++i)
+    e.storeScalar(vector::ExtractOp::create(e.b, vector, i), keys, {page, head, e.index(column + i), place});
+}

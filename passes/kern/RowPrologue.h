@@ -1,0 +1,55 @@
+//===- RowPrologue.h - what happens to a row before the product -----------===//
+#pragma once
+
+#include "passes/kern/KernelBuilder.h"
+
+namespace lathe::kern {
+
+/// 1 / sqrt(mean + eps), every lane the same.
+mlir::Value inverseRoot(Emitter &e, mlir::Value meanOfSquares, double eps);
+
+/// The chain of select_rows, norm, gated, addf and quantize before a linear, once per row into scratch.
+class RowPrologue {
+public:
+  explicit RowPrologue(KernelContext &context) : k(context), e(context.e) {}
+
+  /// Looks at the chain that ends in `input` and allocates what it needs.
+  mlir::LogicalResult prepare(mlir::Value input);
+  /// False when the product reads the activations where they are.
+  bool computes() const { return computed; }
+  /// The input arrays of kern.dot.
+  const llvm::SmallVector<mlir::Value> &arrays() const { return scratch; }
+  /// Emits the chain for one unit into the scratch row `slot`.
+  mlir::LogicalResult row(mlir::Value unit, mlir::Value slot);
+
+private:
+  struct Statistics { mlir::Value mean, inverse; };
+
+  mlir::FailureOr<mlir::Value> chunk(mlir::Value value, mlir::Value column, int64_t valid);
+  mlir::LogicalResult measure(lm::NormOp norm);
+  mlir::LogicalResult quantizeRow(lm::QuantizeOp quantize, mlir::Value slot);
+  /// Calls `body(column, valid lanes)` for all 16-column pieces of the row; sums what it returns when `carried` is given.
+  mlir::FailureOr<mlir::Value> sumChunks(int64_t width, llvm::function_ref<mlir::FailureOr<mlir::Value>(mlir::Value, int64_t)> body);
+
+  KernelContext &k;
+  Emitter &e;
+  mlir::Value input;
+  bool computed = false;
+  llvm::SmallVector<mlir::Value> scratch;
+  mlir::Value sourceRow; ///< the row that activations are read from
+  llvm::DenseMap<mlir::Operation *, Statistics> statistics;
+};
+
+/// Where one row's keys and values go: its page and its place in it.
+class KvPage {
+public:
+  KvPage(KernelContext &context, lm::KvAppendOp op, mlir::Value row);
+  /// Lanes [0, valid) of a head's columns from `column` on.
+  void store(mlir::Value vector, bool isKey, mlir::Value head, int64_t column, int64_t valid);
+
+private:
+  Emitter &e;
+  mlir::Value keys, values, page, place;
+};
+
+} // namespace lathe::kern

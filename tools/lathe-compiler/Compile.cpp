@@ -1,0 +1,98 @@
+//===- Compile.cpp - lathe compile -------------------------------------------===//
+#include "compiler/Compiler.h"
+#include "compiler/CpuCodegen.h"
+#include "tools/lathe-compiler/Commands.h"
+
+#include <chrono>
+#include <unistd.h>
+
+namespace lathe {
+
+namespace {
+
+/// Says on stderr what goes on, once it has gone on for a second: a line that is written over on a terminal, a line per step elsewhere.
+class Progress {
+public:
+  void operator()(const std::string &what, int64_t done, int64_t total) {
+    auto now = std::chrono::steady_clock::now();
+    double seconds = std::chrono::duration<double>(now - start).count();
+    if (seconds < 1 || (what == last && now - shown < std::chrono::milliseconds(terminal ? 100 : 5000)))
+      return;
+    shown = now;
+    last = what;
+    std::string share = total > 1 ? fmt::format(" {:.0f} %", 100.0 * done / total) : "";
+    fmt::print(stderr, terminal ? "\r\033[K[{:5.1f} s] {}{}" : "[{:5.1f} s] {}{}\n", seconds, what, share);
+  }
+  void clear() const {
+    if (terminal && !last.empty())
+      fmt::print(stderr, "\r\033[K");
+  }
+  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); }
+
+private:
+  std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now(), shown = start;
+  std::string last;
+  bool terminal = isatty(STDERR_FILENO);
+};
+
+std::string grouped(int64_t value) {
+  std::string text = std::to_string(value);
+  for (int64_t i = static_cast<int64_t>(text.size()) - 3; i > 0; i -= 3)
+    text.insert(i, ",");
+  return text;
+}
+
+std::string size(int64_t bytes) {
+  return bytes >= 1 << 30 ? fmt::format("{:.2f} GiB", bytes / double(1 << 30)) : bytes >= 1 << 20 ? fmt::format("{:.1f} MiB", bytes / double(1 << 20)) : fmt::format("{:.1f} KiB", bytes / 1024.0);
+}
+
+Result<void> compile(CompileOptions options) {
+  if (options.output.empty() && options.stopAfter.empty())
+    return fail(ExitCode::usage, "compile: -o OUT.lathe is missing (only --stop-after needs none)");
+  Progress progress;
+  auto summary = compileModel(options, std::ref(progress));
+  progress.clear();
+  if (!summary)
+    return propagate(summary);
+  if (!options.stopAfter.empty()) {
+    fmt::print(stderr, "stopped after stage {}{}\n", options.stopAfter, options.dumpDir.empty() ? "" : ": " + options.dumpDir);
+    return {};
+  }
+  fmt::print(stderr,
+             "{}: {} in {:.1f} s\n"
+             "  parameters  {}\n"
+             "  kernels     {}, {} launches a step\n"
+             "  weights     {}\n"
+             "  memory      {} at a context of {} (weights, KV {}, activations {} a row)\n",
+             options.output, size(summary->artifactBytes), progress.seconds(), grouped(summary->parameters), summary->kernels, summary->launches,
+             size(summary->weightBytes), size(summary->weightBytes + summary->kvBytesAtContext + 512 * summary->activationBytesPerRow), summary->context,
+             size(summary->kvBytesAtContext), size(summary->activationBytesPerRow));
+  return {};
+}
+
+} // namespace
+
+void addCompile(CLI::App &app, Command &run) {
+  auto options = std::make_shared<CompileOptions>();
+  CLI::App *command = app.add_subcommand("compile", "Compile a model to an artifact");
+  command->footer("Examples:\n  lathe compile SmolLM2-135M-Instruct.Q4_1.gguf -o smollm2.lathe --quant int8\n"
+                  "  lathe compile configs/models/Qwen3-0.6B.toml -o qwen3.lathe --weights random:0 --dump stages/");
+  command->add_option("model", options->model, "TOML file, Hugging Face folder, GGUF file, or OSC-Transformers .cfg")->required();
+  command->add_option("-o,--output", options->output, "the artifact to write");
+  command->add_option("--weights", options->weights, "safetensors file or folder, GGUF, or random:SEED; default: the model's own");
+  command->add_option("--quant", options->quant, "how weights and activations are stored")->check(CLI::IsMember({"f32", "int8"}))->capture_default_str();
+  command->add_option("--kv", options->kv, "element of the KV store; default: f32 with --quant f32, else bf16")->check(CLI::IsMember({"f32", "bf16"}));
+  command->add_option("-c,--context", options->context, "positions of a sequence; default: the model's, at most 8192")->check(CLI::PositiveNumber);
+  std::vector<std::string> tierNames;
+  for (const CpuTier &tier : cpuTiers())
+    tierNames.push_back(tier.name);
+  auto target = std::make_shared<std::string>("cpu");
+  command->add_option("--target", *target, "what to compile for")->check(CLI::IsMember({"cpu"}))->capture_default_str();
+  command->add_option("--cpu", options->tiers, "ISA tiers; default: all")->check(CLI::IsMember(tierNames));
+  command->add_option("--dump", options->dumpDir, "write the IR after every stage to this folder");
+  command->add_option("--stop-after", options->stopAfter, "stop after stage 00, 10, 20 or 30")->check(CLI::IsMember({"00", "10", "20", "30"}));
+  command->add_option("--from", options->from, "go on from a stage file (NN-name.mlir of stage 00, 10 or 20) instead of making it")->check(CLI::ExistingFile);
+  command->callback([options, target, &run] { run = [options, target] { return compile(*options); }; });
+}
+
+} // namespace lathe
