@@ -52,8 +52,8 @@ Result<void> AddedTokens::addToken(const JsonNode &node, Vocabulary &vocabulary,
     special[*id] = true;
   }
   if (token.singleWord && !word) {
-    // \w of Rust's regex: Oniguruma's and the joiners; numbers are the decimal ones alone.
-    Result<Pattern> pattern = Pattern::fromOniguruma(R"([\p{Nd}\p{M}\p{Pc}\u200C\u200D]|(?=\w)[^\p{No}])");
+    // \w of Rust's regex: the joiners count, the numbers of Latin-1 do not.
+    Result<Pattern> pattern = Pattern::fromOniguruma(R"([\u200C\u200D]|(?![²³¹¼-¾])\w)");
     if (!pattern)
       return node.fail("{}", pattern.error().message);
     word = std::move(*pattern);

@@ -1,7 +1,7 @@
 //===- PatternSyntax.cpp - Oniguruma's syntax to PCRE2's ------------------===//
 //
 //   \s \S      White_Space; PCRE2 counts U+180E too
-//   \w \W      Alphabetic, M, N, Pc; PCRE2 has letters, digits and _
+//   \w \W      Alphabetic, M, Nd, Pc; PCRE2 has letters, digits and _
 //   \h \H      hexadecimal digits; PCRE2 has horizontal space
 //   \v         U+000B; PCRE2 has vertical space
 //   (?m)       dot matches newline, (?s) in PCRE2; ^ and $ always match at lines (PCRE2_MULTILINE)
@@ -42,6 +42,14 @@ std::string categoryMembers(std::string_view category) {
   for (const CategoryRange &range : unicodeAdditions)
     if (range.category.starts_with(category))
       members += fmt::format("\\x{{{:X}}}-\\x{{{:X}}}", range.first, range.last);
+  return members;
+}
+
+/// Alphabetic, M, Nd, Pc, and the six numbers of Latin-1 that Oniguruma counts among letters.
+std::string wordMembers() {
+  std::string members = "\\p{Alphabetic}\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}";
+  for (std::string_view category : {"L", "M", "Nd", "Pc"})
+    members += categoryMembers(category);
   return members;
 }
 
@@ -218,9 +226,7 @@ private:
       return members(categoryMembers("Nd"), c == 'D');
     case 'w':
     case 'W':
-      return members("\\p{Alphabetic}" + categoryMembers("L") + categoryMembers("M") + categoryMembers("N") +
-                         categoryMembers("Pc"),
-                     c == 'W');
+      return members(wordMembers(), c == 'W');
     case 'h':
     case 'H':
       return members("0-9A-Fa-f", c == 'H');
