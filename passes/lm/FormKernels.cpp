@@ -26,23 +26,23 @@ struct FormKernels : lathe::lm::impl::LmFormKernelsBase<FormKernels> {
   using LmFormKernelsBase::LmFormKernelsBase;
 
   void runOnOperation() override {
-    func::FuncOp function = getOperation();
-    if (function->hasAttr(kernelAttribute))
+    report = {.remarks = remarks};
+    Block *step = stepOf(getOperation());
+    if (!step)
       return;
-    for (Block &block : function.getBody()) {
-      Operation *leftovers = nullptr; // an op in the last region without anchor
-      for (Operation *op : leftoversOf(block)) {
-        if (roleOf(op)->anchor) {
-          regionAround(op, formed);
-        } else if (leftovers && joins(op, regionOf(leftovers))) {
-          absorbConsumer(regionOf(leftovers), op);
-          ++absorbed;
-        } else {
-          regionAround(op, formed);
-          leftovers = op;
-        }
+    Operation *leftovers = nullptr; // an op in the last region without anchor
+    for (Operation *op : leftoversOf(*step)) {
+      if (roleOf(op)->anchor) {
+        regionAround(op, report);
+      } else if (leftovers && joins(op, regionOf(leftovers))) {
+        absorbConsumer(regionOf(leftovers), op);
+        ++report.absorbed;
+      } else {
+        regionAround(op, report);
+        leftovers = op;
       }
     }
+    report.summarize(getOperation(), getArgument());
   }
 
   SmallVector<Operation *> leftoversOf(Block &block) {
@@ -53,7 +53,7 @@ struct FormKernels : lathe::lm::impl::LmFormKernelsBase<FormKernels> {
       if (roleOf(&op))
         found.push_back(&op);
       else
-        refuse(&op, "no kernel formed: " + op.getName().getStringRef() + " cannot be fused", refused, remarks);
+        report.refuse(&op, "no kernel formed: " + op.getName().getStringRef() + " cannot be fused");
     }
     return found;
   }
@@ -74,10 +74,12 @@ struct FormKernels : lathe::lm::impl::LmFormKernelsBase<FormKernels> {
     if (!reads)
       return false;
     if (Refusal reason = refuseConsumer(region, op)) {
-      refuse(op, "not grouped: " + *reason, refused, remarks);
+      report.refuse(op, "not grouped: " + *reason);
       return false;
     }
     return true;
   }
+
+  FusionReport report;
 };
 } // namespace

@@ -24,8 +24,12 @@ struct FuseAttention : lathe::lm::impl::LmFuseAttentionBase<FuseAttention> {
   using LmFuseAttentionBase::LmFuseAttentionBase;
 
   void runOnOperation() override {
+    report = {.remarks = remarks};
     for (AttentionOp attention : opsIn<AttentionOp>(getOperation()))
-      regionAround(attention, formed);
+      regionAround(attention, report);
+    report.summarize(getOperation(), getArgument());
   }
+
+  FusionReport report;
 };
 } // namespace

@@ -26,20 +26,22 @@ struct FuseGated : lathe::lm::impl::LmFuseGatedBase<FuseGated> {
   using LmFuseGatedBase::LmFuseGatedBase;
 
   void runOnOperation() override {
+    report = {.remarks = remarks};
     for (GatedOp gated : opsIn<GatedOp>(getOperation())) {
       if (regionOf(gated))
         continue;
       auto split = gated.getGate().getDefiningOp<SplitOp>();
       auto linear = split ? split.getInput().getDefiningOp<LinearOp>() : LinearOp();
       if (Refusal reason = refuseGated(gated, split, linear)) {
-        refuse(gated, "not fused: " + *reason, refused, remarks);
+        report.refuse(gated, "not fused: " + *reason);
         continue;
       }
-      FusedOp region = regionAround(linear, formed);
+      FusedOp region = regionAround(linear, report);
       region = absorbConsumer(region, split);
       absorbConsumer(region, gated);
-      absorbed += 2;
+      report.absorbed += 2;
     }
+    report.summarize(getOperation(), getArgument());
   }
 
   static Refusal refuseGated(GatedOp gated, SplitOp split, LinearOp linear) {
@@ -51,5 +53,7 @@ struct FuseGated : lathe::lm::impl::LmFuseGatedBase<FuseGated> {
       return "gate or up is used elsewhere";
     return std::nullopt;
   }
+
+  FusionReport report;
 };
 } // namespace

@@ -28,19 +28,23 @@ struct FuseNorm : lathe::lm::impl::LmFuseNormBase<FuseNorm> {
   using LmFuseNormBase::LmFuseNormBase;
 
   void runOnOperation() override {
+    report = {.remarks = remarks};
     for (LinearOp linear : opsIn<LinearOp>(getOperation())) {
       Operation *reader = linear;
       while (Operation *op = reader->getOperand(0).getDefiningOp()) {
         if (!isa<NormOp, QuantizeOp, SelectRowsOp>(op) || regionOf(op))
           break;
         if (Refusal reason = refuseProducer(op)) {
-          refuse(op, "not fused: " + *reason, refused, remarks);
+          report.refuse(op, "not fused: " + *reason);
           break;
         }
-        reader = absorbProducer(regionAround(linear, formed), op);
-        ++absorbed;
+        reader = absorbProducer(regionAround(linear, report), op);
+        ++report.absorbed;
       }
     }
+    report.summarize(getOperation(), getArgument());
   }
+
+  FusionReport report;
 };
 } // namespace

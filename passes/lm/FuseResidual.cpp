@@ -38,9 +38,11 @@ struct FuseResidual : lathe::lm::impl::LmFuseResidualBase<FuseResidual> {
   using LmFuseResidualBase::LmFuseResidualBase;
 
   void runOnOperation() override {
+    report = {.remarks = remarks};
     for (LinearOp linear : opsIn<LinearOp>(getOperation()))
       while (absorbNext(linear)) {
       }
+    report.summarize(getOperation(), getArgument());
   }
 
   bool absorbNext(LinearOp linear) {
@@ -50,16 +52,16 @@ struct FuseResidual : lathe::lm::impl::LmFuseResidualBase<FuseResidual> {
       if (!add)
         continue;
       if (Refusal reason = refuseAdd(linear, add, consumers.size())) {
-        refuse(add, "not fused: " + *reason, refused, remarks);
+        report.refuse(add, "not fused: " + *reason);
         continue;
       }
-      FusedOp region = regionAround(linear, formed);
+      FusedOp region = regionAround(linear, report);
       if (Refusal reason = refuseConsumer(region, add)) {
-        refuse(add, "not fused: " + *reason, refused, remarks);
+        report.refuse(add, "not fused: " + *reason);
         continue;
       }
       absorbConsumer(region, add);
-      ++absorbed;
+      ++report.absorbed;
       return true;
     }
     return false;
@@ -76,5 +78,7 @@ struct FuseResidual : lathe::lm::impl::LmFuseResidualBase<FuseResidual> {
       return "the linear's result is used elsewhere";
     return std::nullopt;
   }
+
+  FusionReport report;
 };
 } // namespace

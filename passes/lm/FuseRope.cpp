@@ -39,19 +39,21 @@ struct FuseRope : lathe::lm::impl::LmFuseRopeBase<FuseRope> {
   using LmFuseRopeBase::LmFuseRopeBase;
 
   void runOnOperation() override {
+    report = {.remarks = remarks};
     for (LinearOp linear : opsIn<LinearOp>(getOperation())) {
       SmallPtrSet<Operation *, 4> left;
       while (Operation *op = nextConsumer(linear, left)) {
-        FusedOp region = regionAround(linear, formed);
+        FusedOp region = regionAround(linear, report);
         if (Refusal reason = refuseConsumer(region, op)) {
           left.insert(op);
-          refuse(op, "not fused: " + *reason, refused, remarks);
+          report.refuse(op, "not fused: " + *reason);
           continue;
         }
         absorbConsumer(region, op);
-        ++absorbed;
+        ++report.absorbed;
       }
     }
+    report.summarize(getOperation(), getArgument());
   }
 
   static Operation *nextConsumer(LinearOp linear, const SmallPtrSetImpl<Operation *> &left) {
@@ -60,5 +62,7 @@ struct FuseRope : lathe::lm::impl::LmFuseRopeBase<FuseRope> {
         return op;
     return nullptr;
   }
+
+  FusionReport report;
 };
 } // namespace

@@ -10,6 +10,11 @@
 using namespace mlir;
 using namespace lathe::lm;
 
+Block *lathe::lm::stepOf(func::FuncOp function) {
+  bool step = !function->hasAttr(kernelAttribute) && function.getBody().hasOneBlock();
+  return step ? &function.getBody().front() : nullptr;
+}
+
 Operation *lathe::lm::anchorOf(FusedOp region) {
   for (Operation &op : region.getBody().front())
     if (auto role = roleOf(&op); role && role->anchor)
@@ -117,8 +122,9 @@ static FusedOp close(FusedOp open) {
         escaping.push_back(result);
 
   OpBuilder builder(open);
+  // A dump reads best when a single result has its own name.
   Operation *anchor = anchorOf(open);
-  Location loc = (anchor ? anchor : &body.front())->getLoc();
+  Location loc = escaping.size() == 1 ? escaping[0].getLoc() : (anchor ? anchor : &body.front())->getLoc();
   auto closed = FusedOp::create(builder, loc, TypeRange(ValueRange(escaping)), describe(body));
   closed.getBody().takeBody(open.getBody());
   body.getTerminator()->setOperands(escaping);
@@ -145,10 +151,10 @@ FusedOp lathe::lm::formRegion(Operation *op) {
   return close(region);
 }
 
-FusedOp lathe::lm::regionAround(Operation *op, Pass::Statistic &formed) {
+FusedOp lathe::lm::regionAround(Operation *op, FusionReport &report) {
   if (FusedOp region = regionOf(op))
     return region;
-  ++formed;
+  ++report.formed;
   return formRegion(op);
 }
 

@@ -9,7 +9,8 @@
 
 #include "dialects/lm/LmDialect.h"
 
-#include "mlir/Pass/Pass.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "llvm/ADT/SetVector.h"
 
 #include <optional>
 #include <string>
@@ -28,14 +29,34 @@ inline FusedOp regionOf(mlir::Operation *op) { return op->getParentOfType<FusedO
 /// The anchor of a region, null when it has none.
 mlir::Operation *anchorOf(FusedOp region);
 
+/// What a pass did to a function. The reasons of refusals and the sums become remarks when `remarks` is set.
+struct FusionReport {
+  bool remarks = false;
+  int64_t formed = 0, absorbed = 0, refused = 0;
+
+  void say(mlir::Operation *op, const llvm::Twine &text) const {
+    if (remarks)
+      mlir::emitRemark(op->getLoc()) << text; // without the op itself, which may be a whole step
+  }
+  void refuse(mlir::Operation *op, const llvm::Twine &reason) {
+    ++refused;
+    say(op, reason);
+  }
+  void summarize(mlir::func::FuncOp function, llvm::StringRef pass) const {
+    if (!function->hasAttr(kernelAttribute))
+      say(function, pass + ": " + llvm::Twine(formed) + " formed, " + llvm::Twine(absorbed) + " absorbed, " +
+                        llvm::Twine(refused) + " refused");
+  }
+};
+
 /// The role of an op: FusableOpInterface, and arith on tensors is elementwise. None for an op that cannot be fused.
 std::optional<FusionRole> roleOf(mlir::Operation *op);
 
 /// A region of `op` alone.
 FusedOp formRegion(mlir::Operation *op);
 
-/// The region of `op`, formed when there is none yet; `formed` is counted then.
-FusedOp regionAround(mlir::Operation *op, mlir::Pass::Statistic &formed);
+/// The region of `op`, formed (and counted) when there is none yet.
+FusedOp regionAround(mlir::Operation *op, FusionReport &report);
 
 /// May `op` become a prologue of every linear that reads it?
 Refusal refuseProducer(mlir::Operation *op);
@@ -60,19 +81,20 @@ std::string wordOf(LinearOp linear);
 /// The op's operands, and for a region what it captures.
 llvm::SetVector<mlir::Value> inputsOf(mlir::Operation *op);
 
-/// All ops of a type in a step function, in regions or not, in order; none in a kernel that is outlined already.
-template <typename OpTy> llvm::SmallVector<OpTy> opsIn(mlir::Operation *function) {
-  llvm::SmallVector<OpTy> found;
-  if (!function->hasAttr(kernelAttribute))
-    function->walk([&](OpTy op) { found.push_back(op); });
-  return found;
-}
+/// The block of a step function; null for a kernel that is outlined already, and for functions of no or several blocks.
+mlir::Block *stepOf(mlir::func::FuncOp function);
 
-/// Counts a refusal and, if asked to, says why at the op.
-inline void refuse(mlir::Operation *op, const llvm::Twine &reason, mlir::Pass::Statistic &refused, bool remarks) {
-  ++refused;
-  if (remarks)
-    op->emitRemark() << reason;
+/// The ops of a type in a step and in its regions, in order.
+template <typename OpTy> llvm::SmallVector<OpTy> opsIn(mlir::func::FuncOp function) {
+  llvm::SmallVector<OpTy> found;
+  if (mlir::Block *step = stepOf(function))
+    for (mlir::Operation &op : *step) {
+      if (auto typed = mlir::dyn_cast<OpTy>(op))
+        found.push_back(typed);
+      else if (auto region = mlir::dyn_cast<FusedOp>(op))
+        llvm::append_range(found, region.getOps<OpTy>());
+    }
+  return found;
 }
 
 } // namespace lathe::lm

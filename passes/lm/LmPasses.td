@@ -9,63 +9,47 @@
 
 include "mlir/Pass/PassBase.td"
 
-class Lm_Pass<string flag, string unit> : Pass<flag, unit> {
-  let dependentDialects = ["::lathe::lm::LmDialect", "::mlir::arith::ArithDialect"];
+// Every pass can say what it formed, absorbed and refused, and why: as remarks, since a release build of LLVM has no
+// pass statistics.
+class Lm_Pass<string flag, string unit = "::mlir::func::FuncOp"> : Pass<flag, unit> {
+  let dependentDialects = ["::lathe::lm::LmDialect"];
+  Option remarksOption = Option<"remarks", "remarks", "bool", "false", "say what was done, and why not more">;
+  let options = [remarksOption];
 }
 
-// A pass that gives the reason for everything it leaves as it is.
-class Lm_FusionPass<string flag> : Lm_Pass<flag, "::mlir::func::FuncOp"> {
-  let options = [Option<"remarks", "remarks", "bool", "false", "say why something was refused">];
-  let statistics = [
-    Statistic<"formed", "formed", "regions begun">,
-    Statistic<"absorbed", "absorbed", "ops taken into a region">,
-    Statistic<"refused", "refused", "ops or values left out, each with a remark">,
-  ];
-}
-
-def LmQuantize : Lm_FusionPass<"lm-quantize"> {
+def LmQuantize : Lm_Pass<"lm-quantize"> {
   let summary = "Every linear gets 8-bit weights and 8-bit inputs in groups, and the embedding an 8-bit table.";
   let options = [
     Option<"group", "group", "int64_t", "64", "elements that share a scale, along the row">,
-    Option<"remarks", "remarks", "bool", "false", "say why something was refused">,
-  ];
-  let statistics = [
-    Statistic<"weights", "weights", "weights quantised">,
-    Statistic<"inputs", "inputs", "activations quantised">,
-    Statistic<"refused", "refused", "linears and tables left in float">,
+    remarksOption,
   ];
 }
 
-def LmMergeLinears : Lm_FusionPass<"lm-merge-linears"> {
+def LmMergeLinears : Lm_Pass<"lm-merge-linears"> {
   let summary = "Linears of one input that meet in one attention or one gated op become one linear of stacked weights.";
-  let statistics = [
-    Statistic<"formed", "formed", "merged linears">,
-    Statistic<"absorbed", "absorbed", "linears merged">,
-    Statistic<"refused", "refused", "groups of linears left apart">,
-  ];
 }
 
-def LmFuseGated : Lm_FusionPass<"lm-fuse-gated"> {
+def LmFuseGated : Lm_Pass<"lm-fuse-gated"> {
   let summary = "A gated op becomes an epilogue of the merged linear that makes its gate and up.";
 }
 
-def LmFuseRope : Lm_FusionPass<"lm-fuse-rope"> {
+def LmFuseRope : Lm_Pass<"lm-fuse-rope"> {
   let summary = "What happens to each head between the linears and the attention (norm, rope, kv_append) becomes an epilogue of the linear.";
 }
 
-def LmFuseAttention : Lm_FusionPass<"lm-fuse-attention"> {
+def LmFuseAttention : Lm_Pass<"lm-fuse-attention"> {
   let summary = "Each attention gets a region of its own.";
 }
 
-def LmFuseNorm : Lm_FusionPass<"lm-fuse-norm"> {
+def LmFuseNorm : Lm_Pass<"lm-fuse-norm"> {
   let summary = "Norm, quantize and select_rows become prologues of every linear that reads them, cloned where there are several.";
 }
 
-def LmFuseResidual : Lm_FusionPass<"lm-fuse-residual"> {
+def LmFuseResidual : Lm_Pass<"lm-fuse-residual"> {
   let summary = "Adding a linear's whole result to a value from outside becomes an epilogue of the linear.";
 }
 
-def LmFormKernels : Lm_FusionPass<"lm-form-kernels"> {
+def LmFormKernels : Lm_Pass<"lm-form-kernels"> {
   let summary = "Every op that does work and is in no region yet gets one, leftovers that belong together a common one.";
 }
 
@@ -76,10 +60,6 @@ def LmOutlineKernels : Lm_Pass<"lm-outline-kernels", "::mlir::ModuleOp"> {
     and the values captured at most.
   }];
   let dependentDialects = ["::lathe::lm::LmDialect", "::mlir::func::FuncDialect"];
-  let statistics = [
-    Statistic<"formed", "formed", "kernels">,
-    Statistic<"merged", "merged", "regions that share the kernel of an equal one">,
-  ];
 }
 
 #endif // LATHE_LM_PASSES

@@ -74,7 +74,7 @@ static Value stack(OpBuilder &builder, Location loc, ArrayRef<Value> weights, In
 }
 
 /// "qkv", "gate_up": the names of the parts, at the place of the first.
-static Location mergedLoc(ArrayRef<LinearOp> linears) {
+static NameLoc mergedLoc(ArrayRef<LinearOp> linears) {
   LinearOp first = linears.front();
   SmallVector<std::string> words;
   SmallVector<Location> locs;
@@ -87,9 +87,13 @@ static Location mergedLoc(ArrayRef<LinearOp> linears) {
   return NameLoc::get(StringAttr::get(context, llvm::join(words, letters ? "" : "_")), FusedLoc::get(context, locs));
 }
 
+static NameLoc suffixed(NameLoc loc, StringRef suffix) {
+  return NameLoc::get(StringAttr::get(loc.getContext(), loc.getName().strref() + suffix), loc.getChildLoc());
+}
+
 static void merge(ArrayRef<LinearOp> linears, IntegerAttr interleave) {
   LinearOp first = *llvm::min_element(linears, [](LinearOp a, LinearOp b) { return a->isBeforeInBlock(b); });
-  Location loc = mergedLoc(linears);
+  NameLoc loc = mergedLoc(linears);
   OpBuilder builder(first);
   SmallVector<Value> weights, biases;
   SmallVector<Type> types;
@@ -103,13 +107,13 @@ static void merge(ArrayRef<LinearOp> linears, IntegerAttr interleave) {
     if (Operation *op = weight.getDefiningOp(); op && first->isBeforeInBlock(op))
       op->moveBefore(first);
 
-  Value weight = stack(builder, loc, weights, interleave);
-  Value bias = biases.empty() ? Value() : stack(builder, loc, biases, interleave);
+  Value weight = stack(builder, suffixed(loc, "_weight"), weights, interleave);
+  Value bias = biases.empty() ? Value() : stack(builder, suffixed(loc, "_bias"), biases, interleave);
   int64_t width = cast<RankedTensorType>(weight.getType()).getDimSize(0);
   auto type =
       RankedTensorType::get({ShapedType::kDynamic, width}, cast<RankedTensorType>(first.getType()).getElementType());
   Value merged = LinearOp::create(builder, loc, type, first.getInput(), weight, bias);
-  auto split = SplitOp::create(builder, loc, types, merged, interleave);
+  auto split = SplitOp::create(builder, suffixed(loc, "_parts"), types, merged, interleave);
   for (auto [index, linear] : llvm::enumerate(llvm::to_vector(linears))) {
     linear.getResult().replaceAllUsesWith(split.getResult(index));
     linear.erase();
@@ -121,10 +125,12 @@ struct MergeLinears : lathe::lm::impl::LmMergeLinearsBase<MergeLinears> {
   using LmMergeLinearsBase::LmMergeLinearsBase;
 
   void runOnOperation() override {
+    report = {.remarks = remarks};
     for (GatedOp gated : opsIn<GatedOp>(getOperation()))
       mergeGateUp(gated);
     for (AttentionOp attention : opsIn<AttentionOp>(getOperation()))
       mergeHeads(attention);
+    report.summarize(getOperation(), getArgument());
   }
 
   void mergeGateUp(GatedOp gated) {
@@ -132,9 +138,9 @@ struct MergeLinears : lathe::lm::impl::LmMergeLinearsBase<MergeLinears> {
     if (!gate || !up || gate == up)
       return;
     if (gate.getInput() != up.getInput())
-      return refuse(gated, "not merged: gate and up have different inputs", refused, remarks);
+      return report.refuse(gated, "not merged: gate and up have different inputs");
     if (!gate->hasOneUse() || !up->hasOneUse())
-      return refuse(gated, "not merged: gate or up is used elsewhere", refused, remarks);
+      return report.refuse(gated, "not merged: gate or up is used elsewhere");
     tryMerge({gate, up}, gateInterleave);
   }
 
@@ -153,7 +159,7 @@ struct MergeLinears : lathe::lm::impl::LmMergeLinearsBase<MergeLinears> {
     for (Operation *op : linears)
       byInput[cast<LinearOp>(op).getInput()].push_back(cast<LinearOp>(op));
     if (byInput.size() > 1)
-      refuse(attention, "not all merged: query, key and value have different inputs", refused, remarks);
+      report.refuse(attention, "not all merged: query, key and value have different inputs");
     for (auto &[input, group] : byInput)
       if (group.size() > 1)
         tryMerge(group, std::nullopt);
@@ -161,11 +167,13 @@ struct MergeLinears : lathe::lm::impl::LmMergeLinearsBase<MergeLinears> {
 
   void tryMerge(ArrayRef<LinearOp> linears, std::optional<int64_t> interleave) {
     if (Refusal reason = refuseMerge(linears))
-      return refuse(linears.front(), "not merged: " + *reason, refused, remarks);
-    ++formed;
-    absorbed += linears.size();
+      return report.refuse(linears.front(), "not merged: " + *reason);
+    ++report.formed;
+    report.absorbed += linears.size();
     Builder builder(&getContext());
     merge(linears, interleave ? builder.getI64IntegerAttr(*interleave) : IntegerAttr());
   }
+
+  FusionReport report;
 };
 } // namespace

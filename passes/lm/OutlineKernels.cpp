@@ -15,6 +15,7 @@
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/SymbolTable.h"
 #include "mlir/Transforms/RegionUtils.h"
+#include "llvm/ADT/StringExtras.h"
 
 #define DEBUG_TYPE "lm-outline-kernels"
 
@@ -42,6 +43,27 @@ static SmallVector<Value> argumentsOf(FusedOp region) {
   return arguments;
 }
 
+/// All layers share a kernel: "kv" for "kv7".
+static Location withoutLayer(Location loc) {
+  auto named = dyn_cast<NameLoc>(loc);
+  if (!named)
+    return loc;
+  std::string name = named.getName().str();
+  llvm::erase_if(name, llvm::isDigit);
+  return NameLoc::get(StringAttr::get(loc.getContext(), name), named.getChildLoc());
+}
+
+/// What a kernel's parameter is called: a result of another kernel as it is in there.
+static Location parameterLoc(Value argument, SymbolTable &symbols) {
+  Location loc = argument.getLoc();
+  if (auto call = argument.getDefiningOp<func::CallOp>())
+    if (auto kernel = symbols.lookup<func::FuncOp>(call.getCallee()); kernel && !kernel.isExternal()) {
+      Operation *end = kernel.getBody().back().getTerminator();
+      loc = insideOf(end->getOperand(cast<OpResult>(argument).getResultNumber())).getLoc();
+    }
+  return isa<KvType>(argument.getType()) ? withoutLayer(loc) : loc;
+}
+
 /// Do two regions compute the same of their arguments, place by place?
 static bool computeTheSame(FusedOp lhs, ArrayRef<Value> lhsArguments, FusedOp rhs, ArrayRef<Value> rhsArguments) {
   if (TypeRange(lhsArguments) != TypeRange(rhsArguments) || lhs.getResultTypes() != rhs.getResultTypes())
@@ -61,14 +83,18 @@ struct OutlineKernels : lathe::lm::impl::LmOutlineKernelsBase<OutlineKernels> {
 
   void runOnOperation() override {
     SymbolTable symbols(getOperation());
-    SmallVector<func::FuncOp> kernels;
+    SmallVector<func::FuncOp> kernels; // formed here: one that was there may have been edited
     SmallVector<FusedOp> regions;
-    for (func::FuncOp function : getOperation().getOps<func::FuncOp>()) {
-      if (function->hasAttr(kernelAttribute))
-        kernels.push_back(function);
-      else
-        llvm::append_range(regions, opsIn<FusedOp>(function));
-    }
+    for (func::FuncOp function : getOperation().getOps<func::FuncOp>())
+      llvm::append_range(regions, opsIn<FusedOp>(function));
+    // Every op is pure: what nothing reads needs no kernel.
+    for (FusedOp &region : llvm::reverse(regions))
+      if (region->use_empty()) {
+        region.erase();
+        region = nullptr;
+      }
+    llvm::erase(regions, nullptr);
+    auto step = regions.empty() ? func::FuncOp() : regions.front()->getParentOfType<func::FuncOp>();
     for (FusedOp region : regions) {
       SmallVector<Value> arguments = argumentsOf(region);
       func::FuncOp kernel = findEqual(kernels, region, arguments);
@@ -77,20 +103,20 @@ struct OutlineKernels : lathe::lm::impl::LmOutlineKernelsBase<OutlineKernels> {
       auto call = func::CallOp::create(builder, region.getLoc(), region.getResultTypes(), name, arguments);
       region->replaceAllUsesWith(call);
       if (kernel) {
-        ++merged;
         region.erase();
         continue;
       }
-      ++formed;
       kernels.push_back(outline(region, name, arguments, symbols));
     }
+    if (step)
+      FusionReport{.remarks = remarks}.say(step, "lm-outline-kernels: " + Twine(kernels.size()) + " kernels of " +
+                                                     Twine(regions.size()) + " regions");
   }
 
   static func::FuncOp findEqual(ArrayRef<func::FuncOp> kernels, FusedOp region, ArrayRef<Value> arguments) {
     for (func::FuncOp kernel : kernels) {
-      auto body = dyn_cast<FusedOp>(kernel.getBody().front().front());
       SmallVector<Value> parameters(kernel.getArguments());
-      if (body && computeTheSame(body, parameters, region, arguments))
+      if (computeTheSame(*kernel.getOps<FusedOp>().begin(), parameters, region, arguments))
         return kernel;
     }
     return nullptr;
@@ -113,10 +139,11 @@ struct OutlineKernels : lathe::lm::impl::LmOutlineKernelsBase<OutlineKernels> {
     kernel->setAttr(kernelAttribute, builder.getUnitAttr());
     symbols.insert(kernel);
     region.setName(name);
+    region.walk([](KvAppendOp append) { append->setLoc(withoutLayer(append.getLoc())); });
 
     SmallVector<Location> locs;
     for (Value argument : arguments)
-      locs.push_back(argument.getLoc());
+      locs.push_back(parameterLoc(argument, symbols));
     Block *body = builder.createBlock(&kernel.getBody(), {}, TypeRange(arguments), locs);
     region->moveBefore(body, body->end());
     for (auto [argument, parameter] : llvm::zip_equal(arguments, body->getArguments()))

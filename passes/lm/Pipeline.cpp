@@ -20,7 +20,7 @@ void lathe::lm::addFusePipeline(OpPassManager &passes, const FuseOptions &option
   step.addPass(createLmFuseNorm({.remarks = remarks}));
   step.addPass(createLmFuseResidual({.remarks = remarks}));
   step.addPass(createLmFormKernels({.remarks = remarks}));
-  passes.addPass(createLmOutlineKernels());
+  passes.addPass(createLmOutlineKernels({.remarks = remarks}));
   passes.addPass(createCanonicalizerPass());
   passes.addPass(createCSEPass());
 }

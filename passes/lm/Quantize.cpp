@@ -31,6 +31,7 @@ struct Quantize : lathe::lm::impl::LmQuantizeBase<Quantize> {
   using LmQuantizeBase::LmQuantizeBase;
 
   void runOnOperation() override {
+    report = {.remarks = remarks};
     func::FuncOp function = getOperation();
     Builder builder(&getContext());
     auto emitError = [&] { return function.emitError() << "lm-quantize: "; };
@@ -40,19 +41,23 @@ struct Quantize : lathe::lm::impl::LmQuantizeBase<Quantize> {
     inputQuant = QuantAttr::get(&getContext(), group, builder.getF32Type());
 
     codes.clear();
+    weights = inputs = 0;
     for (LinearOp linear : opsIn<LinearOp>(function))
       quantizeLinear(linear);
     for (EmbedOp embed : opsIn<EmbedOp>(function))
       if (!quantOf(embed.getTable().getType()) && !quantizeWeight(embed.getTable()))
-        refuse(embed, "table left in float: it is no weight, or a weight with other uses", refused, remarks);
+        report.refuse(embed, "table left in float: it is no weight, or a weight with other uses");
+    if (!function->hasAttr(kernelAttribute))
+      report.say(function, "lm-quantize: " + Twine(weights) + " weights, " + Twine(inputs) + " inputs quantised, " +
+                               Twine(report.refused) + " refused");
   }
 
   void quantizeLinear(LinearOp linear) {
     if (quantOf(linear.getInput().getType()))
       return;
     if (!quantizeWeight(linear.getWeight()))
-      return refuse(linear, "linear left in float: its weight is computed, or has other uses than linear and embed",
-                    refused, remarks);
+      return report.refuse(linear,
+                           "linear left in float: its weight is computed, or has other uses than linear and embed");
     Value &code = codes[linear.getInput()];
     if (!code) {
       OpBuilder builder(linear);
@@ -86,15 +91,18 @@ struct Quantize : lathe::lm::impl::LmQuantizeBase<Quantize> {
     return RankedTensorType::get(type.getShape(), IntegerType::get(type.getContext(), 8), quant);
   }
 
-  /// "n_q8" of a value named "n".
+  /// "n_codes" of a value named "n".
   static Location codeLoc(Value value) {
     auto name = dyn_cast<NameLoc>(value.getLoc());
     if (!name)
       return value.getLoc();
-    return NameLoc::get(StringAttr::get(name.getContext(), name.getName().strref() + "_q8"), name.getChildLoc());
+    return NameLoc::get(StringAttr::get(name.getContext(), name.getName().strref() + "_codes"), name.getChildLoc());
   }
 
   QuantAttr weightQuant, inputQuant;
   DenseMap<Value, Value> codes;
+
+  FusionReport report;
+  int64_t weights = 0, inputs = 0;
 };
 } // namespace
