@@ -22,13 +22,14 @@ using namespace lathe::lm;
 
 /// Is it the linear's result, or that with something added to it?
 static bool isWholeResult(LinearOp linear, Value value) {
+  auto isInside = [&](Value operand) {
+    Operation *op = operand.getDefiningOp();
+    return op && regionOf(op) && regionOf(op) == regionOf(linear);
+  };
   while (auto add = value.getDefiningOp<arith::AddFOp>()) {
-    if (regionOf(add) != regionOf(linear) || !regionOf(add))
+    if (isInside(add.getLhs()) == isInside(add.getRhs()))
       return false;
-    auto own = llvm::find_if(add->getOperands(), [&](Value operand) {
-      return operand.getDefiningOp() && regionOf(operand.getDefiningOp()) == regionOf(linear);
-    });
-    value = *own; // it is in the region because one operand was
+    value = isInside(add.getLhs()) ? add.getLhs() : add.getRhs();
   }
   return value == linear.getResult();
 }
@@ -49,22 +50,23 @@ struct FuseResidual : lathe::lm::impl::LmFuseResidualBase<FuseResidual> {
     SmallVector<Operation *> consumers = consumersOf(linear);
     for (Operation *op : consumers) {
       auto add = dyn_cast<arith::AddFOp>(op);
-      if (!add)
+      if (!add || isResidualStream(linear, consumers.size()))
         continue;
       if (Refusal reason = refuseAdd(linear, add, consumers.size())) {
         report.refuse(add, "not fused: " + *reason);
         continue;
       }
-      FusedOp region = regionAround(linear, report);
-      if (Refusal reason = refuseConsumer(region, add)) {
-        report.refuse(add, "not fused: " + *reason);
-        continue;
-      }
-      absorbConsumer(region, add);
+      // The region's only reader: the other operand cannot depend on the region.
+      absorbConsumer(regionAround(linear, report), add);
       ++report.absorbed;
       return true;
     }
     return false;
+  }
+
+  /// After its add the value is x itself, which the next norm reads and the next residual add takes.
+  static bool isResidualStream(LinearOp linear, size_t consumers) {
+    return consumers > 1 && regionOf(linear) && !regionOf(linear).getOps<arith::AddFOp>().empty();
   }
 
   static Refusal refuseAdd(LinearOp linear, arith::AddFOp add, size_t consumers) {
