@@ -1,0 +1,65 @@
+//===- Disassembly.cpp - generated code as text -------------------------------===//
+#include "compiler/Disassembly.h"
+
+#include "compiler/CpuCodegen.h"
+
+#include "llvm-c/Disassembler.h"
+#include "llvm/Object/ELFObjectFile.h"
+#include "llvm/Support/TargetSelect.h"
+
+namespace lathe {
+
+/// The bytes of an exported symbol.
+static Result<llvm::StringRef> codeOf(const llvm::object::ELFObjectFileBase &object, const std::string &kernel) {
+  for (llvm::object::ELFSymbolRef symbol : object.getDynamicSymbolIterators()) {
+    auto name = symbol.getName();
+    auto section = symbol.getSection();
+    auto address = symbol.getAddress();
+    if (!name || !section || !address) {
+      llvm::consumeError(name.takeError());
+      llvm::consumeError(section.takeError());
+      llvm::consumeError(address.takeError());
+      continue;
+    }
+    if (*name != kernel || *section == object.section_end())
+      continue;
+    auto contents = (*section)->getContents();
+    if (!contents)
+      return fail(ExitCode::badInput, "kernel '{}': {}", kernel, llvm::toString(contents.takeError()));
+    return contents->substr(*address - (*section)->getAddress(), symbol.getSize());
+  }
+  return fail(ExitCode::usage, "no kernel '{}' in this tier's code", kernel);
+}
+
+Result<std::string> disassemble(std::string_view sharedObject, const std::string &kernel, const std::string &tierName) {
+  llvm::InitializeNativeTarget();
+  llvm::InitializeNativeTargetDisassembler();
+  const CpuTier *tier = findTier(tierName);
+  if (!tier)
+    return fail(ExitCode::usage, "no tier '{}'", tierName);
+  auto binary = llvm::object::ObjectFile::createELFObjectFile(llvm::MemoryBufferRef({sharedObject.data(), sharedObject.size()}, tierName));
+  if (!binary)
+    return fail(ExitCode::badInput, "kernels/{}.so: {}", tierName, llvm::toString(binary.takeError()));
+  auto code = codeOf(llvm::cast<llvm::object::ELFObjectFileBase>(**binary), kernel);
+  if (!code)
+    return propagate(code);
+  LLVMDisasmContextRef context =
+      LLVMCreateDisasmCPUFeatures("x86_64-unknown-linux-gnu", tier->cpu.c_str(), tier->features.c_str(), nullptr, 0, nullptr, nullptr);
+  if (!context)
+    return fail(ExitCode::internal, "LLVM has no x86-64 disassembler");
+  LLVMSetDisasmOptions(context, LLVMDisassembler_Option_AsmPrinterVariant | LLVMDisassembler_Option_PrintImmHex);
+  std::string text;
+  for (size_t at = 0; at < code->size();) {
+    char line[256];
+    auto *bytes = reinterpret_cast<uint8_t *>(const_cast<char *>(code->data())) + at;
+    size_t length = LLVMDisasmInstruction(context, bytes, code->size() - at, at, line, sizeof line);
+    if (length == 0)
+      break;
+    text += fmt::format("{:6x}:{}\n", at, line);
+    at += length;
+  }
+  LLVMDisasmDispose(context);
+  return text;
+}
+
+} // namespace lathe

@@ -1,0 +1,74 @@
+//===- Explain.cpp - what was fused, what was not, and why --------------------===//
+#include "compiler/Explain.h"
+
+#include "passes/kern/KernPasses.h"
+#include "passes/lm/LmPasses.h"
+
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassManager.h"
+#include "llvm/ADT/MapVector.h"
+
+using namespace mlir;
+
+namespace lathe {
+
+static void loadDialects(MLIRContext &context) {
+  context.loadDialect<lm::LmDialect, kern::KernDialect, arith::ArithDialect, math::MathDialect, scf::SCFDialect, vector::VectorDialect, memref::MemRefDialect,
+                      func::FuncDialect, LLVM::LLVMDialect>();
+}
+
+Result<std::string> explainFusion(std::string_view stage00, const std::string &quant) {
+  MLIRContext context(MLIRContext::Threading::DISABLED);
+  loadDialects(context);
+  // Layers that are alike give the same remark: said once, with how often. A layer's number would tell them apart.
+  llvm::MapVector<std::string, int64_t> remarks;
+  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
+    std::string text = diagnostic.str();
+    for (Diagnostic &more : diagnostic.getNotes())
+      text += "; " + more.str();
+    ++remarks[text];
+  });
+  auto module = parseSourceString<ModuleOp>(llvm::StringRef(stage00.data(), stage00.size()), ParserConfig(&context));
+  if (!module)
+    return fail(ExitCode::badInput, "stage 00 does not parse: {}", remarks.empty() ? "" : remarks.front().first);
+  PassManager passes(&context);
+  lm::FuseOptions options;
+  options.quant = quant == "int8" ? lm::Quantization::int8 : lm::Quantization::f32;
+  options.remarks = true;
+  lm::addFusePipeline(passes, options);
+  if (failed(passes.run(*module)))
+    return fail(ExitCode::internal, "the fusion passes failed on stage 00");
+  std::string text;
+  for (auto &[remark, count] : remarks)
+    text += fmt::format("{:>5}x {}\n", count, remark);
+  return text;
+}
+
+Result<std::string> printStage(std::string_view stage, const std::string &function, const std::string &tier) {
+  MLIRContext context(MLIRContext::Threading::DISABLED);
+  loadDialects(context);
+  std::string why;
+  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) { why += diagnostic.str(); });
+  auto module = parseSourceString<ModuleOp>(llvm::StringRef(stage.data(), stage.size()), ParserConfig(&context));
+  if (!module)
+    return fail(ExitCode::badInput, "the stage does not parse: {}", why);
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  OpPrintingFlags flags;
+  flags.printNameLocAsPrefix(true);
+  if (function.empty()) {
+    module->print(stream, flags);
+    return text;
+  }
+  ModuleOp scope = *module;
+  if (!tier.empty())
+    scope = module->lookupSymbol<ModuleOp>(tier);
+  auto found = scope ? scope.lookupSymbol<func::FuncOp>(function) : func::FuncOp();
+  if (!found)
+    return fail(ExitCode::usage, "no function '{}'{} in this stage", function, tier.empty() ? "" : " of tier " + tier);
+  found.print(stream, flags.useLocalScope());
+  return text + "\n";
+}
+
+} // namespace lathe

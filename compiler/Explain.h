@@ -1,0 +1,17 @@
+//===- Explain.h - what was fused, what was not, and why -------------------===//
+#pragma once
+
+#include "runtime/support/Error.h"
+
+#include <string>
+#include <string_view>
+
+namespace lathe {
+
+/// Runs the fusion passes over a stage-00 text with their remarks on and gives them a line each, equal ones counted.
+Result<std::string> explainFusion(std::string_view stage00, const std::string &quant);
+
+/// A stage's text without locations, or one function of it (of the module of `tier` when that is not empty).
+Result<std::string> printStage(std::string_view text, const std::string &function, const std::string &tier);
+
+} // namespace lathe
