@@ -57,7 +57,8 @@ struct ModelConfig {
   std::vector<std::string> layerTypes;     ///< full_attention | sliding_attention a layer; empty: all alike
   std::optional<int64_t> bosTokenId;
   std::vector<int64_t> eosTokenIds;
-  /// key path ("rope_parameters.theta") -> file:line:column it came from, for locations in the IR.
+  /// key path ("rope_parameters.rope_theta") -> file:line:column it came from (base name of the file), for locations in the IR;
+  /// "" -> the file itself. A binary file is one line: its column is the byte's offset + 1.
   std::map<std::string, std::string> where;
 
   bool slides(int64_t layer) const {

@@ -33,6 +33,8 @@ public:
   /// Rows [row, row + rows) of a tensor as float32 (a 1-d tensor is one row). Exact for every element type but F64.
   /// Thread-safe. `out` holds rows x width floats.
   virtual Result<void> read(const std::string &name, int64_t row, int64_t rows, std::span<float> out) const = 0;
+  /// The file that holds a tensor, or the file or folder of the source when there is no such tensor: for messages.
+  virtual std::string origin(const std::string &name) const { return "weights"; }
 };
 
 /// Checks that every weight the config calls for is there with its shape; says which file, tensor, shapes.

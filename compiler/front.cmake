@@ -1,0 +1,30 @@
+# The front: configs, importers, weights. No MLIR.
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(FRONT_UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
+find_path(TOMLPLUSPLUS_INCLUDE toml++/toml.h REQUIRED)
+
+add_library(lathe_front STATIC
+  Config.cpp
+  ConfigDiagnostics.cpp
+  ConfigPrinter.cpp
+  ConfigReader.cpp
+  Weights.cpp
+  WeightsRandom.cpp
+  importers/Dequantize.cpp
+  importers/GgufConfig.cpp
+  importers/GgufFile.cpp
+  importers/GgufTokenizer.cpp
+  importers/GgufWeights.cpp
+  importers/HuggingFace.cpp
+  importers/HuggingFaceTokenizer.cpp
+  importers/Import.cpp
+  importers/Json.cpp
+  importers/OscConfig.cpp
+  importers/OscSyntax.cpp
+  importers/Safetensors.cpp)
+target_link_libraries(lathe_front PUBLIC lathe_support PRIVATE PkgConfig::FRONT_UTF8PROC)
+target_include_directories(lathe_front SYSTEM PRIVATE ${TOMLPLUSPLUS_INCLUDE})
+# The header-only form of toml++: the shared library throws.
+target_compile_definitions(lathe_front PRIVATE TOML_HEADER_ONLY=1 TOML_EXCEPTIONS=0)
+# The same bits on every machine: a fused multiply-add would round once where the definition rounds twice.
+target_compile_options(lathe_front PRIVATE -ffp-contract=off)

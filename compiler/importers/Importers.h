@@ -1,0 +1,44 @@
+//===- Importers.h - the ways into a ModelConfig --------------------------===//
+//
+// An importer translates names and nothing else. compiler/Weights.h has the one entry,
+// importModel, which decides what an input is and calls these.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "compiler/Weights.h"
+#include "compiler/importers/GgufFile.h"
+#include "runtime/support/Error.h"
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace lathe {
+
+/// config.json of Hugging Face transformers, and generation_config.json beside it when there is one.
+Result<ModelConfig> importHuggingFaceConfig(const std::string &path);
+/// tokenizer.json of a folder, with the object "lathe" added; empty when there is none.
+Result<std::string> importHuggingFaceTokenizer(const std::string &folder, const ModelConfig &config);
+/// A safetensors file, or a folder with model.safetensors or model.safetensors.index.json; null when a folder has neither.
+Result<std::shared_ptr<const WeightSource>> openSafetensors(const std::string &path);
+
+Result<ModelConfig> importGgufConfig(const GgufFile &file);
+/// The tokenizer of the metadata as a tokenizer.json; empty for kinds that are not byte-level BPE.
+Result<std::string> importGgufTokenizer(const GgufFile &file, const ModelConfig &config);
+std::shared_ptr<const WeightSource> openGgufWeights(std::shared_ptr<const GgufFile> file);
+
+/// The configuration of OSC-Transformers (github.com/di-osc/osc-transformers), in the syntax of confection 0.1.
+Result<ModelConfig> importOscConfig(std::string_view text, const std::string &path);
+
+/// What the object "lathe" of a tokenizer.json says.
+struct TokenizerFacts {
+  std::optional<int64_t> bosTokenId;
+  std::vector<int64_t> eosTokenIds;
+  bool addBos = false;
+  std::string chatTemplate; ///< empty: none
+};
+/// "lathe":{…}, without a comma.
+std::string printTokenizerFacts(const TokenizerFacts &facts);
+
+} // namespace lathe
