@@ -14,6 +14,12 @@ using namespace mlir;
 namespace lathe {
 namespace {
 
+// Keys that decide an op, the most telling first.
+constexpr StringRef normKeys[] = {"rms_norm_eps", "layer_norm_eps"};
+constexpr StringRef qkNormKeys[] = {"qk_norm", "qk_norm_eps", "model_type"};
+constexpr StringRef ropeKeys[] = {"rope_parameters.rope_type", "rope_parameters.rope_theta", "rope_parameters"};
+constexpr StringRef keyHeadsKeys[] = {"num_key_value_heads", "num_attention_heads"};
+
 class Builder {
 public:
   Builder(MLIRContext &context, const ModelConfig &config, const BuildOptions &options) : config(config), b(&context) {
@@ -30,7 +36,7 @@ private:
   Value mlp(int64_t index, Value x);
 
   Value weight(StringRef word, const std::string &name, ArrayRef<int64_t> shape);
-  Value norm(StringRef word, Value x, const std::string &name, StringRef type, double eps, StringRef epsKey, std::optional<int64_t> per = {});
+  Value norm(StringRef word, Value x, const std::string &name, StringRef type, double eps, ArrayRef<StringRef> keys, std::optional<int64_t> per = {});
   Value linear(StringRef word, Value x, const std::string &name, int64_t width, bool bias, Location where);
   Value rotated(StringRef word, Value x);
   lm::RopeAttr rope();
@@ -52,13 +58,14 @@ Location Builder::place(StringRef key) {
   auto entry = config.where.find(key.str());
   if (entry == config.where.end())
     return b.getUnknownLoc();
-  auto [rest, columnText] = StringRef(entry->second).rsplit(':');
+  StringRef text = entry->second;
+  text = text.substr(text.rfind('/') + 1);
+  auto [rest, columnText] = text.rsplit(':');
   auto [file, lineText] = rest.rsplit(':');
   unsigned line = 0, column = 0;
   if (lineText.getAsInteger(10, line) || columnText.getAsInteger(10, column))
-    return FileLineColLoc::get(b.getContext(), StringRef(entry->second).rsplit('/').second, 0, 0);
-  size_t slash = file.rfind('/');
-  return FileLineColLoc::get(b.getContext(), slash == StringRef::npos ? file : file.substr(slash + 1), line, column);
+    return FileLineColLoc::get(b.getContext(), text, 0, 0);
+  return FileLineColLoc::get(b.getContext(), file, line, column);
 }
 
 Location Builder::at(StringRef word, ArrayRef<StringRef> keys) {
@@ -66,6 +73,9 @@ Location Builder::at(StringRef word, ArrayRef<StringRef> keys) {
   for (StringRef key : keys)
     if (isa<UnknownLoc>(found))
       found = place(key);
+  // A source without lines (GGUF) has only the place of the whole file.
+  if (isa<UnknownLoc>(found))
+    found = place("");
   return NameLoc::get(b.getStringAttr(word), found);
 }
 
@@ -95,12 +105,12 @@ Value Builder::weight(StringRef word, const std::string &name, ArrayRef<int64_t>
   return lm::WeightOp::create(b, at(word, {}), RankedTensorType::get(shape, b.getF32Type()), name);
 }
 
-Value Builder::norm(StringRef word, Value x, const std::string &name, StringRef type, double eps, StringRef epsKey, std::optional<int64_t> per) {
+Value Builder::norm(StringRef word, Value x, const std::string &name, StringRef type, double eps, ArrayRef<StringRef> keys, std::optional<int64_t> per) {
   int64_t width = per.value_or(cast<RankedTensorType>(x.getType()).getDimSize(1));
   Value gain = weight((word + "_gain").str(), name + ".weight", width), bias;
   if (type == "layer")
     bias = weight((word + "_bias").str(), name + ".bias", width);
-  return lm::NormOp::create(b, at(word, {epsKey}), x.getType(), type == "layer" ? lm::NormKind::layer : lm::NormKind::rms, x, gain, bias,
+  return lm::NormOp::create(b, at(word, keys), x.getType(), type == "layer" ? lm::NormKind::layer : lm::NormKind::rms, x, gain, bias,
                             llvm::APFloat(eps), per ? b.getI64IntegerAttr(*per) : IntegerAttr());
 }
 
@@ -114,7 +124,7 @@ Value Builder::linear(StringRef word, Value x, const std::string &name, int64_t 
 Value Builder::rotated(StringRef word, Value x) {
   if (!ropeAttr)
     return x;
-  return lm::RopeOp::create(b, at(word, {"rope_parameters.rope_type", "rope_parameters.rope_theta"}), x, batch, config.headDim, ropeAttr);
+  return lm::RopeOp::create(b, at(word, ropeKeys), x, batch, config.headDim, ropeAttr);
 }
 
 Value Builder::selfAttention(int64_t index, Value x, Value kv, Value &newKv) {
@@ -122,15 +132,15 @@ Value Builder::selfAttention(int64_t index, Value x, Value kv, Value &newKv) {
   int64_t width = config.numAttentionHeads * config.headDim, kvWidth = config.numKeyValueHeads * config.headDim;
   const AttentionBias &bias = config.attentionBias;
   Value q = linear("q", x, prefix + "q_proj", width, bias.q, at("q", {"num_attention_heads"}));
-  Value k = linear("k", x, prefix + "k_proj", kvWidth, bias.k, at("k", {"num_key_value_heads", "num_attention_heads"}));
-  Value v = linear("v", x, prefix + "v_proj", kvWidth, bias.v, at("v", {"num_key_value_heads", "num_attention_heads"}));
+  Value k = linear("k", x, prefix + "k_proj", kvWidth, bias.k, at("k", keyHeadsKeys));
+  Value v = linear("v", x, prefix + "v_proj", kvWidth, bias.v, at("v", keyHeadsKeys));
   if (config.qkNorm != "none") {
-    q = norm("q_norm", q, prefix + "q_norm", config.qkNorm, config.qkNormEps, "qk_norm", config.headDim);
-    k = norm("k_norm", k, prefix + "k_norm", config.qkNorm, config.qkNormEps, "qk_norm", config.headDim);
+    q = norm("q_norm", q, prefix + "q_norm", config.qkNorm, config.qkNormEps, qkNormKeys, config.headDim);
+    k = norm("k_norm", k, prefix + "k_norm", config.qkNorm, config.qkNormEps, qkNormKeys, config.headDim);
   }
   q = rotated("q_rope", q);
   k = rotated("k_rope", k);
-  newKv = lm::KvAppendOp::create(b, at("kv" + std::to_string(index), {"num_key_value_heads"}), kvType, k, v, kv, batch);
+  newKv = lm::KvAppendOp::create(b, at("kv" + std::to_string(index), keyHeadsKeys), kvType, k, v, kv, batch);
 
   bool slides = config.slides(index);
   Location where = slides ? at("attn", {"sliding_window"}) : at("attn", {"num_attention_heads"});
@@ -152,9 +162,9 @@ Value Builder::mlp(int64_t index, Value x) {
 
 Value Builder::layer(int64_t index, Value x, Value kv, Value &newKv) {
   std::string prefix = "model.layers." + std::to_string(index) + ".";
-  Value n = norm("attn_norm", x, prefix + "input_layernorm", config.normType, config.normEps, "norm_eps");
+  Value n = norm("attn_norm", x, prefix + "input_layernorm", config.normType, config.normEps, normKeys);
   x = arith::AddFOp::create(b, at("x", {"hidden_size"}), x, selfAttention(index, n, kv, newKv));
-  n = norm("mlp_norm", x, prefix + "post_attention_layernorm", config.normType, config.normEps, "norm_eps");
+  n = norm("mlp_norm", x, prefix + "post_attention_layernorm", config.normType, config.normEps, normKeys);
   return arith::AddFOp::create(b, at("x", {"hidden_size"}), x, mlp(index, n));
 }
 
@@ -183,7 +193,7 @@ OwningOpRef<ModuleOp> Builder::build() {
     x = layer(i, x, body->getArgument(i + 1), outputs[i + 1]);
 
   x = lm::SelectRowsOp::create(b, at("x", {}), x, batch);
-  x = norm("final_norm", x, "model.norm", config.normType, config.normEps, "norm_eps");
+  x = norm("final_norm", x, "model.norm", config.normType, config.normEps, normKeys);
   Value head = config.tieWordEmbeddings ? table : weight("head_weight", "lm_head.weight", {config.vocabSize, config.hiddenSize}), bias;
   if (config.headBias)
     bias = weight("head_bias", "lm_head.bias", config.vocabSize);

@@ -1,0 +1,96 @@
+//===- ReferenceTesting.h - what the tests of the reference share ---------===//
+#pragma once
+
+#include "compiler/Reference.h"
+#include "compiler/ReferenceOps.h"
+#include "dialects/lm/LmDialect.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Verifier.h"
+#include "mlir/Parser/Parser.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+namespace lathe {
+
+/// Weights held in memory.
+class MapWeights : public WeightSource {
+public:
+  void add(const std::string &name, std::vector<int64_t> shape, std::vector<float> values) {
+    tensors[name] = {{name, "F32", std::move(shape)}, std::move(values)};
+  }
+  const SourceTensor *find(const std::string &name) const override {
+    auto found = tensors.find(name);
+    return found == tensors.end() ? nullptr : &found->second.first;
+  }
+  std::vector<SourceTensor> list() const override {
+    std::vector<SourceTensor> result;
+    for (auto &[name, entry] : tensors)
+      result.push_back(entry.first);
+    return result;
+  }
+  Result<void> read(const std::string &name, int64_t row, int64_t rows, std::span<float> out) const override {
+    std::copy_n(tensors.at(name).second.begin() + row * out.size() / rows, out.size(), out.begin());
+    return {};
+  }
+
+private:
+  std::map<std::string, std::pair<SourceTensor, std::vector<float>>> tensors;
+};
+
+inline std::vector<float> randomFloats(int64_t count, unsigned seed) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> result(count);
+  for (float &x : result)
+    x = normal(generator);
+  return result;
+}
+
+inline ReferenceTensor<double> randomTensor(std::vector<int64_t> shape, unsigned seed) {
+  auto result = ReferenceTensor<double>::zeros(std::move(shape));
+  std::vector<float> values = randomFloats(result.values.size(), seed);
+  result.values.assign(values.begin(), values.end());
+  return result;
+}
+
+inline ReferenceTensor<double> tensorOf(std::vector<int64_t> shape, std::vector<double> values) {
+  return {.shape = std::move(shape), .values = std::move(values)};
+}
+
+/// A context with the dialects of lm IR, and modules in it.
+struct Ir {
+  Ir() { context.loadDialect<lm::LmDialect, mlir::arith::ArithDialect, mlir::func::FuncDialect>(); }
+  mlir::OwningOpRef<mlir::ModuleOp> parse(const std::string &text) {
+    auto module = mlir::parseSourceString<mlir::ModuleOp>(text, &context);
+    EXPECT_TRUE(module) << text;
+    return module;
+  }
+  mlir::MLIRContext context;
+};
+
+/// One sequence from position `start`, all rows wanted.
+inline ReferenceBatch wholeSequence(std::vector<int64_t> tokens, int64_t start = 0, int64_t id = 0) {
+  ReferenceBatch batch;
+  for (size_t i = 0; i < tokens.size(); ++i)
+    batch.wanted.push_back(i);
+  batch.sequences.push_back({.id = id, .tokens = std::move(tokens), .start = start});
+  return batch;
+}
+
+template <typename A, typename B> double largestDifference(const A &a, const B &b) {
+  EXPECT_EQ(a.size(), b.size());
+  double largest = a.size() == b.size() ? 0 : INFINITY;
+  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
+    double difference = std::abs(double(a[i]) - double(b[i]));
+    // NaN must not pass.
+    if (!(difference <= largest))
+      largest = difference;
+  }
+  return largest;
+}
+
+} // namespace lathe
