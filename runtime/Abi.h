@@ -16,11 +16,11 @@ inline constexpr int kAbiVersion = 1;
 /// One step of a ragged batch. Rows of one sequence are contiguous and in order
 /// of position. All pointers are host memory owned by the runtime, valid for the step.
 struct LatheStep {
-  int64_t rows;       ///< tokens in this step, over all sequences
-  int64_t sequences;  ///< sequences that take part
-  int64_t logitRows;  ///< rows whose logits are wanted
-  int64_t blocks;     ///< attention row blocks, see blockRow
-  int64_t pageStride; ///< entries of pageTable per sequence
+  int64_t rows;               ///< tokens in this step, over all sequences
+  int64_t sequences;          ///< sequences that take part
+  int64_t logitRows;          ///< rows whose logits are wanted
+  int64_t blocks;             ///< attention row blocks, see blockRow
+  int64_t pageStride;         ///< entries of pageTable per sequence
   const int32_t *tokenIds;    ///< [rows]
   const int32_t *rowSequence; ///< [rows] index of the row's sequence in this step
   const int32_t *rowPosition; ///< [rows] absolute position of the row in its sequence

@@ -34,18 +34,18 @@ struct PackedWeight {
   std::string name;
   uint64_t offset = 0; ///< from the start of weights.bin, a multiple of 64
   uint64_t bytes = 0;
-  std::string layout;  ///< for people and checks, e.g. "i8 [18][144][32][4] group 64"
+  std::string layout; ///< for people and checks, e.g. "i8 [18][144][32][4] group 64"
 };
 
 struct Manifest {
   int artifactVersion = kArtifactVersion;
   int abiVersion = 0;
-  std::string compiler;            ///< "lathe 0.1.0"
-  std::string model;               ///< name shown to people
-  std::string source;              ///< base name of the input
-  std::string target;              ///< "cpu"
-  std::string quant;               ///< "f32", "int8"
-  std::vector<std::string> tiers;  ///< best first
+  std::string compiler;           ///< "lathe 0.1.0"
+  std::string model;              ///< name shown to people
+  std::string source;             ///< base name of the input
+  std::string target;             ///< "cpu"
+  std::string quant;              ///< "f32", "int8"
+  std::vector<std::string> tiers; ///< best first
   int64_t parameters = 0;
   int64_t context = 0;
   std::optional<int64_t> bosTokenId;

@@ -31,9 +31,9 @@ struct Buffer {
   enum class Kind { activation, weight, key, value, logits };
   std::string name;
   Kind kind = Kind::activation;
-  int64_t slot = -1;   ///< activation: index into Plan::slots
-  std::string tensor;  ///< weight: name in the artifact's weight directory (Manifest::weights)
-  int64_t layer = -1;  ///< key, value: the layer's index in the KV store
+  int64_t slot = -1;  ///< activation: index into Plan::slots
+  std::string tensor; ///< weight: name in the artifact's weight directory (Manifest::weights)
+  int64_t layer = -1; ///< key, value: the layer's index in the KV store
 };
 
 /// What one ISA tier says of a kernel.
@@ -45,27 +45,27 @@ struct KernelVariant {
 struct Kernel {
   std::string symbol; ///< exported by kernels/<tier>.so, same name in all tiers
   Unit unit = Unit::rows;
-  int64_t tiles = 1;                             ///< column tiles (attention: KV heads)
-  int64_t bytesPerTile = 0;                      ///< weight bytes a tile reads, for balance and for bench
-  int64_t flopsPerUnit = 0;                      ///< floating or integer operations a unit takes (attention: per KV token)
+  int64_t tiles = 1;        ///< column tiles (attention: KV heads)
+  int64_t bytesPerTile = 0; ///< weight bytes a tile reads, for balance and for bench
+  int64_t flopsPerUnit = 0; ///< floating or integer operations a unit takes (attention: per KV token)
   std::map<std::string, KernelVariant> variants; ///< by tier name
   std::string provenance;                        ///< "layers 0..29: norm, linear, rope, kv_append"
 };
 
 struct Launch {
-  int64_t kernel = 0;         ///< index into Plan::kernels
-  std::vector<int64_t> args;  ///< indices into Plan::buffers
-  bool barrier = true;        ///< workers meet before this launch starts
+  int64_t kernel = 0;        ///< index into Plan::kernels
+  std::vector<int64_t> args; ///< indices into Plan::buffers
+  bool barrier = true;       ///< workers meet before this launch starts
 };
 
 struct Plan {
-  int64_t vocab = 0;          ///< logits of one row that mean something
-  int64_t logitStride = 0;    ///< floats between rows of the logits buffer (>= vocab, padded)
-  int64_t context = 0;        ///< the most positions of one sequence
-  int64_t attentionRows = 1;  ///< the most rows of one attention block
+  int64_t vocab = 0;         ///< logits of one row that mean something
+  int64_t logitStride = 0;   ///< floats between rows of the logits buffer (>= vocab, padded)
+  int64_t context = 0;       ///< the most positions of one sequence
+  int64_t attentionRows = 1; ///< the most rows of one attention block
   // The KV store. Per layer and page: keys are [heads][dimPadded][pageTokens], values [heads][pageTokens][dimPadded].
   int64_t layers = 0, kvHeads = 0, dimPadded = 0, pageTokens = 0;
-  std::string kvElement;      ///< "f32" or "bf16"
+  std::string kvElement; ///< "f32" or "bf16"
   std::vector<Slot> slots;
   std::vector<Buffer> buffers; ///< the single buffer of kind logits is [logitRows][logitStride] float32
   std::vector<Kernel> kernels;

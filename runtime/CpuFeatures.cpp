@@ -1,0 +1,183 @@
+#include "runtime/CpuFeatures.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cpuid.h>
+#include <fstream>
+#include <functional>
+#include <sched.h>
+#include <set>
+#include <sstream>
+
+namespace lathe {
+namespace {
+
+struct Cpuid {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  explicit Cpuid(unsigned leaf) { __get_cpuid_count(leaf, 0, &eax, &ebx, &ecx, &edx); }
+};
+
+bool bit(unsigned word, int index) { return word >> index & 1; }
+
+/// XCR0: the register state that the operating system saves.
+uint64_t savedState() {
+  if (!bit(Cpuid(1).ecx, 27)) // OSXSAVE
+    return 0;
+  unsigned low, high;
+  __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return uint64_t(high) << 32 | low;
+}
+
+bool runsAvx2() {
+  Cpuid one(1), seven(7), extended(0x80000001);
+  bool saved = (savedState() & 0x6) == 0x6;                                                // XMM, YMM
+  bool avx = bit(one.ecx, 28) && bit(one.ecx, 12) && bit(one.ecx, 29) && bit(one.ecx, 22); // AVX, FMA, F16C, MOVBE
+  bool avx2 =
+      bit(seven.ebx, 5) && bit(seven.ebx, 3) && bit(seven.ebx, 8) && bit(extended.ecx, 5); // AVX2, BMI1, BMI2, LZCNT
+  return saved && avx && avx2;
+}
+
+bool runsAvx512Vnni() {
+  Cpuid seven(7);
+  bool saved = (savedState() & 0xe6) == 0xe6; // and the mask and ZMM state
+  bool foundation =
+      bit(seven.ebx, 16) && bit(seven.ebx, 17) && bit(seven.ebx, 30) && bit(seven.ebx, 31); // F, DQ, BW, VL
+  return runsAvx2() && saved && foundation && bit(seven.ecx, 11);                           // VNNI
+}
+
+std::string readLine(const std::string &path) {
+  std::string line;
+  std::ifstream file(path);
+  std::getline(file, line);
+  return line;
+}
+
+/// A whole number, or -1 ("max", an absent file).
+int64_t number(std::string_view text) {
+  int64_t value = -1;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() ? value : -1;
+}
+
+/// Calls `read` with the folder of every cgroup that this process is in, from its own up to the root. `controller` is
+/// empty for version 2.
+void eachCgroup(const std::string &root, const std::string &controller,
+                const std::function<void(const std::string &)> &read) {
+  std::ifstream file(root + "/proc/self/cgroup");
+  for (std::string line; std::getline(file, line);) { // hierarchy:controllers:path
+    size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (first == std::string::npos || second == std::string::npos)
+      continue;
+    std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",", path = line.substr(second + 1);
+    if (controller.empty() ? controllers != ",," : controllers.find("," + controller + ",") == std::string::npos)
+      continue;
+    std::string base = root + "/sys/fs/cgroup" + (controller.empty() ? "" : "/" + controller);
+    while (!path.empty() && path != "/") {
+      read(base + path);
+      path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
+    }
+    read(base);
+  }
+}
+
+std::vector<int> affinity() {
+  std::vector<int> cpus;
+  for (int size = 1024; size <= 1 << 17; size *= 2) {
+    cpu_set_t *set = CPU_ALLOC(size);
+    size_t bytes = CPU_ALLOC_SIZE(size);
+    bool done = sched_getaffinity(0, bytes, set) == 0;
+    for (int cpu = 0; done && cpu < size; ++cpu)
+      if (CPU_ISSET_S(cpu, bytes, set))
+        cpus.push_back(cpu);
+    CPU_FREE(set);
+    if (done)
+      break;
+  }
+  return cpus;
+}
+
+} // namespace
+
+const std::vector<std::string> &knownTiers() {
+  static const std::vector<std::string> tiers = {"avx512vnni", "x86-64-v3"};
+  return tiers;
+}
+
+std::vector<std::string> machineTiers() {
+  std::vector<std::string> tiers;
+  if (runsAvx512Vnni())
+    tiers.push_back("avx512vnni");
+  if (runsAvx2())
+    tiers.push_back("x86-64-v3");
+  return tiers;
+}
+
+Result<std::string> chooseTier(const std::vector<std::string> &offered, std::string_view wanted) {
+  std::vector<std::string> mine = machineTiers();
+  auto has = [](const std::vector<std::string> &list, std::string_view name) {
+    return std::find(list.begin(), list.end(), name) != list.end();
+  };
+  if (wanted.empty()) {
+    for (const std::string &tier : mine)
+      if (has(offered, tier))
+        return tier;
+    return fail(ExitCode::mismatch, "the artifact has code for {}, this CPU runs {}; compile it with --cpu",
+                fmt::join(offered, ", "),
+                mine.empty() ? "none of Lathe's tiers" : fmt::format("{}", fmt::join(mine, ", ")));
+  }
+  if (!has(knownTiers(), wanted))
+    return fail(ExitCode::usage, "--cpu: expected one of {}, found '{}'", fmt::join(knownTiers(), ", "), wanted);
+  if (!has(offered, wanted))
+    return fail(ExitCode::mismatch, "--cpu {}: the artifact has code for {} only; compile it with --cpu {}", wanted,
+                fmt::join(offered, ", "), wanted);
+  if (!has(mine, wanted))
+    return fail(ExitCode::mismatch, "--cpu {}: this CPU does not run it; it runs {}", wanted, fmt::join(mine, ", "));
+  return std::string(wanted);
+}
+
+int64_t affinityCount() { return std::max<int64_t>(1, static_cast<int64_t>(affinity().size())); }
+
+int64_t workerCount(const std::string &root) {
+  std::set<std::string> cores;
+  int64_t count = 0;
+  for (int cpu : affinity()) {
+    std::string siblings =
+        readLine(fmt::format("{}/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list", root, cpu));
+    cores.insert(siblings.empty() ? fmt::format("cpu{}", cpu) : siblings);
+    count = static_cast<int64_t>(cores.size());
+  }
+  // Rounded down: a worker that the quota stops in mid-step makes all others wait.
+  auto limit = [&](int64_t quota, int64_t period) {
+    if (quota > 0 && period > 0)
+      count = std::min(count, std::max<int64_t>(1, quota / period));
+  };
+  eachCgroup(root, "", [&](const std::string &folder) {
+    std::istringstream line(readLine(folder + "/cpu.max"));
+    std::string quota, period;
+    line >> quota >> period;
+    limit(number(quota), number(period));
+  });
+  eachCgroup(root, "cpu", [&](const std::string &folder) {
+    limit(number(readLine(folder + "/cpu.cfs_quota_us")), number(readLine(folder + "/cpu.cfs_period_us")));
+  });
+  return std::max<int64_t>(1, count);
+}
+
+uint64_t availableMemory(const std::string &root) {
+  int64_t available = -1;
+  std::ifstream file(root + "/proc/meminfo");
+  for (std::string key, value, unit; file >> key >> value && std::getline(file, unit);)
+    if (key == "MemAvailable:")
+      available = number(value) * 1024;
+  auto limit = [&](const std::string &folder, const char *most, const char *used) {
+    int64_t bytes = number(readLine(folder + most)), taken = number(readLine(folder + used));
+    if (bytes >= 0 && taken >= 0 && (available < 0 || bytes - taken < available))
+      available = std::max<int64_t>(0, bytes - taken);
+  };
+  eachCgroup(root, "", [&](const std::string &folder) { limit(folder, "/memory.max", "/memory.current"); });
+  eachCgroup(root, "memory",
+             [&](const std::string &folder) { limit(folder, "/memory.limit_in_bytes", "/memory.usage_in_bytes"); });
+  return available < 0 ? UINT64_MAX : static_cast<uint64_t>(available);
+}
+
+} // namespace lathe

@@ -1,0 +1,30 @@
+//===- CpuFeatures.h - what this machine can run --------------------------===//
+#pragma once
+
+#include "runtime/support/Error.h"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lathe {
+
+/// Names of all ISA tiers that Lathe knows, best first.
+const std::vector<std::string> &knownTiers();
+/// The known tiers that this CPU and operating system run, best first (CPUID and XGETBV).
+std::vector<std::string> machineTiers();
+
+/// The tier to run among those of an artifact. `wanted` empty: the best. Unknown names are ExitCode::usage, a tier that
+/// the artifact or the machine lacks is ExitCode::mismatch.
+Result<std::string> chooseTier(const std::vector<std::string> &offered, std::string_view wanted);
+
+/// Workers that run without disturbing each other: the least of the affinity mask, its physical cores, and the cgroup
+/// CPU quotas (v2 cpu.max, v1 cpu.cfs_quota_us) from this process up; at least 1. `root` replaces "/" in tests.
+int64_t workerCount(const std::string &root = "");
+/// CPUs of the affinity mask: more workers than that must not spin.
+int64_t affinityCount();
+/// Bytes that can still be allocated: MemAvailable and what the cgroup memory limits leave.
+uint64_t availableMemory(const std::string &root = "");
+
+} // namespace lathe

@@ -1,0 +1,288 @@
+#include "runtime/Engine.h"
+
+#include "runtime/Arena.h"
+#include "runtime/CodeObject.h"
+#include "runtime/CpuFeatures.h"
+#include "runtime/LaunchTable.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace lathe {
+namespace {
+
+constexpr uint64_t kLogitBytes = 64 << 20, kHugeFrom = 64 << 20, kAlign = 64, kPoolAlign = 4096;
+constexpr int64_t kMost = int64_t(1) << 48, kMostRows = 1 << 20;
+
+int64_t roundUp(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
+
+/// Where everything of a plan lies in memory.
+struct Memory {
+  Arena activations, pool;
+  std::vector<std::byte *> slots;
+  float *logits = nullptr;
+  int64_t layerBytes = 0; ///< of the keys, and again of the values, of one layer
+
+  std::byte *keys(int64_t layer) const { return pool.data() + 2 * layer * layerBytes; }
+  std::byte *values(int64_t layer) const { return keys(layer) + layerBytes; }
+};
+
+} // namespace
+
+struct Engine::Impl {
+  std::shared_ptr<const Artifact> artifact;
+  Plan plan;
+  std::string tier;
+  int64_t context = 0, maxRows = 0, maxLogitRows = 0;
+  std::unique_ptr<CodeObject> code;
+  std::unique_ptr<CpuPool> workers;
+  std::unique_ptr<KvStore> kv;
+  Memory memory;
+  std::unique_ptr<LaunchTable> table;
+  // The arrays of LatheStep, kept so that a step allocates nothing once they have grown.
+  std::vector<int32_t> tokenIds, rowSequence, rowPosition, pageTable, logitRow, blockRow;
+  std::vector<PageCopy> copies;
+
+  Result<void> allocate(int64_t kvTokens, bool reusePrefixes);
+  Result<void> resolve();
+  Result<void *> address(const Buffer &buffer) const;
+  Result<void> check(std::span<const SequenceRows> batch) const;
+  void layOut(std::span<const SequenceRows> batch, LatheStep &step);
+};
+
+Engine::Engine(std::unique_ptr<Impl> impl) : impl(std::move(impl)) {}
+Engine::~Engine() = default;
+const Plan &Engine::plan() const { return impl->plan; }
+const std::string &Engine::tier() const { return impl->tier; }
+int64_t Engine::threads() const { return impl->workers->workers(); }
+int64_t Engine::context() const { return impl->context; }
+int64_t Engine::maxRows() const { return impl->maxRows; }
+int64_t Engine::maxLogitRows() const { return impl->maxLogitRows; }
+uint64_t Engine::kvBytes() const { return impl->memory.pool.bytes(); }
+KvStore &Engine::kv() { return *impl->kv; }
+CpuPool &Engine::pool() { return *impl->workers; }
+
+Result<void> Engine::Impl::allocate(int64_t kvTokens, bool reusePrefixes) {
+  int64_t logitBytes = roundUp(maxLogitRows * plan.logitStride * 4, kAlign);
+  __int128 total = logitBytes;
+  std::vector<int64_t> offsets;
+  for (const Slot &slot : plan.slots) {
+    offsets.push_back(static_cast<int64_t>(total));
+    total += roundUp(static_cast<int64_t>(std::min<__int128>(
+                         kMost, __int128(slot.bytesPerUnit) * (slot.unit == Unit::rows ? maxRows : maxLogitRows))),
+                     kAlign);
+    if (total > kMost)
+      return fail(ExitCode::resource, "activations of {} rows take more than {} bytes", maxRows, kMost);
+  }
+  auto activations =
+      Arena::create(static_cast<uint64_t>(total),
+                    fmt::format("activations and logits of {} and {} rows", maxRows, maxLogitRows), false);
+  if (!activations)
+    return propagate(activations);
+  memory.activations = std::move(*activations);
+  memory.logits = reinterpret_cast<float *>(memory.activations.data());
+  for (int64_t offset : offsets)
+    memory.slots.push_back(memory.activations.data() + offset);
+
+  int64_t pages = (kvTokens + plan.pageTokens - 1) / plan.pageTokens;
+  __int128 poolBytes = (__int128(plan.pageBytes()) * pages + kPoolAlign) * 2 * plan.layers;
+  if (poolBytes > kMost || pages > INT32_MAX)
+    return fail(ExitCode::resource, "a KV pool of {} positions takes {} bytes or more; lower -c", kvTokens,
+                static_cast<int64_t>(std::min<__int128>(poolBytes, INT64_MAX)));
+  memory.layerBytes = roundUp(plan.pageBytes() * pages, kPoolAlign);
+  uint64_t bytes = static_cast<uint64_t>(memory.layerBytes * 2 * plan.layers);
+  auto pool = Arena::create(bytes,
+                            fmt::format("a KV pool of {} positions ({} layers, {} heads, {}; lower -c)",
+                                        pages * plan.pageTokens, plan.layers, plan.kvHeads, plan.kvElement),
+                            bytes >= kHugeFrom);
+  if (!pool)
+    return propagate(pool);
+  memory.pool = std::move(*pool);
+  kv = std::make_unique<KvStore>(pages, plan.pageTokens, reusePrefixes);
+  return {};
+}
+
+Result<void *> Engine::Impl::address(const Buffer &buffer) const {
+  switch (buffer.kind) {
+  case Buffer::Kind::activation:
+    return memory.slots[buffer.slot];
+  case Buffer::Kind::key:
+    return memory.keys(buffer.layer);
+  case Buffer::Kind::value:
+    return memory.values(buffer.layer);
+  case Buffer::Kind::logits:
+    return memory.logits;
+  case Buffer::Kind::weight:
+    break;
+  }
+  auto weight = artifact->weight(buffer.tensor);
+  if (!weight)
+    return propagate(weight);
+  if (reinterpret_cast<uintptr_t>(weight->data()) % kAlign)
+    return fail(ExitCode::badInput, "weight {}: expected an address aligned to {} bytes; compile the model again",
+                buffer.tensor, kAlign);
+  return const_cast<std::byte *>(weight->data()); // mapped read-only; kernels only read weights
+}
+
+Result<void> Engine::Impl::resolve() {
+  std::vector<void *> addresses;
+  for (const Buffer &buffer : plan.buffers) {
+    auto found = address(buffer);
+    if (!found)
+      return propagate(found);
+    addresses.push_back(*found);
+  }
+  std::vector<KernelFn> functions;
+  int64_t scratch = 0;
+  for (const Kernel &kernel : plan.kernels) {
+    auto function = code->kernel(kernel.symbol);
+    if (!function)
+      return propagate(function);
+    auto variant = kernel.variants.find(tier);
+    if (variant == kernel.variants.end())
+      return fail(ExitCode::badInput, "plan.json: kernel {} has no variant for {}", kernel.symbol, tier);
+    functions.push_back(*function);
+    scratch = std::max(scratch, variant->second.scratchBytes);
+  }
+  std::vector<ResolvedLaunch> launches;
+  for (const Launch &launch : plan.launches) {
+    const Kernel &kernel = plan.kernels[launch.kernel];
+    ResolvedLaunch resolved{
+        functions[launch.kernel], {}, kernel.unit, kernel.tiles, kernel.variants.at(tier).unitBlock, launch.barrier};
+    for (int64_t argument : launch.args)
+      resolved.buffers.push_back(addresses[argument]);
+    launches.push_back(std::move(resolved));
+  }
+  auto made = LaunchTable::create(std::move(launches), workers->workers(), scratch);
+  if (!made)
+    return propagate(made);
+  table = std::move(*made);
+  return {};
+}
+
+Result<std::unique_ptr<Engine>> Engine::load(std::shared_ptr<const Artifact> artifact, const EngineOptions &options) {
+  auto impl = std::make_unique<Impl>();
+  impl->artifact = artifact;
+  const Manifest &manifest = artifact->manifest();
+  if (manifest.target != "cpu")
+    return fail(ExitCode::mismatch, "the artifact is for {}, this lathe runs cpu", manifest.target);
+  auto planText = artifact->member("plan.json");
+  if (!planText)
+    return fail(ExitCode::badInput,
+                "the artifact has no plan.json; it was compiled with --stop-after, or by another tool");
+  auto plan = parsePlan({reinterpret_cast<const char *>(planText->data()), planText->size()});
+  if (!plan)
+    return propagate(plan);
+  impl->plan = std::move(*plan);
+  auto tier = chooseTier(manifest.tiers, options.tier);
+  if (!tier)
+    return propagate(tier);
+  impl->tier = *tier;
+  std::string member = fmt::format("kernels/{}.so", impl->tier);
+  auto image = artifact->member(member);
+  if (!image)
+    return fail(ExitCode::badInput, "the artifact has no {}, which its manifest promises", member);
+  auto code = CodeObject::load(*image, member);
+  if (!code)
+    return propagate(code);
+  impl->code = std::move(*code);
+
+  if (options.context < 0 || options.context > impl->plan.context)
+    return fail(ExitCode::badInput, "-c {}: the artifact was compiled for a context of {}; compile it with -c {}",
+                options.context, impl->plan.context, options.context);
+  impl->context = options.context ? options.context : impl->plan.context;
+  impl->maxRows = std::clamp<int64_t>(options.maxRows, 1, kMostRows);
+  int64_t fitting = std::max<int64_t>(8, static_cast<int64_t>(kLogitBytes) / (impl->plan.logitStride * 4));
+  impl->maxLogitRows = std::clamp<int64_t>(options.maxLogitRows ? options.maxLogitRows : fitting, 1, impl->maxRows);
+  auto workers = CpuPool::create(options.threads ? options.threads : workerCount());
+  if (!workers)
+    return propagate(workers);
+  impl->workers = std::move(*workers);
+  if (auto done = impl->allocate(options.kvTokens ? options.kvTokens : impl->context, options.reusePrefixes); !done)
+    return propagate(done);
+  if (auto done = impl->resolve(); !done)
+    return propagate(done);
+  return std::unique_ptr<Engine>(new Engine(std::move(impl)));
+}
+
+bool Engine::reserve(KvStore::Sequence sequence, int64_t count) {
+  impl->copies.clear();
+  if (!impl->kv->reserve(sequence, count, impl->copies))
+    return false;
+  int64_t bytes = impl->plan.pageBytes();
+  for (const PageCopy &copy : impl->copies)
+    for (int64_t layer = 0; layer < impl->plan.layers; ++layer)
+      for (std::byte *base : {impl->memory.keys(layer), impl->memory.values(layer)})
+        std::memcpy(base + copy.to * bytes, base + copy.from * bytes, bytes);
+  return true;
+}
+
+Result<void> Engine::Impl::check(std::span<const SequenceRows> batch) const {
+  int64_t rows = 0, logits = 0;
+  for (const SequenceRows &part : batch) {
+    int64_t count = static_cast<int64_t>(part.tokens.size()), end = kv->length(part.sequence) + count;
+    for (int32_t token : part.tokens)
+      if (token < 0 || token >= plan.vocab)
+        return fail(ExitCode::badInput, "token id {}: expected 0 to {}, the vocabulary's last", token, plan.vocab - 1);
+    if (end > context)
+      return fail(ExitCode::badInput, "a sequence of {} tokens: the context has {}", end, context);
+    if (count == 0 || part.logitRows < 0 || part.logitRows > count || end > kv->capacity(part.sequence))
+      return fail(ExitCode::internal, "a step of {} rows and {} logit rows of a sequence with room for {} of {}", count,
+                  part.logitRows, kv->capacity(part.sequence), end);
+    rows += count;
+    logits += part.logitRows;
+  }
+  if (rows > maxRows || logits > maxLogitRows)
+    return fail(ExitCode::internal, "a step of {} rows and {} logit rows: at most {} and {}", rows, logits, maxRows,
+                maxLogitRows);
+  return {};
+}
+
+/// Writes the arrays that kernels read.
+void Engine::Impl::layOut(std::span<const SequenceRows> batch, LatheStep &step) {
+  tokenIds.clear(), rowSequence.clear(), rowPosition.clear(), logitRow.clear();
+  blockRow.assign(1, 0);
+  int64_t stride = 1;
+  for (const SequenceRows &part : batch)
+    stride = std::max<int64_t>(stride, static_cast<int64_t>(kv->pages(part.sequence).size()));
+  pageTable.assign(stride * static_cast<int64_t>(batch.size()), 0);
+  for (size_t sequence = 0; sequence < batch.size(); ++sequence) {
+    const SequenceRows &part = batch[sequence];
+    std::ranges::copy(kv->pages(part.sequence), pageTable.begin() + static_cast<ptrdiff_t>(sequence * stride));
+    int64_t position = kv->length(part.sequence), count = static_cast<int64_t>(part.tokens.size());
+    for (int64_t row = 0; row < count; ++row) {
+      if (row >= count - part.logitRows)
+        logitRow.push_back(static_cast<int32_t>(tokenIds.size()));
+      tokenIds.push_back(part.tokens[row]);
+      rowSequence.push_back(static_cast<int32_t>(sequence));
+      rowPosition.push_back(static_cast<int32_t>(position + row));
+      if ((row + 1) % plan.attentionRows == 0 || row + 1 == count)
+        blockRow.push_back(static_cast<int32_t>(tokenIds.size()));
+    }
+  }
+  step = {.rows = static_cast<int64_t>(tokenIds.size()),
+          .sequences = static_cast<int64_t>(batch.size()),
+          .logitRows = static_cast<int64_t>(logitRow.size()),
+          .blocks = static_cast<int64_t>(blockRow.size()) - 1,
+          .pageStride = stride,
+          .tokenIds = tokenIds.data(),
+          .rowSequence = rowSequence.data(),
+          .rowPosition = rowPosition.data(),
+          .pageTable = pageTable.data(),
+          .logitRow = logitRow.data(),
+          .blockRow = blockRow.data()};
+}
+
+Result<StepLogits> Engine::step(std::span<const SequenceRows> batch) {
+  if (auto fits = impl->check(batch); !fits)
+    return propagate(fits);
+  LatheStep step;
+  impl->layOut(batch, step);
+  if (step.rows > 0)
+    impl->table->run(*impl->workers, step);
+  for (const SequenceRows &part : batch)
+    impl->kv->append(part.sequence, part.tokens);
+  return StepLogits{impl->memory.logits, step.logitRows, impl->plan.logitStride, impl->plan.vocab};
+}
+
+} // namespace lathe

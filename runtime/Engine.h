@@ -1,0 +1,72 @@
+//===- Engine.h - an artifact loaded and ready to step --------------------===//
+#pragma once
+
+#include "runtime/Artifact.h"
+#include "runtime/CpuPool.h"
+#include "runtime/KvStore.h"
+#include "runtime/Plan.h"
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace lathe {
+
+struct EngineOptions {
+  std::string tier;          ///< "": the best that machine and artifact share
+  int64_t threads = 0;       ///< 0: as many as run without disturbing each other
+  int64_t context = 0;       ///< positions of one sequence; 0: the artifact's
+  int64_t kvTokens = 0;      ///< positions that the KV pool holds over all sequences; 0: one context
+  int64_t maxRows = 512;     ///< rows of one step
+  int64_t maxLogitRows = 0;  ///< rows of one step whose logits are wanted; 0: as many as take 64 MiB, at least 8
+  bool reusePrefixes = true; ///< find pages of equal prefixes again
+};
+
+/// What one sequence contributes to a step: `tokens` follow what the KV store has of it.
+struct SequenceRows {
+  KvStore::Sequence sequence = 0;
+  std::span<const int32_t> tokens;
+  int64_t logitRows = 1; ///< of the last so many tokens the logits are wanted
+};
+
+/// Logits of a step, in the order of its sequences and rows. Valid until the next step.
+struct StepLogits {
+  const float *data = nullptr;
+  int64_t rows = 0, stride = 0, vocab = 0;
+  std::span<const float> row(int64_t index) const { return {data + index * stride, static_cast<size_t>(vocab)}; }
+};
+
+class Engine {
+public:
+  /// Resolves kernels, weights and buffers, and allocates all memory a step will use. Nothing but the artifact's small
+  /// members is read; weights and KV pages are touched when they are used.
+  static Result<std::unique_ptr<Engine>> load(std::shared_ptr<const Artifact> artifact, const EngineOptions &options);
+  ~Engine();
+
+  const Plan &plan() const;
+  const std::string &tier() const;
+  int64_t threads() const;
+  int64_t context() const;
+  int64_t maxRows() const;
+  int64_t maxLogitRows() const;
+  /// Bytes of the KV pool's mapping.
+  uint64_t kvBytes() const;
+  /// Sequences are opened, forked and closed here.
+  KvStore &kv();
+  CpuPool &pool();
+
+  /// Room for `count` more tokens, page copies done; false when pages are short.
+  bool reserve(KvStore::Sequence sequence, int64_t count);
+  /// Runs the model over a ragged batch and appends the tokens to the KV store. Room must have been reserved. A token
+  /// id out of range or a sequence past the context is ExitCode::badInput, and nothing is changed then.
+  Result<StepLogits> step(std::span<const SequenceRows> batch);
+
+private:
+  struct Impl;
+  explicit Engine(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl;
+};
+
+} // namespace lathe

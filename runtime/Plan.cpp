@@ -1,0 +1,222 @@
+#include "runtime/Plan.h"
+
+#include "runtime/support/Json.h"
+
+#include <set>
+
+namespace lathe {
+namespace {
+
+constexpr int64_t kMost = int64_t(1) << 48, kMostUnitBlock = 1 << 20, kMostScratch = int64_t(1) << 30;
+constexpr size_t kMostPlanBytes = 16 << 20; // bounds the memory of parsing
+
+constexpr const char *kUnits[] = {"rows", "logitRows", "blocks"};
+constexpr const char *kKinds[] = {"activation", "weight", "key", "value", "logits"};
+
+template <typename Enum, size_t N>
+Enum readName(JsonReader &reader, const char *key, const char *const (&names)[N], size_t allowed = N) {
+  std::string text = reader.string(key);
+  for (size_t i = 0; i < allowed; ++i)
+    if (text == names[i])
+      return static_cast<Enum>(i);
+  reader.refuse(key, fmt::format("expected one of {}, found '{}'", fmt::join(names, names + allowed, ", "), text));
+  return Enum{};
+}
+
+/// What the linker would take for a symbol; anything else could not be looked up.
+bool isSymbol(const std::string &text) {
+  return !text.empty() && text.size() <= 512 &&
+         text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$") ==
+             std::string::npos;
+}
+
+void readSlot(JsonReader &reader, Plan &plan) {
+  reader.only({"unit", "bytesPerUnit"});
+  Slot slot;
+  slot.unit = readName<Unit>(reader, "unit", kUnits, 2);
+  slot.bytesPerUnit = reader.integer("bytesPerUnit", 1, kMost);
+  plan.slots.push_back(slot);
+}
+
+void readBuffer(JsonReader &reader, Plan &plan) {
+  Buffer buffer;
+  buffer.name = reader.string("name");
+  buffer.kind = readName<Buffer::Kind>(reader, "kind", kKinds);
+  switch (buffer.kind) {
+  case Buffer::Kind::activation:
+    reader.only({"name", "kind", "slot"});
+    buffer.slot = reader.integer("slot", 0, static_cast<int64_t>(plan.slots.size()) - 1);
+    break;
+  case Buffer::Kind::weight:
+    reader.only({"name", "kind", "tensor"});
+    buffer.tensor = reader.string("tensor");
+    if (buffer.tensor.empty())
+      reader.refuse("tensor", "expected the name of a weight");
+    break;
+  case Buffer::Kind::key:
+  case Buffer::Kind::value:
+    reader.only({"name", "kind", "layer"});
+    buffer.layer = reader.integer("layer", 0, plan.layers - 1);
+    break;
+  case Buffer::Kind::logits:
+    reader.only({"name", "kind"});
+    break;
+  }
+  plan.buffers.push_back(std::move(buffer));
+}
+
+void readKernel(JsonReader &reader, Plan &plan) {
+  reader.only({"symbol", "unit", "tiles", "bytesPerTile", "flopsPerUnit", "variants", "provenance"});
+  Kernel kernel;
+  kernel.symbol = reader.string("symbol");
+  if (!isSymbol(kernel.symbol))
+    reader.refuse("symbol", "expected a symbol of letters, digits, '_', '.' and '$'");
+  kernel.unit = readName<Unit>(reader, "unit", kUnits);
+  kernel.tiles = reader.integer("tiles", 1, INT32_MAX);
+  kernel.bytesPerTile = reader.integer("bytesPerTile", 0, kMost);
+  kernel.flopsPerUnit = reader.integer("flopsPerUnit", 0, kMost);
+  reader.members("variants", [&](const std::string &tier, JsonReader &fields) {
+    fields.only({"unitBlock", "scratchBytes"});
+    kernel.variants[tier] = {fields.integer("unitBlock", 1, kMostUnitBlock),
+                             fields.integer("scratchBytes", 0, kMostScratch)};
+  });
+  kernel.provenance = reader.string("provenance");
+  if (kernel.variants.empty())
+    reader.refuse("variants", "expected at least one ISA tier");
+  plan.kernels.push_back(std::move(kernel));
+}
+
+void readLaunch(JsonReader &reader, Plan &plan) {
+  reader.only({"kernel", "args", "barrier"});
+  Launch launch;
+  launch.kernel = reader.integer("kernel", 0, static_cast<int64_t>(plan.kernels.size()) - 1);
+  launch.args = reader.integers("args", 0, static_cast<int64_t>(plan.buffers.size()) - 1);
+  launch.barrier = reader.boolean("barrier");
+  plan.launches.push_back(std::move(launch));
+}
+
+/// Rules that span several fields.
+void checkWhole(JsonReader &reader, const Plan &plan) {
+  __int128 page = __int128(plan.kvHeads) * plan.dimPadded * plan.pageTokens * plan.kvElementBytes();
+  if (page > kMost || page * plan.layers * 2 > kMost)
+    return reader.refuse(fmt::format("a KV page of {} layers, {} heads, {} dimensions and {} tokens is too large",
+                                     plan.layers, plan.kvHeads, plan.dimPadded, plan.pageTokens));
+  int64_t logits = 0;
+  for (const Buffer &buffer : plan.buffers)
+    logits += buffer.kind == Buffer::Kind::logits;
+  if (logits != 1)
+    return reader.refuse("buffers", fmt::format("expected one of kind logits, found {}", logits));
+  std::set<std::string_view> symbols;
+  for (const Kernel &kernel : plan.kernels) {
+    if (__int128(kernel.tiles) * kernel.bytesPerTile > kMost)
+      return reader.refuse("kernels", fmt::format("{}: {} tiles of {} bytes are too large", kernel.symbol, kernel.tiles,
+                                                  kernel.bytesPerTile));
+    if (!symbols.insert(kernel.symbol).second)
+      return reader.refuse("kernels", fmt::format("two have the symbol {}", kernel.symbol));
+  }
+  if (plan.launches.empty())
+    return reader.refuse("launches", "expected at least one");
+}
+
+} // namespace
+
+std::string printPlan(const Plan &plan) {
+  using Ordered = nlohmann::ordered_json;
+  auto text = [](const Ordered &value) { return value.dump(-1, ' ', false, Ordered::error_handler_t::replace); };
+  std::string out = "{\n";
+  auto line = [&](const char *key, const Ordered &value) { out += fmt::format("  {}: {},\n", text(key), text(value)); };
+  // One element a line, so that a person can read it and a diff shows what moved.
+  auto list = [&](const char *key, const auto &elements, const auto &describe, const char *end) {
+    out += fmt::format("  {}: [", text(key));
+    const char *separator = "\n";
+    for (const auto &element : elements) {
+      out += fmt::format("{}    {}", separator, text(describe(element)));
+      separator = ",\n";
+    }
+    out += fmt::format("\n  ]{}\n", end);
+  };
+  line("vocab", plan.vocab);
+  line("logitStride", plan.logitStride);
+  line("context", plan.context);
+  line("attentionRows", plan.attentionRows);
+  line("layers", plan.layers);
+  line("kvHeads", plan.kvHeads);
+  line("dimPadded", plan.dimPadded);
+  line("pageTokens", plan.pageTokens);
+  line("kvElement", plan.kvElement);
+  auto name = [](const auto &names, auto value) { return names[static_cast<size_t>(value)]; };
+  list(
+      "slots", plan.slots,
+      [&](const Slot &slot) { return Ordered{{"unit", name(kUnits, slot.unit)}, {"bytesPerUnit", slot.bytesPerUnit}}; },
+      ",");
+  list(
+      "buffers", plan.buffers,
+      [&](const Buffer &buffer) {
+        Ordered json{{"name", buffer.name}, {"kind", name(kKinds, buffer.kind)}};
+        if (buffer.kind == Buffer::Kind::activation)
+          json["slot"] = buffer.slot;
+        if (buffer.kind == Buffer::Kind::weight)
+          json["tensor"] = buffer.tensor;
+        if (buffer.kind == Buffer::Kind::key || buffer.kind == Buffer::Kind::value)
+          json["layer"] = buffer.layer;
+        return json;
+      },
+      ",");
+  list(
+      "kernels", plan.kernels,
+      [&](const Kernel &kernel) {
+        Ordered variants = Ordered::object();
+        for (const auto &[tier, variant] : kernel.variants)
+          variants[tier] = {{"unitBlock", variant.unitBlock}, {"scratchBytes", variant.scratchBytes}};
+        return Ordered{{"symbol", kernel.symbol},
+                       {"unit", name(kUnits, kernel.unit)},
+                       {"tiles", kernel.tiles},
+                       {"bytesPerTile", kernel.bytesPerTile},
+                       {"flopsPerUnit", kernel.flopsPerUnit},
+                       {"variants", variants},
+                       {"provenance", kernel.provenance}};
+      },
+      ",");
+  list(
+      "launches", plan.launches,
+      [&](const Launch &launch) {
+        return Ordered{{"kernel", launch.kernel}, {"args", launch.args}, {"barrier", launch.barrier}};
+      },
+      "");
+  return out + "}\n";
+}
+
+Result<Plan> parsePlan(std::string_view json) {
+  if (json.size() > kMostPlanBytes)
+    return fail(ExitCode::badInput, "plan.json: expected at most {} bytes, found {}", kMostPlanBytes, json.size());
+  auto document = parseJson(json, "plan.json");
+  if (!document)
+    return propagate(document);
+  std::optional<Error> error;
+  JsonReader reader(*document, "plan.json", error);
+  reader.only({"vocab", "logitStride", "context", "attentionRows", "layers", "kvHeads", "dimPadded", "pageTokens",
+               "kvElement", "slots", "buffers", "kernels", "launches"});
+  Plan plan;
+  plan.vocab = reader.integer("vocab", 1, INT32_MAX);
+  plan.logitStride = reader.integer("logitStride", plan.vocab, int64_t(INT32_MAX) + 4096);
+  plan.context = reader.integer("context", 1, INT32_MAX);
+  plan.attentionRows = reader.integer("attentionRows", 1, kMostUnitBlock);
+  plan.layers = reader.integer("layers", 1, 1 << 20);
+  plan.kvHeads = reader.integer("kvHeads", 1, 1 << 20);
+  plan.dimPadded = reader.integer("dimPadded", 1, 1 << 20);
+  plan.pageTokens = reader.integer("pageTokens", 1, 1 << 20);
+  plan.kvElement = reader.string("kvElement");
+  if (plan.kvElement != "f32" && plan.kvElement != "bf16")
+    reader.refuse("kvElement", fmt::format("expected f32 or bf16, found '{}'", plan.kvElement));
+  reader.objects("slots", [&](JsonReader &fields) { readSlot(fields, plan); });
+  reader.objects("buffers", [&](JsonReader &fields) { readBuffer(fields, plan); });
+  reader.objects("kernels", [&](JsonReader &fields) { readKernel(fields, plan); });
+  reader.objects("launches", [&](JsonReader &fields) { readLaunch(fields, plan); });
+  if (!error)
+    checkWhole(reader, plan);
+  if (error)
+    return std::unexpected(*error);
+  return plan;
+}
+
+} // namespace lathe

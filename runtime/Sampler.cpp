@@ -1,0 +1,145 @@
+#include "runtime/Sampler.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+namespace lathe {
+namespace {
+
+/// Best first; equal logits by id.
+bool better(const std::pair<float, int32_t> &a, const std::pair<float, int32_t> &b) {
+  return a.first > b.first || (a.first == b.first && a.second < b.second);
+}
+
+} // namespace
+
+double counterUniform(uint64_t seed, uint64_t request, uint64_t position) {
+  constexpr uint64_t kMultiply0 = 0xD2511F53, kMultiply1 = 0xCD9E8D57;
+  constexpr uint32_t kWeyl0 = 0x9E3779B9, kWeyl1 = 0xBB67AE85;
+  auto low = [](uint64_t word) { return static_cast<uint32_t>(word); };
+  auto high = [](uint64_t word) { return static_cast<uint32_t>(word >> 32); };
+  uint32_t c0 = low(position), c1 = high(position), c2 = low(request), c3 = high(request);
+  uint32_t k0 = low(seed), k1 = high(seed);
+  for (int round = 0; round < 10; ++round) {
+    uint64_t p0 = kMultiply0 * c0, p1 = kMultiply1 * c2;
+    uint32_t n0 = high(p1) ^ c1 ^ k0, n2 = high(p0) ^ c3 ^ k1;
+    c0 = n0, c1 = low(p1), c2 = n2, c3 = low(p0);
+    k0 += kWeyl0, k1 += kWeyl1;
+  }
+  return static_cast<double>((uint64_t(c0) << 32 | c1) >> 11) * 0x1p-53;
+}
+
+int32_t argmax(std::span<const float> logits) {
+  // Sixteen running maxima vectorise; the index is found in a second pass, in which the first equal one wins.
+  std::array<float, 16> best;
+  best.fill(-INFINITY);
+  size_t whole = logits.size() / best.size() * best.size();
+  for (size_t i = 0; i < whole; i += best.size())
+    for (size_t lane = 0; lane < best.size(); ++lane)
+      best[lane] = logits[i + lane] > best[lane] ? logits[i + lane] : best[lane];
+  float most = *std::max_element(best.begin(), best.end());
+  for (size_t i = whole; i < logits.size(); ++i)
+    most = logits[i] > most ? logits[i] : most;
+  for (size_t i = 0; i < logits.size(); ++i)
+    if (logits[i] == most)
+      return static_cast<int32_t>(i);
+  return 0;
+}
+
+/// The `count` best candidates, in order, at the front.
+void Sampler::rankBest(size_t count) {
+  auto middle = candidates.begin() + static_cast<ptrdiff_t>(std::min(count, candidates.size()));
+  std::nth_element(candidates.begin(), middle, candidates.end(), better);
+  std::sort(candidates.begin(), middle, better);
+}
+
+int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> history,
+                        const SamplerOptions &options) {
+  if (options.repetitionPenalty != 1) {
+    penalised.assign(logits.begin(), logits.end());
+    for (int32_t id : history) // each token once, however often it was seen: always from the original logit
+      if (id >= 0 && static_cast<size_t>(id) < logits.size())
+        penalised[id] = static_cast<float>(logits[id] > 0 ? logits[id] / options.repetitionPenalty
+                                                          : logits[id] * options.repetitionPenalty);
+    logits = penalised;
+  }
+  int32_t best = argmax(logits);
+  if (options.temperature <= 0 || options.topK == 1)
+    return best;
+  // Tokens less than 2^-60 times as likely as the best change no draw, which has 53 bits.
+  double threshold = logits[best] - 60 * M_LN2 * options.temperature;
+  candidates.clear();
+  for (size_t id = 0; id < logits.size(); ++id)
+    if (logits[id] >= threshold || static_cast<int32_t>(id) == best)
+      candidates.push_back({logits[id], static_cast<int32_t>(id)});
+  if (options.topK > 0 && static_cast<size_t>(options.topK) < candidates.size()) {
+    rankBest(static_cast<size_t>(options.topK));
+    candidates.resize(static_cast<size_t>(options.topK));
+  }
+  auto weight = [&](const Candidate &candidate) {
+    return std::exp((double(candidate.first) - logits[best]) / options.temperature);
+  };
+  if (options.topP < 1)
+    keepTopP(options.topP, weight);
+  return draw(options, history.size(), weight);
+}
+
+/// Keeps the fewest best candidates that hold `p` of the weight. They are ranked in growing numbers: sorting a whole
+/// vocabulary would take longer than a decode step.
+template <typename Weight> void Sampler::keepTopP(double p, const Weight &weight) {
+  double enough = 0;
+  for (const Candidate &candidate : candidates)
+    enough += p * weight(candidate);
+  for (size_t ranked = 256;; ranked *= 8) {
+    rankBest(ranked);
+    double sum = 0;
+    size_t kept = 0, end = std::min(ranked, candidates.size());
+    while (kept < end && (kept == 0 || sum < enough))
+      sum += weight(candidates[kept++]);
+    if (sum >= enough || end == candidates.size()) {
+      candidates.resize(kept);
+      return;
+    }
+  }
+}
+
+template <typename Weight>
+int32_t Sampler::draw(const SamplerOptions &options, uint64_t position, const Weight &weight) {
+  weights.clear();
+  double total = 0;
+  for (const Candidate &candidate : candidates) {
+    double mass = weight(candidate);
+    weights.push_back(mass >= options.minP ? mass : 0); // the best has mass 1
+    total += weights.back();
+  }
+  double rest = counterUniform(options.seed, options.request, position) * total;
+  size_t last = 0; // rounding may leave a little of `rest` behind the last one
+  for (size_t i = 0; i < weights.size(); ++i) {
+    if (weights[i] == 0)
+      continue;
+    last = i;
+    rest -= weights[i];
+    if (rest < 0)
+      break;
+  }
+  return candidates[last].second;
+}
+
+std::vector<TokenLogprob> logprobs(std::span<const float> logits, int32_t id, int64_t count) {
+  double best = logits[argmax(logits)], total = 0;
+  for (float logit : logits)
+    total += std::exp(logit - best);
+  double normaliser = best + std::log(total);
+  std::vector<std::pair<float, int32_t>> ranked;
+  for (size_t i = 0; i < logits.size(); ++i)
+    ranked.push_back({logits[i], static_cast<int32_t>(i)});
+  size_t kept = std::min(ranked.size(), static_cast<size_t>(std::max<int64_t>(0, count)));
+  std::partial_sort(ranked.begin(), ranked.begin() + static_cast<ptrdiff_t>(kept), ranked.end(), better);
+  std::vector<TokenLogprob> result{{id, logits[id] - normaliser}};
+  for (size_t i = 0; i < kept; ++i)
+    result.push_back({ranked[i].second, ranked[i].first - normaliser});
+  return result;
+}
+
+} // namespace lathe

@@ -1,0 +1,89 @@
+//===- Scheduler.h - many requests through one engine ---------------------===//
+//
+// Continuous batching: every step takes one row of each request that generates and fills up with chunks of prompts.
+// A request is admitted when the KV store has pages for its prompt; when pages run out, the youngest gives its pages
+// back and is computed again later. Neither changes what any request gets: logits do not depend on the batch, and
+// sampling draws from (seed, request, position).
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "runtime/Engine.h"
+#include "runtime/Sampler.h"
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace lathe {
+
+struct Request {
+  std::vector<int32_t> prompt; ///< at least one token
+  int64_t maxTokens = 128;     ///< new tokens at most
+  SamplerOptions sampling;
+  std::vector<int64_t> endTokens; ///< any of these ends the request; empty: none does
+  int64_t logprobs = -1;          ///< not negative: log-probabilities of each new token and of so many alternatives
+  /// Called with each new token. Returning true ends the request with finish reason "stop".
+  std::function<bool(int32_t)> onToken;
+};
+
+/// What became of a request. Names as in llama.cpp's server.
+struct Completion {
+  std::vector<int32_t> ids;                        ///< new tokens only; an end token is the last
+  std::vector<std::vector<TokenLogprob>> logprobs; ///< per new token: itself, then the alternatives
+  std::string finishReason;                        ///< "stop" or "length", empty while running
+  int64_t promptTokens = 0, cachedTokens = 0;      ///< of the prompt, and how many of it the KV store had
+  double promptSeconds = 0;                        ///< from the first step to the first token
+  double predictedSeconds = 0;                     ///< from the first token to the last
+};
+
+class Scheduler {
+public:
+  /// At most `maxSequences` run together; 0: as many as a step has logit rows.
+  explicit Scheduler(Engine &engine, int64_t maxSequences = 0);
+  ~Scheduler();
+  Scheduler(const Scheduler &) = delete;
+  Scheduler &operator=(const Scheduler &) = delete;
+
+  /// Queues a request and returns its number. A prompt that is empty, has unknown ids or is longer than the context,
+  /// and a request that the whole KV pool could not hold, are refused.
+  Result<size_t> submit(Request request);
+  bool idle() const { return waiting.empty() && running.empty(); }
+  /// One engine step; a no-op when idle.
+  Result<void> step();
+  /// Steps until idle.
+  Result<void> finish();
+  const Completion &completion(size_t number) const { return jobs[number].completion; }
+  int64_t preemptions() const { return preempted; }
+
+private:
+  using Clock = std::chrono::steady_clock;
+  struct Job {
+    Request request;
+    Completion completion;
+    std::vector<int32_t> tokens; ///< prompt and what was generated
+    KvStore::Sequence sequence = -1;
+    bool started = false;
+    Clock::time_point start, firstToken;
+  };
+
+  void admit();
+  int64_t pagesToFinishPrompt(const Job &job) const;
+  void preempt(size_t number);
+  void retire(size_t number, const char *reason);
+  void accept(size_t number, std::span<const float> logits);
+  bool makeRoom(size_t number, int64_t rows);
+
+  Engine &engine;
+  int64_t maxSequences;
+  std::deque<Job> jobs; ///< by request number; addresses stay
+  std::deque<size_t> waiting;
+  std::vector<size_t> running; ///< in order of admission
+  Sampler sampler;
+  int64_t preempted = 0;
+};
+
+} // namespace lathe
