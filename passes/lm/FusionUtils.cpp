@@ -241,16 +241,11 @@ static SetVector<Operation *> dependentsBefore(FusedOp region, Operation *end) {
 Refusal lathe::lm::refuseConsumer(FusedOp region, Operation *op) {
   StringRef name = op->getName().getStringRef();
   auto role = roleOf(op);
-  if (!role)
-    return (name + " cannot be fused").str();
-  if (role->anchor)
-    return (name + " would be a second anchor").str();
-  if (anchorOf(region)) {
-    if (role->epilogue && role->span == 0)
-      return (name + " needs a whole row, an epilogue sees a tile of columns").str();
-    if (!role->epilogue)
-      return (name + " cannot be an epilogue").str();
-  }
+  bool anchored = anchorOf(region) != nullptr;
+  if (anchored && role && role->epilogue && role->span == 0)
+    return (name + " needs a whole row, an epilogue sees a tile of columns").str();
+  if (!role || role->anchor || (anchored && !role->epilogue))
+    return (name + " cannot be an epilogue").str();
   SetVector<Operation *> dependents = dependentsBefore(region, op);
   for (Value operand : op->getOperands())
     if (Operation *producer = operand.getDefiningOp(); producer && dependents.contains(producer))
