@@ -177,7 +177,7 @@ def Lm_NormOp : Lm_Op<"norm", [Pure, Lm_Fusable]> {
     With `per n` each group of n columns is a row of its own and gain has n elements (q/k norm over heads).
 
     ```mlir
-    %n = lm.norm rms %x, %gain eps 1.0e-5 : tensor<?x576xf32>, tensor<576xf32>
+    %n = lm.norm rms %x, %gain eps 1.0e-5 : tensor<?x576xf32>, tensor<576xf32> -> tensor<?x576xf32>
     ```
   }];
   let arguments = (ins Lm_NormKindAttr:$kind, Lm_Tensor:$input, Lm_Tensor:$gain, Optional<Lm_Tensor>:$bias, F64Attr:$eps, OptionalAttr<I64Attr>:$per);
@@ -235,7 +235,7 @@ def Lm_RopeOp : Lm_Op<"rope", [Pure, AllTypesMatch<["input", "result"]>, Lm_Fusa
     (a, b) of pair j becomes (a cos t - b sin t, b cos t + a sin t), t = position * inverse frequency j. The first operand's columns are heads of `dim` columns.
 
     ```mlir
-    %qr = lm.rope %q at %batch dim 64 by #lm.rope<layout = half, theta = 1.0e4, type = "default", params = {}> : tensor<?x576xf32>
+    %qr = lm.rope %q at %batch dim 64 by <layout = half, theta = 1.0e4, type = "default", params = {}> : tensor<?x576xf32>
     ```
   }];
   let arguments = (ins Lm_Tensor:$input, Lm_Batch:$batch, I64Attr:$dim, Lm_Rope:$rope);
@@ -250,7 +250,7 @@ def Lm_KvAppendOp : Lm_Op<"kv_append", [Pure, AllTypesMatch<["kv", "result"]>, L
   let summary = "the keys and values of this step's rows, rounded and put into their slots";
   let description = [{
     ```mlir
-    %kv1 = lm.kv_append %kr, %v into %kv at %batch : tensor<?x192xf32>, !lm.kv<heads = 3, dim = 64, page = 32, element = f32>
+    %kv1 = lm.kv_append %kr, %v into %kv at %batch : tensor<?x192xf32>, tensor<?x192xf32>, !lm.kv<heads = 3, dim = 64, page = 32, element = f32>
     ```
   }];
   let arguments = (ins Lm_Tensor:$key, Lm_Tensor:$value, Lm_Kv:$kv, Lm_Batch:$batch);
@@ -266,7 +266,7 @@ def Lm_AttentionOp : Lm_Op<"attention", [Pure, Lm_Fusable]> {
     `window w`: the last w of those, p itself included.
 
     ```mlir
-    %a = lm.attention %qr over %kv1 at %batch scale 1.25e-1 causal : tensor<?x576xf32>, !lm.kv<heads = 3, dim = 64, page = 32, element = f32>
+    %a = lm.attention %qr over %kv1 at %batch scale 1.25e-1 causal : tensor<?x576xf32>, !lm.kv<heads = 3, dim = 64, page = 32, element = f32> -> tensor<?x576xf32>
     ```
   }];
   let arguments = (ins Lm_Tensor:$query, Lm_Kv:$kv, Lm_Batch:$batch, F64Attr:$scale, Lm_MaskKindAttr:$mask, OptionalAttr<I64Attr>:$window);
