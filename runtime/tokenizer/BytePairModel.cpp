@@ -75,7 +75,8 @@ Result<BytePairModel> BytePairModel::parse(const JsonNode &node, const Tokenizer
         return lathe::fail(ExitCode::badInput, "tokenizer.json: model.merges[{}]: {} is not in model.vocab", rank,
                            quote(texts[part]));
     // Of a pair that appears twice the later rank holds, as in `tokenizers`.
-    model.rankOfPair[FlatMap::key(static_cast<uint32_t>(*ids[0]), static_cast<uint32_t>(*ids[1]))] = static_cast<uint32_t>(rank);
+    model.rankOfPair[FlatMap::key(static_cast<uint32_t>(*ids[0]), static_cast<uint32_t>(*ids[1]))] =
+        static_cast<uint32_t>(rank);
     model.mergedIds.push_back(*ids[2]);
   }
   return model;
@@ -123,7 +124,8 @@ void BytePairModel::merge(std::vector<int32_t> &ids, size_t first) const {
                                                             static_cast<uint32_t>(symbols[symbol.next].id)));
   };
   for (uint32_t position = 0; position < count; ++position)
-    symbols[position] = {ids[first + position], position ? position - 1 : end, position + 1 < count ? position + 1 : end};
+    symbols[position] = {ids[first + position], position ? position - 1 : end,
+                         position + 1 < count ? position + 1 : end};
   for (uint32_t position = 0; position + 1 < count; ++position)
     if (uint32_t rank = rankAt(position); rank != FlatMap::missing)
       queue.push_back(FlatMap::key(rank, position));

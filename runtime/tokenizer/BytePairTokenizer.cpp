@@ -118,9 +118,10 @@ Result<void> BytePairTokenizer::readLathe(const JsonNode &node) {
   for (const auto &[key, value] : node.json().items())
     if (key != "bos_token_id" && key != "eos_token_ids" && key != "add_bos" && key != "chat_template")
       return node.fail("unknown key {}; known: bos_token_id, eos_token_ids, add_bos, chat_template", quote(key));
-  auto tokenId = [&](const JsonNode &id) -> Result<int32_t> {
-    if (!id.json().is_number_unsigned() || id.json() >= static_cast<uint64_t>(size()))
-      return id.fail("expected an id from 0 to {}", size() - 1);
+  // config.json may name an end that the tokenizer lacks.
+  auto tokenId = [](const JsonNode &id) -> Result<int32_t> {
+    if (!id.json().is_number_unsigned() || id.json() >= Vocabulary::idLimit)
+      return id.fail("expected an id from 0 to {}", Vocabulary::idLimit - 1);
     return id.json().get<int32_t>();
   };
   Result<std::vector<JsonNode>> ends = node.member("eos_token_ids").elements();
@@ -139,6 +140,8 @@ Result<void> BytePairTokenizer::readLathe(const JsonNode &node) {
   Result<int32_t> bos = tokenId(bosNode);
   if (!bos)
     return propagate(bos);
+  if (*addBos && !vocabulary.token(*bos))
+    return bosNode.fail("{} is the id of no token, but add_bos is true", *bos);
   std::vector<int32_t> &prefix = postProcessor.prefix;
   if (*addBos && std::ranges::find(prefix, *bos) == prefix.end())
     prefix.insert(prefix.begin(), *bos);
@@ -162,7 +165,8 @@ std::vector<int32_t> BytePairTokenizer::encode(std::string_view bytes, const Enc
     size_t begin = ids.size();
     if (const WordCache::Span *known = cache.find(word)) {
       ids.resize(begin + known->count);
-      std::copy_n(ids.begin() + static_cast<ptrdiff_t>(known->begin), known->count, ids.begin() + static_cast<ptrdiff_t>(begin));
+      std::copy_n(ids.begin() + static_cast<ptrdiff_t>(known->begin), known->count,
+                  ids.begin() + static_cast<ptrdiff_t>(begin));
       return;
     }
     model.encode(word, vocabulary, ids);
@@ -193,7 +197,9 @@ std::string BytePairTokenizer::piece(int32_t id, bool skipSpecial) const {
 
 } // namespace
 
-Result<std::shared_ptr<const Tokenizer>> Tokenizer::parse(std::string_view json) { return BytePairTokenizer::parse(json); }
+Result<std::shared_ptr<const Tokenizer>> Tokenizer::parse(std::string_view json) {
+  return BytePairTokenizer::parse(json);
+}
 
 std::string Tokenizer::decode(std::span<const int32_t> ids, bool skipSpecial) const {
   std::string bytes;

@@ -30,8 +30,9 @@ std::string composed(std::string_view text) {
     std::ranges::stable_sort(begin, end, {}, combiningClass);
     begin = end == characters.end() ? end : end + 1;
   }
-  utf8proc_ssize_t length = utf8proc_normalize_utf32(characters.data(), static_cast<utf8proc_ssize_t>(characters.size()),
-                                                     static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
+  utf8proc_ssize_t length =
+      utf8proc_normalize_utf32(characters.data(), static_cast<utf8proc_ssize_t>(characters.size()),
+                               static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
   std::string result;
   result.reserve(text.size());
   for (utf8proc_ssize_t index = 0; index < length; ++index)

@@ -49,7 +49,8 @@ struct Pattern::Code {
 
 namespace {
 
-Result<std::shared_ptr<const Pattern::Code>> compile(std::string_view text, uint32_t options, std::string_view written) {
+Result<std::shared_ptr<const Pattern::Code>> compile(std::string_view text, uint32_t options,
+                                                     std::string_view written) {
   Owned<pcre2_compile_context> context(pcre2_compile_context_create(nullptr));
   if (!context)
     return fail(ExitCode::resource, "no memory for a pattern");

@@ -32,9 +32,9 @@ constexpr std::string_view notWhitespace =
     R"(\x{0}-\x{8}\x{E}-\x{1F}!-\x{84}\x{86}-\x{9F}\x{A1}-\x{167F}\x{1681}-\x{1FFF}\x{200B}-\x{2027})"
     R"(\x{202A}-\x{202E}\x{2030}-\x{205E}\x{2060}-\x{2FFF}\x{3001}-\x{10FFFF})";
 
-constexpr std::string_view categories[] = {"L",  "Lu", "Ll", "Lt", "Lm", "Lo", "M",  "Mn", "Mc", "Me", "N",  "Nd",
-                                           "Nl", "No", "P",  "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "S",  "Sm",
-                                           "Sc", "Sk", "So", "Z",  "Zs", "Zl", "Zp"};
+constexpr std::string_view categories[] = {"L",  "Lu", "Ll", "Lt", "Lm", "Lo", "M",  "Mn", "Mc", "Me", "N",
+                                           "Nd", "Nl", "No", "P",  "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po",
+                                           "S",  "Sm", "Sc", "Sk", "So", "Z",  "Zs", "Zl", "Zp"};
 
 /// The inside of a character class that holds a general category.
 std::string categoryMembers(std::string_view category) {
@@ -270,7 +270,8 @@ private:
     bool braces = !fourDigits && take("{");
     size_t most = braces ? 8 : fourDigits ? 4 : 2, count = 0;
     uint64_t value = 0;
-    for (; count < most && position < input.size() && std::isxdigit(static_cast<unsigned char>(input[position])); ++count) {
+    for (; count < most && position < input.size() && std::isxdigit(static_cast<unsigned char>(input[position]));
+         ++count) {
       char digit = input[position++];
       value = value * 16 + static_cast<uint64_t>(digit <= '9' ? digit - '0' : (digit | 0x20) - 'a' + 10);
     }

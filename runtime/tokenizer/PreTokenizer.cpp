@@ -54,11 +54,12 @@ Result<void> PreTokenizer::add(const JsonNode &node, int depth) {
 }
 
 Result<void> PreTokenizer::addSplit(const JsonNode &node) {
-  static constexpr std::pair<std::string_view, Behavior> behaviors[] = {{"Removed", Behavior::removed},
-                                                                        {"Isolated", Behavior::isolated},
-                                                                        {"MergedWithPrevious", Behavior::mergedWithPrevious},
-                                                                        {"MergedWithNext", Behavior::mergedWithNext},
-                                                                        {"Contiguous", Behavior::contiguous}};
+  static constexpr std::pair<std::string_view, Behavior> behaviors[] = {
+      {"Removed", Behavior::removed},
+      {"Isolated", Behavior::isolated},
+      {"MergedWithPrevious", Behavior::mergedWithPrevious},
+      {"MergedWithNext", Behavior::mergedWithNext},
+      {"Contiguous", Behavior::contiguous}};
   Step step;
   JsonNode patternNode = node.member("pattern");
   bool regex = patternNode.has("Regex");
@@ -79,8 +80,9 @@ Result<void> PreTokenizer::addSplit(const JsonNode &node) {
     return propagate(behavior);
   auto known = std::ranges::find(behaviors, *behavior, [](const auto &entry) { return entry.first; });
   if (known == std::end(behaviors))
-    return node.fail("behavior {} is not known; expected Removed, Isolated, MergedWithPrevious, MergedWithNext or Contiguous",
-                     quote(*behavior));
+    return node.fail(
+        "behavior {} is not known; expected Removed, Isolated, MergedWithPrevious, MergedWithNext or Contiguous",
+        quote(*behavior));
   step.behavior = known->second;
   Result<bool> invert = node.boolean("invert", false);
   if (!invert)

@@ -104,7 +104,8 @@ public:
     std::string_view before = text.substr(0, end ? end - 1 : 0);
     size_t line = 1 + std::ranges::count(before, '\n');
     size_t column = before.size() - (before.rfind('\n') + 1) + 1;
-    std::string message = fmt::format("tokenizer.json:{}:{}: not valid JSON: {}", line, column, std::string(why.substr(0, 120)));
+    std::string message =
+        fmt::format("tokenizer.json:{}:{}: not valid JSON: {}", line, column, std::string(why.substr(0, 120)));
     error = Error{ExitCode::badInput, message};
     return false;
   }
@@ -137,8 +138,9 @@ private:
   std::string path() const {
     std::string result;
     for (const Frame &frame : frames) {
+      // An open container is in its array already, the value that is being read is not.
       if (frame.container->is_array())
-        result += fmt::format("[{}]", frame.container->size());
+        result += fmt::format("[{}]", frame.container->size() - (&frame == &frames.back() ? 0 : 1));
       else
         result += fmt::format("{}{}", result.empty() ? "" : ".", frame.key.substr(0, 60));
     }
@@ -175,8 +177,8 @@ private:
     case Region::rest:
       return place(std::move(value)) != nullptr;
     case Region::vocabulary:
-      return reject(fmt::format("token {}: expected an id from 0 to {}, found {}", quote(token), Vocabulary::idLimit - 1,
-                                value.type_name()));
+      return reject(fmt::format("token {}: expected an id from 0 to {}, found {}", quote(token),
+                                Vocabulary::idLimit - 1, value.type_name()));
     case Region::merges:
     case Region::pair:
       return reject(fmt::format("expected two tokens as \"a b\" or [\"a\", \"b\"], found {}", value.type_name()));
@@ -212,7 +214,8 @@ private:
       return true;
     case Region::pair:
       region = Region::merges;
-      return pairCount == 2 ? addMerge(pair[0], pair[1]) : reject(fmt::format("expected two tokens, found {}", pairCount));
+      return pairCount == 2 ? addMerge(pair[0], pair[1])
+                            : reject(fmt::format("expected two tokens, found {}", pairCount));
     case Region::vocabulary:
     case Region::merges:
       region = Region::rest;
@@ -249,7 +252,8 @@ void MergeList::add(std::string_view left, std::string_view right) {
 
 Result<TokenizerFile> TokenizerFile::parse(std::string_view json) {
   if (json.size() > byteLimit)
-    return lathe::fail(ExitCode::badInput, "tokenizer.json: {} bytes long, expected at most {}", json.size(), byteLimit);
+    return lathe::fail(ExitCode::badInput, "tokenizer.json: {} bytes long, expected at most {}", json.size(),
+                       byteLimit);
   TokenizerFile file;
   Reader reader(json, file);
   if (!nlohmann::json::sax_parse(json.data(), json.data() + json.size(), &reader))

@@ -32,8 +32,8 @@ private:
 struct TokenizerFile {
   static constexpr size_t byteLimit = size_t(128) << 20;
 
-  Vocabulary vocabulary;  ///< model.vocab
-  MergeList merges;       ///< model.merges
+  Vocabulary vocabulary; ///< model.vocab
+  MergeList merges;      ///< model.merges
   bool hasVocabulary = false, hasMerges = false;
   bool vocabularyIsList = false; ///< as Unigram models have it; it is skipped
   nlohmann::json rest;

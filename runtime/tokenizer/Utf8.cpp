@@ -22,7 +22,10 @@ Sequence sequenceAt(std::string_view text) {
   uint8_t first = byte(0);
   if (first < 0x80)
     return {1, true, false};
-  size_t length = first >= 0xC2 && first <= 0xDF ? 2 : (first & 0xF0) == 0xE0 ? 3 : first >= 0xF0 && first <= 0xF4 ? 4 : 0;
+  size_t length = first >= 0xC2 && first <= 0xDF   ? 2
+                  : (first & 0xF0) == 0xE0         ? 3
+                  : first >= 0xF0 && first <= 0xF4 ? 4
+                                                   : 0;
   if (length == 0)
     return {1, false, false};
   for (size_t index = 1; index < length; ++index) {

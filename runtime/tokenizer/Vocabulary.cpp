@@ -17,13 +17,16 @@ Result<void> Vocabulary::add(std::string_view token, uint64_t id) {
     rehash(std::max<size_t>(64, slots.size() * 2));
   size_t slot = find(token);
   if (slots[slot] != none)
-    return fail(ExitCode::badInput, "token {} appears twice, with ids {} and {}", quote(token), entries[slots[slot]].id, id);
+    return fail(ExitCode::badInput, "token {} appears twice, with ids {} and {}", quote(token), entries[slots[slot]].id,
+                id);
   if (id >= entryOfId.size())
     entryOfId.resize(id + 1, none);
   if (entryOfId[id] != none)
-    return fail(ExitCode::badInput, "id {} belongs to both {} and {}", id, quote(textOf(entries[entryOfId[id]])), quote(token));
+    return fail(ExitCode::badInput, "id {} belongs to both {} and {}", id, quote(textOf(entries[entryOfId[id]])),
+                quote(token));
   slots[slot] = entryOfId[id] = static_cast<uint32_t>(entries.size());
-  entries.push_back({static_cast<uint32_t>(text.size()), static_cast<uint32_t>(token.size()), static_cast<int32_t>(id)});
+  entries.push_back(
+      {static_cast<uint32_t>(text.size()), static_cast<uint32_t>(token.size()), static_cast<int32_t>(id)});
   text += token;
   return {};
 }

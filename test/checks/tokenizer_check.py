@@ -5,14 +5,19 @@ Texts are drawn from one seed: many scripts, marks, emoji, code, whitespace, dig
 within text, bytes that are no UTF-8. Tokenizers are the fixtures of the four pre-tokenizer patterns, edited fixtures for
 each option of each component, and the vocabulary of SmolLM2 where its GGUF is at hand.
 """
+import atexit
 import copy
 import json
 import random
+import shutil
 import tempfile
 import unicodedata
+import zipfile
 from pathlib import Path
 
+from gguf import GGUFReader
 from tokenizers import Tokenizer
+from tokenizers.pre_tokenizers import ByteLevel
 
 from harness import DATA, Failed, expect, main, run, scratch, smollm2
 
@@ -152,8 +157,6 @@ def decode(program, path):
 
 def bytesOnly(content):
     """The same components over 256 byte tokens and nothing merged."""
-    from tokenizers.pre_tokenizers import ByteLevel
-
     content["model"] |= {"vocab": {token: index for index, token in enumerate(sorted(ByteLevel.alphabet()))}, "merges": [], "unk_token": None}
     content["added_tokens"], content["post_processor"] = [], None
 
@@ -278,8 +281,6 @@ def variant(program, folder, name, edit):
 
 def smollmContent():
     """tokenizer.json as Hugging Face has it for SmolLM2, from the metadata of its GGUF."""
-    from gguf import GGUFReader
-
     fields = GGUFReader(str(smollm2())).fields
     tokens, types, merges = (fields[f"tokenizer.ggml.{key}"].contents() for key in ("tokens", "token_type", "merges"))
     content = json.loads((FOLDER / "smollm.json").read_text())
@@ -288,12 +289,30 @@ def smollmContent():
     return content
 
 
+def importedTokenizer(lathe, program, folder):
+    """What the GGUF importer writes into the artifact gives the ids of the metadata's tokenizer."""
+    with zipfile.ZipFile(lathe.artifact(smollm2(), "--quant", "f32")) as artifact:
+        path = folder / "imported.json"
+        path.write_bytes(artifact.read("tokenizer.json"))
+    reference = Tokenizer.from_str(json.dumps(smollmContent()))
+    texts = Texts(SEED + 4, ["<|im_start|>", "<|im_end|>"])
+    compareIds(program, path, reference, texts.lines + [texts.line() for _ in range(1000)])
+    compareIds(program, path, Tokenizer.from_file(str(path)), [texts.line() for _ in range(1000)])
+
+
+def smollm(check, program, folder, *arguments):
+    path = folder / "smollm2.json"
+    if not path.exists():
+        write(folder, "smollm2", smollmContent())
+    return check(program, path, *arguments)
+
+
 def fill(suite, lathe, args):
     program = programOf(lathe)
     folder = scratch(Path(tempfile.mkdtemp(dir=scratch(lathe.work))))
-    paths = {name: FOLDER / f"{name}.json" for name in PATTERNS}
-    paths["SmolLM2"] = write(folder, "smollm2", smollmContent())
-    for name, path in paths.items():
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for name in PATTERNS:
+        path = FOLDER / f"{name}.json"
         suite.add(f"{name}: ids", encode, program, path, args.fast)
         suite.add(f"{name}: ids without special tokens", encodePlain, program, path)
         suite.add(f"{name}: text", decode, program, path)
@@ -301,6 +320,13 @@ def fill(suite, lathe, args):
         suite.add(f"{name}: every code point", everyCharacter, program, steps, name, folder, args.fast)
     for name, edit in variants():
         suite.add(f"variant: {name}", variant, program, folder, name, edit)
+    suite.add("SmolLM2: ids", smollm, encode, program, folder, args.fast)
+    suite.add("SmolLM2: ids without special tokens", smollm, encodePlain, program, folder)
+    suite.add("SmolLM2: text", smollm, decode, program, folder)
+    if lathe.program.exists():
+        suite.add("SmolLM2: the importer's tokenizer.json", importedTokenizer, lathe, program, folder)
+    else:
+        print("this build has no lathe program: the importer's tokenizer.json is not compared")
 
 
 if __name__ == "__main__":

@@ -50,7 +50,9 @@ int main(int argc, char **argv) {
       std::string streamed;
       for (int32_t id : ids)
         streamed += stream.push(id);
-      output = {{"text", (*tokenizer)->decode(ids)}, {"all", (*tokenizer)->decode(ids, false)}, {"stream", streamed + stream.finish()}};
+      output = {{"text", (*tokenizer)->decode(ids)},
+                {"all", (*tokenizer)->decode(ids, false)},
+                {"stream", streamed + stream.finish()}};
     } else {
       output = (*tokenizer)->encode(input.is_object() ? fromHex(input["hex"]) : input.get<std::string>(), options);
     }
