@@ -36,7 +36,8 @@ private:
   Value mlp(int64_t index, Value x);
 
   Value weight(StringRef word, const std::string &name, ArrayRef<int64_t> shape);
-  Value norm(StringRef word, Value x, const std::string &name, StringRef type, double eps, ArrayRef<StringRef> keys, std::optional<int64_t> per = {});
+  Value norm(StringRef word, Value x, const std::string &name, StringRef type, double eps, ArrayRef<StringRef> keys,
+             std::optional<int64_t> per = {});
   Value linear(StringRef word, Value x, const std::string &name, int64_t width, bool bias, Location where);
   Value rotated(StringRef word, Value x);
   lm::RopeAttr rope();
@@ -98,24 +99,28 @@ lm::RopeAttr Builder::rope() {
     param("attention_factor", yarnAttentionFactor(rope));
   }
   auto layout = rope.layout == "interleaved" ? lm::RopeLayout::interleaved : lm::RopeLayout::half;
-  return lm::RopeAttr::get(b.getContext(), layout, b.getF64FloatAttr(rope.theta), b.getStringAttr(rope.type), b.getDictionaryAttr(params));
+  return lm::RopeAttr::get(b.getContext(), layout, b.getF64FloatAttr(rope.theta), b.getStringAttr(rope.type),
+                           b.getDictionaryAttr(params));
 }
 
 Value Builder::weight(StringRef word, const std::string &name, ArrayRef<int64_t> shape) {
   return lm::WeightOp::create(b, at(word, {}), RankedTensorType::get(shape, b.getF32Type()), name);
 }
 
-Value Builder::norm(StringRef word, Value x, const std::string &name, StringRef type, double eps, ArrayRef<StringRef> keys, std::optional<int64_t> per) {
+Value Builder::norm(StringRef word, Value x, const std::string &name, StringRef type, double eps,
+                    ArrayRef<StringRef> keys, std::optional<int64_t> per) {
   int64_t width = per.value_or(cast<RankedTensorType>(x.getType()).getDimSize(1));
   Value gain = weight((word + "_gain").str(), name + ".weight", width), bias;
   if (type == "layer")
     bias = weight((word + "_bias").str(), name + ".bias", width);
-  return lm::NormOp::create(b, at(word, keys), x.getType(), type == "layer" ? lm::NormKind::layer : lm::NormKind::rms, x, gain, bias,
-                            llvm::APFloat(eps), per ? b.getI64IntegerAttr(*per) : IntegerAttr());
+  return lm::NormOp::create(b, at(word, keys), x.getType(), type == "layer" ? lm::NormKind::layer : lm::NormKind::rms,
+                            x, gain, bias, llvm::APFloat(eps), per ? b.getI64IntegerAttr(*per) : IntegerAttr());
 }
 
 Value Builder::linear(StringRef word, Value x, const std::string &name, int64_t width, bool hasBias, Location where) {
-  Value matrix = weight((word + "_weight").str(), name + ".weight", {width, cast<RankedTensorType>(x.getType()).getDimSize(1)}), bias;
+  Value matrix = weight((word + "_weight").str(), name + ".weight",
+                        {width, cast<RankedTensorType>(x.getType()).getDimSize(1)}),
+        bias;
   if (hasBias)
     bias = weight((word + "_bias").str(), name + ".bias", width);
   return lm::LinearOp::create(b, where, rows(width), x, matrix, bias);
@@ -144,7 +149,8 @@ Value Builder::selfAttention(int64_t index, Value x, Value kv, Value &newKv) {
 
   bool slides = config.slides(index);
   Location where = slides ? at("attn", {"sliding_window"}) : at("attn", {"num_attention_heads"});
-  Value mixed = lm::AttentionOp::create(b, where, q.getType(), q, newKv, batch, llvm::APFloat(1.0 / std::sqrt(double(config.headDim))),
+  Value mixed = lm::AttentionOp::create(b, where, q.getType(), q, newKv, batch,
+                                        llvm::APFloat(1.0 / std::sqrt(double(config.headDim))),
                                         slides ? lm::MaskKind::window : lm::MaskKind::causal,
                                         slides ? b.getI64IntegerAttr(*config.slidingWindow) : IntegerAttr());
   return linear("o", mixed, prefix + "o_proj", config.hiddenSize, bias.o, at("o", {"hidden_size"}));
@@ -153,10 +159,12 @@ Value Builder::selfAttention(int64_t index, Value x, Value kv, Value &newKv) {
 Value Builder::mlp(int64_t index, Value x) {
   std::string prefix = "model.layers." + std::to_string(index) + ".mlp.";
   const MlpBias &bias = config.mlpBias;
-  Value gate = linear("gate", x, prefix + "gate_proj", config.intermediateSize, bias.gate, at("gate", {"intermediate_size"}));
+  Value gate =
+      linear("gate", x, prefix + "gate_proj", config.intermediateSize, bias.gate, at("gate", {"intermediate_size"}));
   Value up = linear("up", x, prefix + "up_proj", config.intermediateSize, bias.up, at("up", {"intermediate_size"}));
-  Value gated = lm::GatedOp::create(b, at("gated", {"hidden_act"}), gate.getType(),
-                                  lm::symbolizeActivationKind(config.hiddenAct).value_or(lm::ActivationKind::silu), gate, up);
+  Value gated =
+      lm::GatedOp::create(b, at("gated", {"hidden_act"}), gate.getType(),
+                          lm::symbolizeActivationKind(config.hiddenAct).value_or(lm::ActivationKind::silu), gate, up);
   return linear("down", gated, prefix + "down_proj", config.hiddenSize, bias.down, at("down", {"hidden_size"}));
 }
 
@@ -194,10 +202,14 @@ OwningOpRef<ModuleOp> Builder::build() {
 
   x = lm::SelectRowsOp::create(b, at("x", {}), x, batch);
   x = norm("final_norm", x, "model.norm", config.normType, config.normEps, normKeys);
-  Value head = config.tieWordEmbeddings ? table : weight("head_weight", "lm_head.weight", {config.vocabSize, config.hiddenSize}), bias;
+  Value head = config.tieWordEmbeddings
+                   ? table
+                   : weight("head_weight", "lm_head.weight", {config.vocabSize, config.hiddenSize}),
+        bias;
   if (config.headBias)
     bias = weight("head_bias", "lm_head.bias", config.vocabSize);
-  outputs[0] = lm::LinearOp::create(b, at("logits", {"tie_word_embeddings", "vocab_size"}), rows(config.vocabSize), x, head, bias);
+  outputs[0] = lm::LinearOp::create(b, at("logits", {"tie_word_embeddings", "vocab_size"}), rows(config.vocabSize), x,
+                                    head, bias);
   func::ReturnOp::create(b, at("step", {"num_hidden_layers"}), outputs);
   return module;
 }

@@ -20,7 +20,8 @@ struct BuildOptions {
 };
 
 /// The config must have passed checkConfig. Loads the dialects that it needs into the context.
-mlir::OwningOpRef<mlir::ModuleOp> buildModel(mlir::MLIRContext &context, const ModelConfig &config, const BuildOptions &options = {});
+mlir::OwningOpRef<mlir::ModuleOp> buildModel(mlir::MLIRContext &context, const ModelConfig &config,
+                                             const BuildOptions &options = {});
 
 /// The factor that yarn multiplies cos and sin by. Source: Hugging Face modeling_rope_utils.py,
 /// _compute_yarn_parameters: as given, else from mscale and mscale_all_dim where both are set, else 0.1 ln(factor) + 1.

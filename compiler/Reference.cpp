@@ -28,7 +28,8 @@ template <typename T> class Evaluation {
   using Held = ReferenceValue<T>;
 
 public:
-  Evaluation(ModuleOp module, const WeightSource *weights, int depth) : module(module), weights(weights), depth(depth) {}
+  Evaluation(ModuleOp module, const WeightSource *weights, int depth)
+      : module(module), weights(weights), depth(depth) {}
 
   Result<std::vector<Held>> run(func::FuncOp function, std::vector<Held> arguments);
 
@@ -48,7 +49,8 @@ private:
   void define(mlir::Value value, Held what) {
     Operation *last = nullptr;
     for (Operation *user : value.getUsers())
-      if (Operation *ancestor = value.getParentBlock()->findAncestorOpInBlock(*user); !last || last->isBeforeInBlock(ancestor))
+      if (Operation *ancestor = value.getParentBlock()->findAncestorOpInBlock(*user);
+          !last || last->isBeforeInBlock(ancestor))
         last = ancestor;
     if (!last)
       return;
@@ -80,7 +82,8 @@ template <typename T> Result<ReferenceTensor<T>> Evaluation<T>::weight(lm::Weigh
   if (!source)
     return fail(ExitCode::badInput, "{}: expected a weight of this name in the source, found none", name);
   if (ArrayRef<int64_t>(source->shape) != type.getShape())
-    return fail(ExitCode::badInput, "{}: expected shape [{}], found [{}]", name, fmt::join(type.getShape(), ", "), fmt::join(source->shape, ", "));
+    return fail(ExitCode::badInput, "{}: expected shape [{}], found [{}]", name, fmt::join(type.getShape(), ", "),
+                fmt::join(source->shape, ", "));
   // Read and quantised in float whatever T is: codes and scales are those of the artifact, bit for bit.
   auto exact = ReferenceTensor<float>::zeros(source->shape);
   if (auto read = weights->read(name, 0, exact.rows(), exact.values); !read)
@@ -89,12 +92,15 @@ template <typename T> Result<ReferenceTensor<T>> Evaluation<T>::weight(lm::Weigh
   if (!quant)
     return Tensor{.shape = exact.shape, .values = std::vector<T>(exact.values.begin(), exact.values.end())};
   auto codes = ReferenceOps<float>::quantize(exact, quant.getGroup(), quant.getScale().isBF16());
-  return Tensor{.shape = codes.shape, .group = codes.group, .codes = std::move(codes.codes), .scales = std::move(codes.scales)};
+  return Tensor{
+      .shape = codes.shape, .group = codes.group, .codes = std::move(codes.codes), .scales = std::move(codes.scales)};
 }
 
-template <typename T> Result<ReferenceTensor<T>> Evaluation<T>::elementwise(Operation &op, llvm::function_ref<T(T, T)> combine) {
+template <typename T>
+Result<ReferenceTensor<T>> Evaluation<T>::elementwise(Operation &op, llvm::function_ref<T(T, T)> combine) {
   if (!isa<RankedTensorType>(op.getResult(0).getType()))
-    return fail(ExitCode::internal, "the reference evaluates {} on tensors only, found {}", text(op.getName()), text(op.getResult(0).getType()));
+    return fail(ExitCode::internal, "the reference evaluates {} on tensors only, found {}", text(op.getName()),
+                text(op.getResult(0).getType()));
   const Tensor &a = tensor(op.getOperand(0)), &b = tensor(op.getOperand(1));
   if (a.shape != b.shape)
     return fail(ExitCode::badInput, "expected operands of equal rows, found {} and {}", a.rows(), b.rows());
@@ -123,8 +129,10 @@ template <typename T> Result<void> Evaluation<T>::callFunction(func::CallOp op) 
 template <typename T> Result<void> Evaluation<T>::evaluate(Operation &op) {
   for (Type type : op.getResultTypes()) {
     auto tensor = dyn_cast<RankedTensorType>(type);
-    if (tensor && (tensor.getRank() < 1 || tensor.getRank() > 2 || !(lm::quantOf(tensor) ? tensor.getElementType().isInteger(8) : tensor.getElementType().isF32())))
-      return fail(ExitCode::internal, "the reference knows tensors of rank 1 or 2 in f32, or i8 with #lm.quant, found {}", text(type));
+    if (tensor && (tensor.getRank() < 1 || tensor.getRank() > 2 ||
+                   !(lm::quantOf(tensor) ? tensor.getElementType().isInteger(8) : tensor.getElementType().isF32())))
+      return fail(ExitCode::internal,
+                  "the reference knows tensors of rank 1 or 2 in f32, or i8 with #lm.quant, found {}", text(type));
   }
   return llvm::TypeSwitch<Operation *, Result<void>>(&op)
       .Case([&](lm::WeightOp op) { return define(op, weight(op)); })
@@ -144,17 +152,23 @@ template <typename T> Result<void> Evaluation<T>::evaluate(Operation &op) {
         return {};
       })
       .Case([&](lm::EmbedOp op) { return define(op, Ops::embed(tensor(op.getTable()), batch(op.getBatch()))); })
-      .Case([&](lm::SelectRowsOp op) { return define(op, Ops::selectRows(tensor(op.getInput()), batch(op.getBatch()))); })
+      .Case(
+          [&](lm::SelectRowsOp op) { return define(op, Ops::selectRows(tensor(op.getInput()), batch(op.getBatch()))); })
       .Case([&](lm::NormOp op) {
         const Tensor &x = tensor(op.getInput());
-        return define(op, Ops::norm(op.getKind(), x, tensor(op.getGain()), tensorOrNull(op.getBias()), op.getEps().convertToDouble(), op.getPer().value_or(x.width())));
+        return define(op, Ops::norm(op.getKind(), x, tensor(op.getGain()), tensorOrNull(op.getBias()),
+                                    op.getEps().convertToDouble(), op.getPer().value_or(x.width())));
       })
-      .Case([&](lm::LinearOp op) { return define(op, Ops::linear(tensor(op.getInput()), tensor(op.getWeight()), tensorOrNull(op.getBias()))); })
+      .Case([&](lm::LinearOp op) {
+        return define(op, Ops::linear(tensor(op.getInput()), tensor(op.getWeight()), tensorOrNull(op.getBias())));
+      })
       .Case([&](lm::QuantizeOp op) {
         lm::QuantAttr quant = lm::quantOf(op.getType());
         return define(op, Ops::quantize(tensor(op.getInput()), quant.getGroup(), quant.getScale().isBF16()));
       })
-      .Case([&](lm::RopeOp op) { return define(op, Ops::rope(tensor(op.getInput()), batch(op.getBatch()), op.getDim(), op.getRope())); })
+      .Case([&](lm::RopeOp op) {
+        return define(op, Ops::rope(tensor(op.getInput()), batch(op.getBatch()), op.getDim(), op.getRope()));
+      })
       .Case([&](lm::KvAppendOp op) -> Result<void> {
         auto result = Ops::append(tensor(op.getKey()), tensor(op.getValue()), kv(op.getKv()), batch(op.getBatch()));
         if (!result)
@@ -163,7 +177,8 @@ template <typename T> Result<void> Evaluation<T>::evaluate(Operation &op) {
         return {};
       })
       .Case([&](lm::AttentionOp op) {
-        return define(op, Ops::attention(tensor(op.getQuery()), kv(op.getKv()), batch(op.getBatch()), op.getScale().convertToDouble(), op.getWindow().value_or(0)));
+        return define(op, Ops::attention(tensor(op.getQuery()), kv(op.getKv()), batch(op.getBatch()),
+                                         op.getScale().convertToDouble(), op.getWindow().value_or(0)));
       })
       .Case([&](lm::GatedOp op) {
         return define(op, elementwise(*op, [&](T gate, T up) { return Ops::activation(op.getKind(), gate) * up; }));
@@ -182,7 +197,9 @@ template <typename T> Result<void> Evaluation<T>::evaluate(Operation &op) {
         return {};
       })
       .Case([&](func::CallOp op) { return callFunction(op); })
-      .Default([](Operation *op) -> Result<void> { return fail(ExitCode::internal, "the reference cannot evaluate this op"); });
+      .Default([](Operation *op) -> Result<void> {
+        return fail(ExitCode::internal, "the reference cannot evaluate this op");
+      });
 }
 
 template <typename T> Result<void> Evaluation<T>::evaluateBlock(Block &block) {
@@ -198,7 +215,8 @@ template <typename T> Result<void> Evaluation<T>::evaluateBlock(Block &block) {
   return {};
 }
 
-template <typename T> Result<std::vector<ReferenceValue<T>>> Evaluation<T>::run(func::FuncOp function, std::vector<Held> arguments) {
+template <typename T>
+Result<std::vector<ReferenceValue<T>>> Evaluation<T>::run(func::FuncOp function, std::vector<Held> arguments) {
   if (function.isExternal() || !function.getBody().hasOneBlock())
     return fail(ExitCode::badInput, "@{}: expected a body of one block", function.getSymName());
   for (auto [value, argument] : llvm::zip(function.getArguments(), arguments))
@@ -218,7 +236,8 @@ template <typename T> bool fits(const ReferenceValue<T> &value, Type type) {
     return *batch && isa<lm::BatchType>(type);
   if (auto kv = std::get_if<1>(&value)) {
     auto expected = dyn_cast<lm::KvType>(type);
-    return *kv && expected && (*kv)->heads == expected.getHeads() && (*kv)->dim == expected.getDim() && (*kv)->bf16 == expected.getElement().isBF16();
+    return *kv && expected && (*kv)->heads == expected.getHeads() && (*kv)->dim == expected.getDim() &&
+           (*kv)->bf16 == expected.getElement().isBF16();
   }
   auto &tensor = std::get<0>(value);
   auto expected = dyn_cast<RankedTensorType>(type);
@@ -233,26 +252,31 @@ template <typename T> bool fits(const ReferenceValue<T> &value, Type type) {
   lm::QuantAttr quant = lm::quantOf(type);
   if (!quant)
     return tensor->group == 0 && int64_t(tensor->values.size()) == count;
-  return tensor->group == quant.getGroup() && int64_t(tensor->codes.size()) == count && int64_t(tensor->scales.size()) == tensor->rows() * tensor->groups();
+  return tensor->group == quant.getGroup() && int64_t(tensor->codes.size()) == count &&
+         int64_t(tensor->scales.size()) == tensor->rows() * tensor->groups();
 }
 
 } // namespace
 
 template <typename T> ReferenceValue<T> Reference<T>::emptyKv(Type type) {
   auto kv = cast<lm::KvType>(type);
-  return std::make_shared<const ReferenceKv<T>>(ReferenceKv<T>{.heads = kv.getHeads(), .dim = kv.getDim(), .bf16 = kv.getElement().isBF16()});
+  return std::make_shared<const ReferenceKv<T>>(
+      ReferenceKv<T>{.heads = kv.getHeads(), .dim = kv.getDim(), .bf16 = kv.getElement().isBF16()});
 }
 
-template <typename T> Result<std::vector<ReferenceValue<T>>> Reference<T>::call(StringRef name, std::vector<Value> arguments) const {
+template <typename T>
+Result<std::vector<ReferenceValue<T>>> Reference<T>::call(StringRef name, std::vector<Value> arguments) const {
   // The handle is const, what it points to is only read.
   auto function = ModuleOp(module).lookupSymbol<func::FuncOp>(name);
   if (!function)
     return fail(ExitCode::badInput, "expected a function @{} in the module, found none", name);
   if (arguments.size() != function.getNumArguments())
-    return fail(ExitCode::badInput, "@{}: expected {} arguments, found {}", name, function.getNumArguments(), arguments.size());
+    return fail(ExitCode::badInput, "@{}: expected {} arguments, found {}", name, function.getNumArguments(),
+                arguments.size());
   for (size_t i = 0; i < arguments.size(); ++i)
     if (!fits<T>(arguments[i], function.getArgumentTypes()[i]))
-      return fail(ExitCode::badInput, "@{}: expected argument {} to be of type {}", name, i, text(function.getArgumentTypes()[i]));
+      return fail(ExitCode::badInput, "@{}: expected argument {} to be of type {}", name, i,
+                  text(function.getArgumentTypes()[i]));
   return Evaluation<T>(module, weights.get(), 0).run(function, std::move(arguments));
 }
 
@@ -285,7 +309,8 @@ template <typename T> Result<std::vector<float>> Reference<T>::step(const Refere
       next.push_back(std::move(value));
   }
   if (next.size() != state.size())
-    return fail(ExitCode::badInput, "@step: expected as many !lm.kv results as arguments, {}, found {}", state.size(), next.size());
+    return fail(ExitCode::badInput, "@step: expected as many !lm.kv results as arguments, {}, found {}", state.size(),
+                next.size());
   state = std::move(next);
   return logits;
 }

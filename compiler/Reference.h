@@ -1,8 +1,8 @@
 //===- Reference.h - evaluates lm IR: the oracle of every test ------------===//
 //
-// Runs any module of lm, func and arith.addf/subf/mulf/divf on f32 tensors: before fusion, with lm.fused regions, after outlining,
-// quantised or not. T is the arithmetic: double to ask what is right, float to ask what f32 can give. Plain loops on
-// one thread; what an op means stands in ReferenceOps.cpp.
+// Runs any module of lm, func and arith.addf/subf/mulf/divf on f32 tensors: before fusion, with lm.fused regions, after
+// outlining, quantised or not. T is the arithmetic: double to ask what is right, float to ask what f32 can give. Plain
+// loops on one thread; what an op means stands in ReferenceOps.cpp.
 //
 //===----------------------------------------------------------------------===//
 #pragma once
@@ -20,7 +20,8 @@ public:
   using Value = ReferenceValue<T>;
 
   /// The module must be verified and outlive this. Weights are read as they are used and dropped after their last use.
-  Reference(mlir::ModuleOp module, std::shared_ptr<const WeightSource> weights) : module(module), weights(std::move(weights)) {}
+  Reference(mlir::ModuleOp module, std::shared_ptr<const WeightSource> weights)
+      : module(module), weights(std::move(weights)) {}
 
   /// Runs @step on the batch and keeps the KV values it returns for the next call: logits [wanted, vocab], row-major.
   /// After an error the KV values are those before the call.

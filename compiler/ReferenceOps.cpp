@@ -47,7 +47,8 @@ template <typename T> T dot(const T *a, const T *b, int64_t n) {
 Result<std::vector<ReferenceBatch::Row>> checkedRows(const ReferenceBatch &batch, int64_t rows) {
   std::vector<ReferenceBatch::Row> result = batch.rows();
   if (int64_t(result.size()) != rows)
-    return fail(ExitCode::badInput, "expected one row for each of the batch's {} tokens, found {}", result.size(), rows);
+    return fail(ExitCode::badInput, "expected one row for each of the batch's {} tokens, found {}", result.size(),
+                rows);
   return result;
 }
 
@@ -76,7 +77,8 @@ template <typename T> ReferenceTensor<T> ReferenceOps<T>::quantize(const Tensor 
   return result;
 }
 
-template <typename T> ReferenceTensor<T> ReferenceOps<T>::stack(std::span<const Tensor *const> inputs, int64_t interleave) {
+template <typename T>
+ReferenceTensor<T> ReferenceOps<T>::stack(std::span<const Tensor *const> inputs, int64_t interleave) {
   const Tensor &first = *inputs[0];
   // A vector stacks its elements as a matrix stacks its rows.
   bool vector = first.shape.size() == 1;
@@ -105,7 +107,8 @@ template <typename T> ReferenceTensor<T> ReferenceOps<T>::stack(std::span<const 
 }
 
 template <typename T>
-std::vector<ReferenceTensor<T>> ReferenceOps<T>::split(const Tensor &x, std::span<const int64_t> widths, int64_t interleave) {
+std::vector<ReferenceTensor<T>> ReferenceOps<T>::split(const Tensor &x, std::span<const int64_t> widths,
+                                                       int64_t interleave) {
   std::vector<Tensor> results;
   for (int64_t width : widths)
     results.push_back(Tensor::zeros({x.rows(), width}));
@@ -126,7 +129,8 @@ std::vector<ReferenceTensor<T>> ReferenceOps<T>::split(const Tensor &x, std::spa
   return results;
 }
 
-template <typename T> Result<ReferenceTensor<T>> ReferenceOps<T>::embed(const Tensor &table, const ReferenceBatch &batch) {
+template <typename T>
+Result<ReferenceTensor<T>> ReferenceOps<T>::embed(const Tensor &table, const ReferenceBatch &batch) {
   std::vector<ReferenceBatch::Row> rows = batch.rows();
   Tensor result = Tensor::zeros({int64_t(rows.size()), table.width()});
   for (size_t r = 0; r < rows.size(); ++r) {
@@ -138,7 +142,8 @@ template <typename T> Result<ReferenceTensor<T>> ReferenceOps<T>::embed(const Te
   return result;
 }
 
-template <typename T> Result<ReferenceTensor<T>> ReferenceOps<T>::selectRows(const Tensor &x, const ReferenceBatch &batch) {
+template <typename T>
+Result<ReferenceTensor<T>> ReferenceOps<T>::selectRows(const Tensor &x, const ReferenceBatch &batch) {
   if (auto rows = checkedRows(batch, x.rows()); !rows)
     return propagate(rows);
   Tensor result = Tensor::zeros({int64_t(batch.wanted.size()), x.width()});
@@ -151,7 +156,8 @@ template <typename T> Result<ReferenceTensor<T>> ReferenceOps<T>::selectRows(con
 }
 
 template <typename T>
-ReferenceTensor<T> ReferenceOps<T>::norm(lm::NormKind kind, const Tensor &x, const Tensor &gain, const Tensor *bias, double eps, int64_t per) {
+ReferenceTensor<T> ReferenceOps<T>::norm(lm::NormKind kind, const Tensor &x, const Tensor &gain, const Tensor *bias,
+                                         double eps, int64_t per) {
   Tensor result = Tensor::zeros(x.shape);
   for (int64_t begin = 0; begin < int64_t(x.values.size()); begin += per) {
     const T *in = x.values.data() + begin;
@@ -171,7 +177,8 @@ ReferenceTensor<T> ReferenceOps<T>::norm(lm::NormKind kind, const Tensor &x, con
   return result;
 }
 
-template <typename T> ReferenceTensor<T> ReferenceOps<T>::linear(const Tensor &x, const Tensor &weight, const Tensor *bias) {
+template <typename T>
+ReferenceTensor<T> ReferenceOps<T>::linear(const Tensor &x, const Tensor &weight, const Tensor *bias) {
   int64_t rows = x.rows(), in = x.width(), out = weight.rows();
   Tensor result = Tensor::zeros({rows, out});
   for (int64_t n = 0; n < out; ++n)
@@ -193,7 +200,8 @@ template <typename T> ReferenceTensor<T> ReferenceOps<T>::linear(const Tensor &x
 }
 
 template <typename T>
-Result<ReferenceTensor<T>> ReferenceOps<T>::rope(const Tensor &x, const ReferenceBatch &batch, int64_t dim, lm::RopeAttr rope) {
+Result<ReferenceTensor<T>> ReferenceOps<T>::rope(const Tensor &x, const ReferenceBatch &batch, int64_t dim,
+                                                 lm::RopeAttr rope) {
   auto rows = checkedRows(batch, x.rows());
   if (!rows)
     return propagate(rows);
@@ -204,7 +212,8 @@ Result<ReferenceTensor<T>> ReferenceOps<T>::rope(const Tensor &x, const Referenc
     for (int64_t j = 0; j < dim / 2; ++j) {
       // Angles in double whatever T is: they reach thousands of radians.
       double angle = double((*rows)[r].position) * frequencies.inverse[j];
-      T cosine = T(std::cos(angle) * frequencies.attentionFactor), sine = T(std::sin(angle) * frequencies.attentionFactor);
+      T cosine = T(std::cos(angle) * frequencies.attentionFactor),
+        sine = T(std::sin(angle) * frequencies.attentionFactor);
       int64_t first = half ? j : 2 * j, second = half ? j + dim / 2 : 2 * j + 1;
       for (int64_t head = 0; head < x.width(); head += dim) {
         T a = x.row(r)[head + first], b = x.row(r)[head + second];
@@ -216,7 +225,8 @@ Result<ReferenceTensor<T>> ReferenceOps<T>::rope(const Tensor &x, const Referenc
 }
 
 template <typename T>
-Result<ReferenceKv<T>> ReferenceOps<T>::append(const Tensor &key, const Tensor &value, const Kv &kv, const ReferenceBatch &batch) {
+Result<ReferenceKv<T>> ReferenceOps<T>::append(const Tensor &key, const Tensor &value, const Kv &kv,
+                                               const ReferenceBatch &batch) {
   auto rows = checkedRows(batch, key.rows());
   if (rows)
     rows = checkedRows(batch, value.rows());
@@ -230,7 +240,8 @@ Result<ReferenceKv<T>> ReferenceOps<T>::append(const Tensor &key, const Tensor &
     auto &sequence = result.sequences[id];
     int64_t length = sequence.keys.size() / width;
     if (position < 0 || position > length)
-      return fail(ExitCode::badInput, "sequence {}: expected a row at position {} or before, found {}", id, length, position);
+      return fail(ExitCode::badInput, "sequence {}: expected a row at position {} or before, found {}", id, length,
+                  position);
     sequence.keys.resize(position * width);
     sequence.values.resize(position * width);
     for (int64_t c = 0; c < width; ++c) {
@@ -242,7 +253,8 @@ Result<ReferenceKv<T>> ReferenceOps<T>::append(const Tensor &key, const Tensor &
 }
 
 template <typename T>
-Result<ReferenceTensor<T>> ReferenceOps<T>::attention(const Tensor &query, const Kv &kv, const ReferenceBatch &batch, double scale, int64_t window) {
+Result<ReferenceTensor<T>> ReferenceOps<T>::attention(const Tensor &query, const Kv &kv, const ReferenceBatch &batch,
+                                                      double scale, int64_t window) {
   auto rows = checkedRows(batch, query.rows());
   if (!rows)
     return propagate(rows);
@@ -258,7 +270,8 @@ Result<ReferenceTensor<T>> ReferenceOps<T>::attention(const Tensor &query, const
     int64_t begin = window ? std::max<int64_t>(0, position - window + 1) : 0;
     for (int64_t h = 0; h < heads; ++h) {
       const T *q = query.row(r) + h * kv.dim;
-      const T *keys = found->second.keys.data() + h / perKvHead * kv.dim, *values = found->second.values.data() + h / perKvHead * kv.dim;
+      const T *keys = found->second.keys.data() + h / perKvHead * kv.dim,
+              *values = found->second.values.data() + h / perKvHead * kv.dim;
       weights.clear();
       T best = -std::numeric_limits<T>::infinity(), sum = 0;
       for (int64_t p = begin; p <= position; ++p) {

@@ -25,12 +25,14 @@ template <typename T> struct ReferenceOps {
 
   static Result<Tensor> embed(const Tensor &table, const ReferenceBatch &batch);
   static Result<Tensor> selectRows(const Tensor &x, const ReferenceBatch &batch);
-  static Tensor norm(lm::NormKind kind, const Tensor &x, const Tensor &gain, const Tensor *bias, double eps, int64_t per);
+  static Tensor norm(lm::NormKind kind, const Tensor &x, const Tensor &gain, const Tensor *bias, double eps,
+                     int64_t per);
   static Tensor linear(const Tensor &x, const Tensor &weight, const Tensor *bias);
   static Result<Tensor> rope(const Tensor &x, const ReferenceBatch &batch, int64_t dim, lm::RopeAttr rope);
   static Result<Kv> append(const Tensor &key, const Tensor &value, const Kv &kv, const ReferenceBatch &batch);
   /// window 0: all positions before the row's and its own.
-  static Result<Tensor> attention(const Tensor &query, const Kv &kv, const ReferenceBatch &batch, double scale, int64_t window);
+  static Result<Tensor> attention(const Tensor &query, const Kv &kv, const ReferenceBatch &batch, double scale,
+                                  int64_t window);
   static T activation(lm::ActivationKind kind, T x);
 };
 

@@ -17,9 +17,9 @@ float roundToBf16(float x);
 template <typename T> struct ReferenceTensor {
   std::vector<int64_t> shape = {};
   std::vector<T> values = {};
-  int64_t group = 0;          ///< elements that share a scale, along the row; 0: not quantised
-  std::vector<int8_t> codes = {};  ///< like values
-  std::vector<float> scales = {};  ///< [rows, groups()]; the last group of a row may be short
+  int64_t group = 0;              ///< elements that share a scale, along the row; 0: not quantised
+  std::vector<int8_t> codes = {}; ///< like values
+  std::vector<float> scales = {}; ///< [rows, groups()]; the last group of a row may be short
 
   int64_t rows() const { return shape.size() == 2 ? shape[0] : 1; }
   int64_t width() const { return shape.empty() ? 0 : shape.back(); }
@@ -73,6 +73,7 @@ template <typename T> struct ReferenceKv {
 
 /// What a value of the IR holds. Values never change once made.
 template <typename T>
-using ReferenceValue = std::variant<std::shared_ptr<const ReferenceTensor<T>>, std::shared_ptr<const ReferenceKv<T>>, std::shared_ptr<const ReferenceBatch>>;
+using ReferenceValue = std::variant<std::shared_ptr<const ReferenceTensor<T>>, std::shared_ptr<const ReferenceKv<T>>,
+                                    std::shared_ptr<const ReferenceBatch>>;
 
 } // namespace lathe

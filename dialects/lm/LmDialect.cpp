@@ -40,7 +40,8 @@ void LmDialect::initialize() {
 /// Keeps products of sizes from an edited file far from overflow.
 static constexpr int64_t sizeLimit = 65536;
 
-LogicalResult KvType::verify(llvm::function_ref<InFlightDiagnostic()> emitError, int64_t heads, int64_t dim, int64_t page, Type element) {
+LogicalResult KvType::verify(llvm::function_ref<InFlightDiagnostic()> emitError, int64_t heads, int64_t dim,
+                             int64_t page, Type element) {
   if (heads < 1 || dim < 1 || heads > sizeLimit || dim > sizeLimit)
     return emitError() << "expected heads and dim from 1 to " << sizeLimit << ", found " << heads << " and " << dim;
   if (page < 16 || page % 16 != 0 || page > sizeLimit)
@@ -52,7 +53,8 @@ LogicalResult KvType::verify(llvm::function_ref<InFlightDiagnostic()> emitError,
 
 LogicalResult QuantAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError, int64_t group, Type scale) {
   if (group < 4 || group % 4 != 0 || group > sizeLimit)
-    return emitError() << "expected a group of a positive multiple of 4 elements up to " << sizeLimit << ", found " << group;
+    return emitError() << "expected a group of a positive multiple of 4 elements up to " << sizeLimit << ", found "
+                       << group;
   if (!scale.isF32() && !scale.isBF16())
     return emitError() << "expected scale f32 or bf16, found " << scale;
   return success();
@@ -65,14 +67,16 @@ static const std::pair<StringRef, std::vector<StringRef>> ropeTypes[] = {
     {"yarn", {"attention_factor", "beta_fast", "beta_slow", "factor", "original_max_position_embeddings", "truncate"}},
 };
 
-LogicalResult RopeAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError, RopeLayout layout, FloatAttr theta, StringAttr type, DictionaryAttr params) {
+LogicalResult RopeAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError, RopeLayout layout, FloatAttr theta,
+                               StringAttr type, DictionaryAttr params) {
   if (!theta.getType().isF64() || !(theta.getValueAsDouble() > 0))
     return emitError() << "expected a positive f64 theta, found " << theta;
   for (auto &[name, keys] : ropeTypes) {
     if (name != type.getValue())
       continue;
     if (params.size() != keys.size())
-      return emitError() << "expected " << keys.size() << " params for rope type " << name << ", found " << params.size();
+      return emitError() << "expected " << keys.size() << " params for rope type " << name << ", found "
+                         << params.size();
     for (StringRef key : keys)
       if (auto value = dyn_cast_or_null<FloatAttr>(params.get(key)); !value || !value.getType().isF64())
         return emitError() << "expected an f64 param '" << key << "' for rope type " << name;

@@ -41,8 +41,8 @@ namespace lathe::lm {
 /// The quantisation of a tensor type, null when it has none.
 QuantAttr quantOf(mlir::Type type);
 
-/// Inverse frequencies of the pairs of a head of `dim` columns, and the factor that cos and sin are multiplied by (1 but
-/// for yarn). Formulas: Hugging Face modeling_rope_utils.py, computed in double.
+/// Inverse frequencies of the pairs of a head of `dim` columns, and the factor that cos and sin are multiplied by (1
+/// but for yarn). Formulas: Hugging Face modeling_rope_utils.py, computed in double.
 struct RopeFrequencies {
   llvm::SmallVector<double> inverse;
   double attentionFactor = 1.0;

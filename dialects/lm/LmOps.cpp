@@ -24,7 +24,8 @@ static LogicalResult verifyRows(Operation *op, Value value, StringRef what, bool
     return op->emitOpError() << "expected " << what << " of shape [?, width], found " << type;
   bool quantized = mayBeQuantized && quantOf(type) && type.getElementType().isInteger(8);
   if (!quantized && (!type.getElementType().isF32() || type.getEncoding()))
-    return op->emitOpError() << "expected " << what << " in f32" << (mayBeQuantized ? ", or i8 with #lm.quant" : "") << ", found " << type;
+    return op->emitOpError() << "expected " << what << " in f32" << (mayBeQuantized ? ", or i8 with #lm.quant" : "")
+                             << ", found " << type;
   return success();
 }
 
@@ -68,8 +69,9 @@ LogicalResult StackOp::verify() {
   }
   if (getInterleave() && int64_t(*getInterleave()) < 1)
     return emitOpError() << "expected a positive interleave, found " << int64_t(*getInterleave());
-  if (result.getRank() != first.getRank() || result.getDimSize(0) != rows || result.getElementType() != first.getElementType() ||
-      result.getEncoding() != first.getEncoding() || (first.getRank() == 2 && result.getDimSize(1) != first.getDimSize(1)))
+  if (result.getRank() != first.getRank() || result.getDimSize(0) != rows ||
+      result.getElementType() != first.getElementType() || result.getEncoding() != first.getEncoding() ||
+      (first.getRank() == 2 && result.getDimSize(1) != first.getDimSize(1)))
     return emitOpError() << "expected a result of " << rows << " rows like the inputs, found " << result;
   return success();
 }
@@ -90,11 +92,13 @@ LogicalResult NormOp::verify() {
   if (failed(verifyRows(*this, getInput(), "an input")))
     return failure();
   if (getInput().getType() != getResult().getType())
-    return emitOpError() << "expected the result's type to be the input's, " << getInput().getType() << ", found " << getResult().getType();
+    return emitOpError() << "expected the result's type to be the input's, " << getInput().getType() << ", found "
+                         << getResult().getType();
   int64_t group = getPer().value_or(width(getInput()));
   if (group < 1 || width(getInput()) % group != 0)
     return emitOpError() << "expected 'per' to divide the width " << width(getInput()) << ", found " << group;
-  if (failed(verifyVector(*this, getGain(), "a gain", group)) || failed(verifyVector(*this, getBias(), "a bias", group)))
+  if (failed(verifyVector(*this, getGain(), "a gain", group)) ||
+      failed(verifyVector(*this, getBias(), "a bias", group)))
     return failure();
   if (getKind() == NormKind::rms && getBias())
     return emitOpError() << "expected no bias on an rms norm";
@@ -102,14 +106,17 @@ LogicalResult NormOp::verify() {
 }
 
 LogicalResult LinearOp::verify() {
-  if (failed(verifyRows(*this, getInput(), "an input", true)) || failed(verifyRows(*this, getResult(), "a result")) || failed(verifyWeight(*this, getWeight())))
+  if (failed(verifyRows(*this, getInput(), "an input", true)) || failed(verifyRows(*this, getResult(), "a result")) ||
+      failed(verifyWeight(*this, getWeight())))
     return failure();
   auto weight = tensor(getWeight());
   if (weight.getRank() != 2 || weight.getDimSize(1) != width(getInput()) || weight.getDimSize(0) != width(getResult()))
-    return emitOpError() << "expected a weight of shape [" << width(getResult()) << ", " << width(getInput()) << "], found " << weight;
+    return emitOpError() << "expected a weight of shape [" << width(getResult()) << ", " << width(getInput())
+                         << "], found " << weight;
   QuantAttr in = quantOf(getInput().getType()), of = quantOf(weight);
   if (!!in != !!of || (in && in.getGroup() != of.getGroup()))
-    return emitOpError() << "expected input and weight quantised in the same group, or neither, found " << getInput().getType() << " and " << weight;
+    return emitOpError() << "expected input and weight quantised in the same group, or neither, found "
+                         << getInput().getType() << " and " << weight;
   return verifyVector(*this, getBias(), "a bias", width(getResult()));
 }
 
@@ -155,7 +162,8 @@ LogicalResult KvAppendOp::verify() {
     if (failed(verifyRows(*this, value, "keys and values")))
       return failure();
     if (width(value) != kv.getHeads() * kv.getDim())
-      return emitOpError() << "expected " << kv.getHeads() * kv.getDim() << " columns for " << kv << ", found " << value.getType();
+      return emitOpError() << "expected " << kv.getHeads() * kv.getDim() << " columns for " << kv << ", found "
+                           << value.getType();
   }
   return success();
 }
@@ -165,9 +173,11 @@ LogicalResult AttentionOp::verify() {
   if (failed(verifyRows(*this, getQuery(), "a query")))
     return failure();
   if (getQuery().getType() != getResult().getType())
-    return emitOpError() << "expected the result's type to be the query's, " << getQuery().getType() << ", found " << getResult().getType();
+    return emitOpError() << "expected the result's type to be the query's, " << getQuery().getType() << ", found "
+                         << getResult().getType();
   if (width(getQuery()) % (kv.getHeads() * kv.getDim()) != 0)
-    return emitOpError() << "expected a query of a multiple of " << kv.getHeads() << " heads of " << kv.getDim() << " columns, found " << getQuery().getType();
+    return emitOpError() << "expected a query of a multiple of " << kv.getHeads() << " heads of " << kv.getDim()
+                         << " columns, found " << getQuery().getType();
   if ((getMask() == MaskKind::window) != getWindow().has_value() || (getWindow() && int64_t(*getWindow()) < 1))
     return emitOpError() << "expected a positive window with mask 'window' and only there";
   return success();
@@ -183,7 +193,9 @@ FusionRole LinearOp::fusionRole() { return {.anchor = true}; }
 FusionRole AttentionOp::fusionRole() { return {.anchor = true}; }
 FusionRole EmbedOp::fusionRole() { return {.anchor = true}; }
 FusionRole SelectRowsOp::fusionRole() { return {.prologue = true}; }
-FusionRole NormOp::fusionRole() { return {.prologue = !getPer(), .epilogue = true, .span = static_cast<int64_t>(getPer().value_or(0))}; }
+FusionRole NormOp::fusionRole() {
+  return {.prologue = !getPer(), .epilogue = true, .span = static_cast<int64_t>(getPer().value_or(0))};
+}
 FusionRole QuantizeOp::fusionRole() { return {.prologue = true, .span = quantOf(getResult().getType()).getGroup()}; }
 FusionRole SplitOp::fusionRole() { return {.epilogue = true}; }
 FusionRole RopeOp::fusionRole() { return {.epilogue = true, .span = static_cast<int64_t>(getDim())}; }
@@ -205,7 +217,8 @@ LogicalResult FusedOp::verifyRegions() {
     FusionRole role = fusable.fusionRole();
     if (role.anchor) {
       if (anchor) {
-        auto error = emitOpError() << "expected at most one anchor, found " << anchor->getName() << " and " << op.getName();
+        auto error = emitOpError() << "expected at most one anchor, found " << anchor->getName() << " and "
+                                   << op.getName();
         error.attachNote(op.getLoc()) << "the second anchor";
         return error;
       }

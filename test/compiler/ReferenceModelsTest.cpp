@@ -108,7 +108,8 @@ TEST_P(ReferenceModels, ChunksAndOtherSequencesChangeNothing) {
     std::vector<int64_t> chunk(ids.begin() + begin, ids.begin() + std::min(begin + 5, ids.size()));
     ReferenceBatch batch = wholeSequence(chunk, begin, 1);
     // A neighbour before it in the batch.
-    batch.sequences.insert(batch.sequences.begin(), {.id = 9, .tokens = {ids[begin], ids[0]}, .start = int64_t(begin / 5 * 2)});
+    batch.sequences.insert(batch.sequences.begin(),
+                           {.id = 9, .tokens = {ids[begin], ids[0]}, .start = int64_t(begin / 5 * 2)});
     for (int64_t &row : batch.wanted)
       row += 2;
     auto part = reference.step(batch);
@@ -156,7 +157,8 @@ TEST_P(ReferenceModels, QuantisedModelStaysClose) {
   EXPECT_GT(largestDifference(quantised, logits), 1e-4) << "nothing was quantised";
 }
 
-INSTANTIATE_TEST_SUITE_P(HuggingFace, ReferenceModels, testing::Values("llama", "llama3-rope-scaled", "mistral-window", "qwen2", "qwen3"),
+INSTANTIATE_TEST_SUITE_P(HuggingFace, ReferenceModels,
+                         testing::Values("llama", "llama3-rope-scaled", "mistral-window", "qwen2", "qwen3"),
                          [](const auto &info) {
                            std::string name = info.param;
                            std::replace(name.begin(), name.end(), '-', '_');

@@ -26,8 +26,8 @@ lm::RopeAttr ropeOf(Ir &ir, const std::string &text) {
 
 TEST(ReferenceBf16, RoundsToNearestEvenAndUp) {
   EXPECT_EQ(roundToBf16(1.0f), 1.0f);
-  EXPECT_EQ(roundToBf16(1.0f + 0x1p-8f), 1.0f);                      // a tie goes to the even 1.0
-  EXPECT_EQ(roundToBf16(1.0f + 0x1.8p-7f), 1.0f + 0x1p-6f);          // and here up
+  EXPECT_EQ(roundToBf16(1.0f + 0x1p-8f), 1.0f);             // a tie goes to the even 1.0
+  EXPECT_EQ(roundToBf16(1.0f + 0x1.8p-7f), 1.0f + 0x1p-6f); // and here up
   EXPECT_EQ(roundToBf16(1.0f + 0x1.02p-8f), 1.0f + 0x1p-7f);
   EXPECT_EQ(roundToBf16(-1.0f - 0x1.02p-8f), -1.0f - 0x1p-7f);
   EXPECT_EQ(ceilToBf16(1.0f), 1.0f);
@@ -84,7 +84,8 @@ TEST(ReferenceQuantize, HostileNumbersGiveDefinedCodes) {
 }
 
 TEST(ReferenceLinear, QuantisedEqualsItsDequantisedOperands) {
-  Tensor x = Ops::quantize(randomTensor({3, 100}, 5), 32, false), w = Ops::quantize(randomTensor({6, 100}, 6), 32, true);
+  Tensor x = Ops::quantize(randomTensor({3, 100}, 5), 32, false),
+         w = Ops::quantize(randomTensor({6, 100}, 6), 32, true);
   Tensor xf = Tensor::zeros(x.shape), wf = Tensor::zeros(w.shape);
   for (int64_t c = 0; c < 100; ++c) {
     for (int64_t r = 0; r < 3; ++r)
@@ -196,8 +197,9 @@ TEST(ReferenceRope, RotatesThePairsOfItsLayout) {
 TEST(ReferenceRope, Llama3StretchesLongWavelengthsOnly) {
   Ir ir;
   lm::RopeAttr plain = ropeOf(ir, "layout = half, theta = 5.0e5, type = \"default\", params = {}");
-  lm::RopeAttr scaled = ropeOf(ir, "layout = half, theta = 5.0e5, type = \"llama3\", params = {factor = 8.0, high_freq_factor = 4.0, "
-                                   "low_freq_factor = 1.0, original_max_position_embeddings = 8192.0}");
+  lm::RopeAttr scaled =
+      ropeOf(ir, "layout = half, theta = 5.0e5, type = \"llama3\", params = {factor = 8.0, high_freq_factor = 4.0, "
+                 "low_freq_factor = 1.0, original_max_position_embeddings = 8192.0}");
   auto before = lm::ropeFrequencies(plain, 64), after = lm::ropeFrequencies(scaled, 64);
   int kept = 0, stretched = 0, blended = 0;
   for (size_t j = 0; j < 32; ++j) {
@@ -219,7 +221,8 @@ TEST(ReferenceRope, Llama3StretchesLongWavelengthsOnly) {
 TEST(ReferenceRope, YarnKeepsFastDimensionsStretchesSlowOnesAndScales) {
   Ir ir;
   lm::RopeAttr plain = ropeOf(ir, "layout = half, theta = 1.0e4, type = \"default\", params = {}");
-  lm::RopeAttr scaled = ropeOf(ir, "layout = half, theta = 1.0e4, type = \"yarn\", params = {attention_factor = 1.25, beta_fast = 32.0, beta_slow = 1.0, "
+  lm::RopeAttr scaled = ropeOf(ir, "layout = half, theta = 1.0e4, type = \"yarn\", params = {attention_factor = 1.25, "
+                                   "beta_fast = 32.0, beta_slow = 1.0, "
                                    "factor = 4.0, original_max_position_embeddings = 4096.0, truncate = 1.0}");
   auto before = lm::ropeFrequencies(plain, 64), after = lm::ropeFrequencies(scaled, 64);
   EXPECT_EQ(after.attentionFactor, 1.25);
@@ -254,7 +257,8 @@ TEST(ReferenceAppend, RoundsToItsElementAndRefusesGaps) {
 }
 
 /// softmax(q kᵀ scale + mask) v with every step written out as matrices.
-Tensor naiveAttention(const Tensor &q, const Tensor &k, const Tensor &v, int64_t heads, int64_t kvHeads, int64_t dim, double scale, int64_t window) {
+Tensor naiveAttention(const Tensor &q, const Tensor &k, const Tensor &v, int64_t heads, int64_t kvHeads, int64_t dim,
+                      double scale, int64_t window) {
   int64_t rows = q.rows();
   Tensor out = Tensor::zeros(q.shape);
   for (int64_t h = 0; h < heads; ++h) {
@@ -298,7 +302,9 @@ TEST(ReferenceAttention, SequencesDoNotSeeEachOther) {
   ASSERT_TRUE(kv);
   auto out = Ops::attention(q, *kv, both, 0.5, 0);
   ASSERT_TRUE(out);
-  auto part = [](const Tensor &x, int64_t from, int64_t to) { return tensorOf({to - from, x.width()}, {x.row(from), x.row(0) + to * x.width()}); };
+  auto part = [](const Tensor &x, int64_t from, int64_t to) {
+    return tensorOf({to - from, x.width()}, {x.row(from), x.row(0) + to * x.width()});
+  };
   std::vector<double> expected = naiveAttention(part(q, 0, 3), part(k, 0, 3), part(v, 0, 3), 1, 1, 4, 0.5, 0).values;
   std::vector<double> second = naiveAttention(part(q, 3, 5), part(k, 3, 5), part(v, 3, 5), 1, 1, 4, 0.5, 0).values;
   expected.insert(expected.end(), second.begin(), second.end());
@@ -309,7 +315,8 @@ TEST(ReferenceAttention, SequencesDoNotSeeEachOther) {
 }
 
 TEST(ReferenceAttention, LargeScoresDoNotOverflow) {
-  Tensor q = tensorOf({2, 2}, {1e3, 0, 0, 1e3}), k = tensorOf({2, 2}, {1e3, 0, 0, 1e3}), v = tensorOf({2, 2}, {1, 2, 3, 4});
+  Tensor q = tensorOf({2, 2}, {1e3, 0, 0, 1e3}), k = tensorOf({2, 2}, {1e3, 0, 0, 1e3}),
+         v = tensorOf({2, 2}, {1, 2, 3, 4});
   ReferenceBatch batch = wholeSequence({0, 0});
   auto out = Ops::attention(q, *Ops::append(k, v, {.heads = 1, .dim = 2}, batch), batch, 1, 0);
   ASSERT_TRUE(out);

@@ -10,13 +10,15 @@ namespace {
 Value valueOf(Tensor tensor) { return std::make_shared<const Tensor>(std::move(tensor)); }
 const Tensor &tensorIn(const Value &value) { return *std::get<0>(value); }
 
-std::string errorOf(Ir &ir, const std::string &text, std::vector<Value> arguments, std::shared_ptr<const WeightSource> weights = nullptr) {
+std::string errorOf(Ir &ir, const std::string &text, std::vector<Value> arguments,
+                    std::shared_ptr<const WeightSource> weights = nullptr) {
   auto module = ir.parse(text);
   auto result = Reference<double>(*module, weights).call("f", std::move(arguments));
   return result ? "no error" : result.error().message;
 }
 
-// One computation in three forms: plain ops, a fused region that captures, an outlined function called with its weights.
+// One computation in three forms: plain ops, a fused region that captures, an outlined function called with its
+// weights.
 TEST(Reference, FusedAndOutlinedFormsEqualThePlainOne) {
   Ir ir;
   auto module = ir.parse(R"(
@@ -61,7 +63,8 @@ TEST(Reference, FusedAndOutlinedFormsEqualThePlainOne) {
   Tensor x = randomTensor({3, 8}, 3);
   auto plain = reference.call("plain", {valueOf(x)});
   ASSERT_TRUE(plain) << plain.error().message;
-  Tensor norm = ReferenceOps<double>::norm(lm::NormKind::rms, x, tensorOf({8}, {tensorIn(valueOf(randomTensor({8}, 1))).values}), nullptr, 1e-5, 8);
+  Tensor norm = ReferenceOps<double>::norm(
+      lm::NormKind::rms, x, tensorOf({8}, {tensorIn(valueOf(randomTensor({8}, 1))).values}), nullptr, 1e-5, 8);
   Tensor linear = ReferenceOps<double>::linear(norm, randomTensor({8, 8}, 2), nullptr);
   for (size_t i = 0; i < x.values.size(); ++i)
     EXPECT_EQ(tensorIn((*plain)[0]).values[i], linear.values[i] + x.values[i]);
@@ -83,7 +86,8 @@ TEST(Reference, ElementwiseArith) {
       %4 = lm.gated relu %a, %b : tensor<?x2xf32>
       return %0, %1, %2, %3, %4 : tensor<?x2xf32>, tensor<?x2xf32>, tensor<?x2xf32>, tensor<?x2xf32>, tensor<?x2xf32>
     })");
-  auto results = Reference<double>(*module, nullptr).call("f", {valueOf(tensorOf({1, 2}, {-6, 8})), valueOf(tensorOf({1, 2}, {3, 4}))});
+  auto results = Reference<double>(*module, nullptr)
+                     .call("f", {valueOf(tensorOf({1, 2}, {-6, 8})), valueOf(tensorOf({1, 2}, {3, 4}))});
   ASSERT_TRUE(results);
   std::vector<std::vector<double>> expected = {{-3, 12}, {-9, 4}, {-18, 32}, {-2, 2}, {0, 32}};
   for (size_t i = 0; i < 5; ++i)
@@ -144,19 +148,24 @@ TEST(Reference, ErrorsSayWhichOpWhereAndWhy) {
   Value x = valueOf(randomTensor({2, 4}, 6)), three = valueOf(randomTensor({3, 4}, 7));
   EXPECT_EQ(errorOf(ir, R"(func.func @f(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
       %y = arith.negf %x : tensor<?x4xf32> loc("y"("model.toml":3:1))
-      return %y : tensor<?x4xf32> })", {x}),
+      return %y : tensor<?x4xf32> })",
+                    {x}),
             "arith.negf: the reference cannot evaluate this op at loc(\"y\"(\"model.toml\":3:1))");
   EXPECT_EQ(errorOf(ir, R"(func.func @f(%x: tensor<?x4xf32>, %z: tensor<?x4xf32>) -> tensor<?x4xf32> {
       %y = arith.addf %x, %z : tensor<?x4xf32> loc("y")
-      return %y : tensor<?x4xf32> })", {x, three}),
+      return %y : tensor<?x4xf32> })",
+                    {x, three}),
             "arith.addf: expected operands of equal rows, found 2 and 3 at loc(\"y\")");
   EXPECT_EQ(errorOf(ir, R"(func.func @f(%x: tensor<?x4xf64>) -> tensor<?x4xf64> {
       %y = arith.addf %x, %x : tensor<?x4xf64> loc("y")
-      return %y : tensor<?x4xf64> })", {x}),
-            "arith.addf: the reference knows tensors of rank 1 or 2 in f32, or i8 with #lm.quant, found tensor<?x4xf64> at loc(\"y\")");
+      return %y : tensor<?x4xf64> })",
+                    {x}),
+            "arith.addf: the reference knows tensors of rank 1 or 2 in f32, or i8 with #lm.quant, found "
+            "tensor<?x4xf64> at loc(\"y\")");
   EXPECT_EQ(errorOf(ir, R"(func.func @f(%x: tensor<?x4xf32>) -> f32 {
       %0 = arith.constant 1.0 : f32 loc("c")
-      return %0 : f32 })", {x}),
+      return %0 : f32 })",
+                    {x}),
             "arith.constant: the reference cannot evaluate this op at loc(\"c\")");
 }
 
@@ -165,10 +174,12 @@ TEST(Reference, WeightErrorsNameTheWeight) {
   const char *text = R"(func.func @f() -> tensor<2x4xf32> {
       %w = lm.weight "model.norm.weight" : tensor<2x4xf32> loc("w")
       return %w : tensor<2x4xf32> })";
-  EXPECT_EQ(errorOf(ir, text, {}), "lm.weight: model.norm.weight: expected a weight of this name in the source, found none at loc(\"w\")");
+  EXPECT_EQ(errorOf(ir, text, {}),
+            "lm.weight: model.norm.weight: expected a weight of this name in the source, found none at loc(\"w\")");
   auto weights = std::make_shared<MapWeights>();
   weights->add("model.norm.weight", {4, 2}, randomFloats(8, 8));
-  EXPECT_EQ(errorOf(ir, text, {}, weights), "lm.weight: model.norm.weight: expected shape [2, 4], found [4, 2] at loc(\"w\")");
+  EXPECT_EQ(errorOf(ir, text, {}, weights),
+            "lm.weight: model.norm.weight: expected shape [2, 4], found [4, 2] at loc(\"w\")");
 }
 
 TEST(Reference, CallErrors) {
@@ -179,10 +190,14 @@ TEST(Reference, CallErrors) {
   ASSERT_FALSE(missing);
   EXPECT_EQ(missing.error().message, "expected a function @g in the module, found none");
   EXPECT_EQ(errorOf(ir, identity, {}), "@f: expected 1 arguments, found 0");
-  EXPECT_EQ(errorOf(ir, identity, {valueOf(randomTensor({2, 5}, 9))}), "@f: expected argument 0 to be of type tensor<?x4xf32>");
-  EXPECT_EQ(errorOf(ir, identity, {std::make_shared<const ReferenceBatch>()}), "@f: expected argument 0 to be of type tensor<?x4xf32>");
-  EXPECT_EQ(errorOf(ir, "func.func private @f(tensor<?x4xf32>)", {valueOf(randomTensor({2, 4}, 9))}), "@f: expected a body of one block");
-  EXPECT_EQ(errorOf(ir, "func.func @f() { call @f() : () -> () loc(\"again\") return }", {}), "expected calls at most 16 deep, found more at @f");
+  EXPECT_EQ(errorOf(ir, identity, {valueOf(randomTensor({2, 5}, 9))}),
+            "@f: expected argument 0 to be of type tensor<?x4xf32>");
+  EXPECT_EQ(errorOf(ir, identity, {std::make_shared<const ReferenceBatch>()}),
+            "@f: expected argument 0 to be of type tensor<?x4xf32>");
+  EXPECT_EQ(errorOf(ir, "func.func private @f(tensor<?x4xf32>)", {valueOf(randomTensor({2, 4}, 9))}),
+            "@f: expected a body of one block");
+  EXPECT_EQ(errorOf(ir, "func.func @f() { call @f() : () -> () loc(\"again\") return }", {}),
+            "expected calls at most 16 deep, found more at @f");
 
   auto step = Reference<double>(*module, nullptr).step({});
   ASSERT_FALSE(step);
@@ -191,7 +206,8 @@ TEST(Reference, CallErrors) {
   auto wrong = Reference<double>(*strange, nullptr).step({});
   ASSERT_FALSE(wrong);
   EXPECT_EQ(wrong.error().message, "@step: expected arguments !lm.batch and !lm.kv, found tensor<?x4xf32>");
-  auto lossy = ir.parse("func.func @step(%b: !lm.batch, %kv: !lm.kv<heads = 1, dim = 4, page = 16, element = f32>) { return }");
+  auto lossy =
+      ir.parse("func.func @step(%b: !lm.batch, %kv: !lm.kv<heads = 1, dim = 4, page = 16, element = f32>) { return }");
   auto lost = Reference<double>(*lossy, nullptr).step({});
   ASSERT_FALSE(lost);
   EXPECT_EQ(lost.error().message, "@step: expected as many !lm.kv results as arguments, 1, found 0");
