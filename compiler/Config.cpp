@@ -93,7 +93,7 @@ void Checker::rope() {
     return;
   if (config.headDim % 2 != 0)
     report("head_dim", "{} is odd: rotary embedding turns pairs; use an even head_dim or rope_type = \"none\"", config.headDim);
-  number("rope_parameters.rope_theta", rope.theta, 1e-6, 1e15);
+  number("rope_parameters.rope_theta", rope.theta, 1e-6, 1e16);
   if (rope.type == "default")
     return;
   number("rope_parameters.factor", rope.factor, 1e-6, 1e6);

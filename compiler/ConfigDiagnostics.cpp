@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <numeric>
 #include <utf8proc.h>
+#include <utility>
 #include <vector>
 
 namespace lathe {
@@ -17,17 +18,17 @@ std::string listed(std::span<const std::string_view> names) {
   return fmt::format("{}", fmt::join(names.begin(), names.end(), ", "));
 }
 
-// Levenshtein distance.
+// Insertions, deletions, replacements, and swaps of neighbours (optimal string alignment).
 static size_t editDistance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
+  std::vector<size_t> before, above(b.size() + 1), row(b.size() + 1);
   std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 0; i < a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i + 1;
-    for (size_t j = 0; j < b.size(); ++j) {
-      size_t change = diagonal + (a[i] != b[j]);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({row[j] + 1, row[j + 1] + 1, change});
+  for (size_t i = 1; i <= a.size(); ++i) {
+    before = std::exchange(above, row);
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      row[j] = std::min({row[j - 1] + 1, above[j] + 1, above[j - 1] + (a[i - 1] != b[j - 1])});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        row[j] = std::min(row[j], before[j - 2] + 1);
     }
   }
   return row.back();
@@ -37,7 +38,7 @@ std::string_view nearestName(std::string_view name, std::span<const std::string_
   std::string_view best;
   if (name.size() > 64)
     return best;
-  size_t bound = std::max<size_t>(2, name.size() / 3) + 1;
+  size_t bound = std::max<size_t>(1, name.size() / 4) + 1;
   for (std::string_view candidate : names) {
     size_t distance = editDistance(name, candidate);
     if (distance < bound) {

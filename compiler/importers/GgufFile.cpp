@@ -331,8 +331,12 @@ Result<std::optional<double>> GgufFile::number(const std::string &key) const {
   if (found == values.end())
     return std::optional<double>();
   const GgufValue &value = found->second;
-  if (value.type == GgufType::float64)
-    return load<double>(value.bytes);
+  if (value.type == GgufType::float64) {
+    auto found = load<double>(value.bytes);
+    if (!std::isfinite(found))
+      return fail(ExitCode::badInput, "{}: expected a finite number, found {}", place(key), found);
+    return found;
+  }
   if (value.type == GgufType::float32) {
     // A float was rounded from the decimal number in a config: the shortest decimal that rounds to it is that number.
     auto single = load<float>(value.bytes);

@@ -77,8 +77,8 @@ private:
   void expected(const std::string &key, std::string_view what, const json &value) {
     report(key, "expected {}, found {}", what, describeJson(value));
   }
-  /// Null when the key is absent or its value is null. `canonical` is the key of the TOML it becomes.
-  const json *find(const std::string &key, const std::string &canonical = {}) {
+  /// Null when the key is absent or its value is null.
+  const json *peek(const std::string &key) const {
     const json *value = &root;
     for (std::string_view rest = key; !rest.empty();) {
       size_t dot = std::min(rest.find('.'), rest.size());
@@ -90,7 +90,13 @@ private:
       value = &*member;
       rest.remove_prefix(std::min(dot + 1, rest.size()));
     }
-    config.where[canonical.empty() ? key : canonical] = placeInJson(text, baseName(path), key);
+    return value;
+  }
+  /// The same; its place becomes that of the key `canonical` of the TOML (the same key by default).
+  const json *find(const std::string &key, const std::string &canonical = {}) {
+    const json *value = peek(key);
+    if (value)
+      config.where[canonical.empty() ? key : canonical] = placeInJson(text, baseName(path), key);
     return value;
   }
   bool asInteger(const json &value, int64_t &result) {
@@ -116,14 +122,14 @@ private:
     result = value->get<double>();
     return true;
   }
-  bool boolean(const std::string &key, bool fallback) {
-    const json *value = find(key);
+  bool boolean(const std::string &key, bool fallback, const std::string &canonical = {}) {
+    const json *value = find(key, canonical);
     if (value && !value->is_boolean())
       expected(key, "true or false", *value);
     return value && value->is_boolean() ? value->get<bool>() : fallback;
   }
-  std::string string(const std::string &key, std::string fallback) {
-    const json *value = find(key);
+  std::string string(const std::string &key, std::string fallback, const std::string &canonical = {}) {
+    const json *value = find(key, canonical);
     if (value && !value->is_string())
       expected(key, "a string", *value);
     return value && value->is_string() ? value->get<std::string>() : fallback;
@@ -144,13 +150,13 @@ private:
 
 void Reader::foreignKeys() {
   for (const auto &[key, neutral] : kForeignKeys)
-    if (const json *value = find(key); value && *value != neutral)
+    if (const json *value = peek(key); value && *value != neutral)
       report(key, "{} is not supported, and ignoring it would change what the model computes", describeJson(*value));
-  if (const json *value = find("attention_bias"); value && !family.attentionBiasKey && *value != json(false))
+  if (const json *value = peek("attention_bias"); value && !family.attentionBiasKey && *value != json(false))
     report("attention_bias", "model_type {} has no such key", family.name);
-  if (const json *value = find("mlp_bias"); value && !family.mlpBiasKey && *value != json(false))
+  if (const json *value = peek("mlp_bias"); value && !family.mlpBiasKey && *value != json(false))
     report("mlp_bias", "model_type {} has no such key", family.name);
-  if (const json *names = find("architectures"); names && names->is_array())
+  if (const json *names = peek("architectures"); names && names->is_array())
     for (const json &name : *names)
       if (!name.is_string() || !name.get_ref<const std::string &>().ends_with("ForCausalLM"))
         report("architectures", "expected a model with a language head (…ForCausalLM), found {}", describeJson(name));
@@ -189,14 +195,14 @@ void Reader::windows() {
     }
   }
   std::optional<int64_t> window;
-  bool used = family.window == Window::always || (family.window == Window::whenUsed && boolean("use_sliding_window", false));
+  bool used = family.window == Window::always || (family.window == Window::whenUsed && boolean("use_sliding_window", false, "sliding_window"));
   if (used && !(root.contains("sliding_window") && root["sliding_window"].is_null())) {
     window = kDefaultWindow;
     integer("sliding_window", *window, false);
   }
   if (types.empty() && window && family.window == Window::whenUsed) {
     int64_t first = kDefaultMaxWindowLayers;
-    integer("max_window_layers", first, false);
+    integer("max_window_layers", first, false, "layer_types");
     // The limit keeps a hostile count from becoming an allocation; checkConfig says that it is too large.
     for (int64_t layer = 0; layer < std::min<int64_t>(config.numHiddenLayers, 1 << 16); ++layer)
       types.push_back(layer >= first ? "sliding_attention" : "full_attention");
@@ -219,7 +225,7 @@ void Reader::windows() {
 }
 
 void Reader::rope() {
-  const char *table = find("rope_parameters") ? "rope_parameters" : find("rope_scaling") ? "rope_scaling" : "";
+  const char *table = peek("rope_parameters") ? "rope_parameters" : peek("rope_scaling") ? "rope_scaling" : "";
   std::string prefix = table;
   bool known = number("rope_theta", config.rope.theta, "rope_parameters.rope_theta");
   if (!prefix.empty()) {
@@ -236,18 +242,17 @@ void Reader::rope() {
 
 void Reader::scaledRope(const std::string &table) {
   RopeConfig &rope = config.rope;
-  for (const auto &[key, value] : find(table, "rope_parameters")->items())
+  for (const auto &[key, value] : peek(table)->items())
     if (std::find(kRopeKeys.begin(), kRopeKeys.end(), key) == kRopeKeys.end())
       report(table, "unknown key {}{}", inQuotes(key), suggestion(key, kRopeKeys));
   std::string own = table + ".", canonical = "rope_parameters.";
-  std::string typeKey = find(own + "rope_type", canonical + "rope_type") ? own + "rope_type" : own + "type";
-  rope.type = string(typeKey, "default");
+  std::string typeKey = own + (peek(own + "rope_type") ? "rope_type" : "type");
+  rope.type = string(typeKey, "default", canonical + "rope_type");
   static constexpr std::array<std::string_view, 5> types{"default", "linear", "llama3", "yarn", "none"};
   if (std::find(types.begin(), types.end(), rope.type) == types.end())
     return report(typeKey, "rope type {} is not supported{}", inQuotes(rope.type), suggestion(rope.type, types));
-  if (double part = 1; number(own + "partial_rotary_factor", part) && part != 1)
+  if (double part = 1; number(own + "partial_rotary_factor", part, "rope_parameters") && part != 1)
     report(own + "partial_rotary_factor", "{} is not supported: only whole heads are rotated", part);
-  config.where.erase(own + "partial_rotary_factor");
   if (rope.type == "default" || rope.type == "none")
     return;
 
@@ -272,9 +277,9 @@ void Reader::scaledRope(const std::string &table) {
     optional("attention_factor", rope.attentionFactor);
     optional("mscale", rope.mscale);
     optional("mscale_all_dim", rope.mscaleAllDim);
-    rope.truncate = boolean(own + "truncate", true);
+    rope.truncate = boolean(own + "truncate", true, canonical + "truncate");
     // modeling_rope_utils.py: without a factor it is the ratio of the two lengths.
-    if (!find(own + "factor") && find(own + original) && rope.originalMaxPositionEmbeddings > 0) {
+    if (!peek(own + "factor") && peek(own + original) && rope.originalMaxPositionEmbeddings > 0) {
       rope.factor = static_cast<double>(config.maxPositionEmbeddings) / static_cast<double>(rope.originalMaxPositionEmbeddings);
       return;
     }

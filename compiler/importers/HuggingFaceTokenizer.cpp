@@ -10,7 +10,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kMaxTokenizerBytes = size_t{256} << 20;
+constexpr size_t kMaxTokenizerBytes = size_t{128} << 20;
 constexpr size_t kMaxSideBytes = size_t{16} << 20;
 
 /// The members of an optional file of the folder; an empty object when there is none.
@@ -154,11 +154,13 @@ Result<std::string> importHuggingFaceTokenizer(const std::string &folderName, co
     facts.addBos = beginsWithSpecial(*processor);
 
   size_t end = text.find_last_of('}');
-  std::string result(text.substr(0, end));
+  std::string printed = printTokenizerFacts(facts), result;
+  result.reserve(end + printed.size() + 3);
+  result = text.substr(0, end);
   size_t last = result.find_last_not_of(" \t\r\n");
   if (last != std::string::npos && result[last] != '{')
     result += ',';
-  return result + printTokenizerFacts(facts) + "}\n";
+  return result.append(printed).append("}\n");
 }
 
 } // namespace lathe

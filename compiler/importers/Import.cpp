@@ -163,8 +163,14 @@ Result<ImportedModel> importModel(const std::string &path, const std::string &we
   auto model = importAny(path, weights.empty());
   if (!model)
     return model;
-  if (auto fine = checkConfig(model->config); !fine)
+  if (auto fine = checkConfig(model->config); !fine) {
+    // Places have base names only, because they may get into artifacts; a message names the file as the user did.
+    std::error_code ignored;
+    std::string file = std::filesystem::is_directory(path, ignored) ? (std::filesystem::path(path) / "config.json").string() : path;
+    if (std::string base = baseName(file) + ":"; fine.error().message.starts_with(base))
+      fine.error().message.replace(0, base.size() - 1, file);
     return propagate(fine);
+  }
   if (!weights.empty()) {
     auto source = openWeights(weights, model->config);
     if (!source)

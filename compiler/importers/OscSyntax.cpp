@@ -12,10 +12,11 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kMaxBytes = size_t{1} << 20;
+constexpr size_t kMaxBytes = size_t{1} << 18;
 constexpr size_t kMaxValueBytes = size_t{1} << 16;
 constexpr size_t kMaxResolvedBytes = size_t{16} << 20;
 constexpr int kMaxReferenceDepth = 16;
+constexpr size_t kMaxReferences = 100'000;
 
 std::string_view trimmed(std::string_view text) {
   size_t first = text.find_first_not_of(" \t\r");
@@ -92,7 +93,7 @@ Result<void> OscFile::readSection(std::string_view line, size_t number) {
   return {};
 }
 
-Result<void> OscFile::readValue(std::string_view line, size_t number) {
+Result<OscValue *> OscFile::readValue(std::string_view line, size_t number) {
   size_t separator = line.find_first_of("=:");
   std::string_view key = trimmed(line.substr(0, std::min(separator, line.size())));
   size_t column = columnOf(line, trimmed(line));
@@ -105,10 +106,11 @@ Result<void> OscFile::readValue(std::string_view line, size_t number) {
                 inQuotes(trimmed(line)));
   std::string_view value = trimmed(line.substr(separator + 1));
   OscValue entry{std::string(value), {}, number, column, value.empty() ? separator + 2 : columnOf(line, value)};
-  if (auto [other, fresh] = section.values.emplace(std::string(key), std::move(entry)); !fresh)
+  auto [other, fresh] = section.values.emplace(std::string(key), std::move(entry));
+  if (!fresh)
     return fail(ExitCode::badInput, "{}:{}:{}: [{}] key {} appears twice: first on line {}", file, number, column, printable(section.name),
                 inQuotes(key), other->second.line);
-  return {};
+  return &other->second;
 }
 
 Result<void> OscFile::readLines(std::string_view text) {
@@ -130,19 +132,20 @@ Result<void> OscFile::readLines(std::string_view text) {
         return read;
       continue;
     }
-    if (auto read = readValue(line, number); !read)
-      return read;
-    for (auto &[key, value] : all.back().values)
-      if (value.line == number)
-        open = &value;
+    auto read = readValue(line, number);
+    if (!read)
+      return propagate(read);
+    open = *read;
   }
   return {};
 }
 
-Result<std::string> OscFile::resolve(const OscSection &section, const std::string &key, const OscValue &value, int depth) const {
+Result<std::string> OscFile::resolve(const OscSection &section, const std::string &key, const OscValue &value, int depth) {
   auto wrong = [&](const std::string &what) {
     return fail(ExitCode::badInput, "{}:{}:{}: [{}] {}: {}", file, value.line, value.valueColumn, printable(section.name), printable(key), what);
   };
+  if (++references > kMaxReferences)
+    return wrong(fmt::format("the file makes more than {} references", kMaxReferences));
   if (depth > kMaxReferenceDepth)
     return wrong(fmt::format("references go on for more than {} steps: is there a cycle?", kMaxReferenceDepth));
   std::string result;

@@ -43,12 +43,13 @@ public:
 private:
   Result<void> readLines(std::string_view text);
   Result<void> readSection(std::string_view line, size_t number);
-  Result<void> readValue(std::string_view line, size_t number);
-  Result<std::string> resolve(const OscSection &section, const std::string &key, const OscValue &value, int depth) const;
+  Result<OscValue *> readValue(std::string_view line, size_t number);
+  Result<std::string> resolve(const OscSection &section, const std::string &key, const OscValue &value, int depth);
   Result<void> resolveAll();
 
   std::string file;
   std::vector<OscSection> all;
+  size_t references = 0; ///< followed so far
 };
 
 /// A value as the type a component wants, converted as pydantic does: "True", True and true are booleans, "28" is 28.
