@@ -27,17 +27,20 @@ struct EncodeOptions {
 /// A tokenizer. Immutable after parse, so safe to share between threads.
 class Tokenizer {
 public:
-  /// Never trusts the text: bad JSON, unknown component types and broken merges are errors that say where.
+  /// Never trusts the text: bad JSON, unknown component types and broken merges are errors that say where. Byte-level
+  /// BPE only; `truncation` and `padding` are ignored. At most 64 MiB, ids below 2^21, added tokens of 256 bytes.
   static Result<std::shared_ptr<const Tokenizer>> parse(std::string_view json);
   virtual ~Tokenizer() = default;
 
   /// Any bytes may be given; malformed UTF-8 is encoded as `tokenizers` encodes it after lossy decoding.
+  /// A pre-tokenizer pattern that backtracks without end stops splitting: the rest of the text is one word.
   virtual std::vector<int32_t> encode(std::string_view text, const EncodeOptions &options = {}) const = 0;
   /// The bytes of one token, possibly a part of a UTF-8 character; empty for special tokens when skipSpecial.
   virtual std::string piece(int32_t id, bool skipSpecial = true) const = 0;
   virtual int32_t size() const = 0; ///< ids are below this
   virtual std::optional<int32_t> id(std::string_view token) const = 0;
 
+  /// Well-formed UTF-8 always: what the bytes of the pieces leave malformed becomes U+FFFD.
   std::string decode(std::span<const int32_t> ids, bool skipSpecial = true) const;
 };
 

@@ -30,7 +30,7 @@ private:
 
 /// The two long tables go straight into their own form; everything else, which is short, becomes `rest`.
 struct TokenizerFile {
-  static constexpr size_t byteLimit = size_t(128) << 20;
+  static constexpr size_t byteLimit = size_t(64) << 20;
 
   Vocabulary vocabulary; ///< model.vocab
   MergeList merges;      ///< model.merges

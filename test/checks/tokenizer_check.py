@@ -155,6 +155,12 @@ def decode(program, path):
     return f"{len(inputs)} lists"
 
 
+def longRuns(program, path):
+    """Words and whitespace of 30,000 characters: no limit of the matcher is in the way of real patterns."""
+    units = ["a", "A", "aB", " ", "\n", " \n", "\t\n ", "   \n\n", "7", "!", "é", "中", "a ", " a", "'s", "'", "\u0316\u0300", "a\u0316\u0300", "<|im_"]
+    compareIds(program, path, Tokenizer.from_file(str(path)), [unit * (30_000 // len(unit)) + end for unit in units for end in ("", "x")])
+
+
 def bytesOnly(content):
     """The same components over 256 byte tokens and nothing merged."""
     content["model"] |= {"vocab": {token: index for index, token in enumerate(sorted(ByteLevel.alphabet()))}, "merges": [], "unk_token": None}
@@ -316,6 +322,7 @@ def fill(suite, lathe, args):
         suite.add(f"{name}: ids", encode, program, path, args.fast)
         suite.add(f"{name}: ids without special tokens", encodePlain, program, path)
         suite.add(f"{name}: text", decode, program, path)
+        suite.add(f"{name}: long runs", longRuns, program, path)
     for name, steps in characterSteps():
         suite.add(f"{name}: every code point", everyCharacter, program, steps, name, folder, args.fast)
     for name, edit in variants():
