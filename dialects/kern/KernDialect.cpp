@@ -25,10 +25,17 @@ void KernDialect::initialize() {
       >();
 }
 
-LogicalResult ScheduleAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError, StringAttr target, int64_t unitBlock, int64_t rows, int64_t columns) {
+LogicalResult ScheduleAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError, StringAttr target,
+                                   int64_t unitBlock, int64_t rows, int64_t columns) {
   if (unitBlock < 1 || rows < 1)
     return emitError() << "expected positive unit_block and rows, found " << unitBlock << " and " << rows;
   if (columns != lanes && columns != panelWidth)
     return emitError() << "expected columns " << lanes << " or " << panelWidth << ", found " << columns;
+  return success();
+}
+
+LogicalResult PackAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError, Order order, int64_t dim) {
+  if (dim < 1)
+    return emitError() << "expected a positive dim, found " << dim;
   return success();
 }

@@ -2,11 +2,13 @@
 #pragma once
 
 #include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/Dialect.h"
 #include "mlir/IR/OpDefinition.h"
 #include "mlir/IR/OpImplementation.h"
 #include "mlir/IR/SymbolTable.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
 #include "dialects/kern/KernEnums.h.inc"
@@ -30,6 +32,10 @@ inline constexpr int64_t ropeSpan = 256;
 
 inline int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 inline int64_t roundUp(int64_t a, int64_t b) { return ceilDiv(a, b) * b; }
+
+/// Memory that a kernel addresses by its type alone: no layout, elements of whole bytes, all dimensions static but
+/// perhaps the first.
+bool isBare(mlir::MemRefType type);
 
 // Names of discardable attributes on kernels (func.func).
 inline constexpr llvm::StringLiteral scheduleAttr = "kern.schedule";

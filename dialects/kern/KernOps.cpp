@@ -10,16 +10,26 @@
 using namespace mlir;
 using namespace lathe::kern;
 
+/// Keeps a hand-edited size far from overflow.
+static bool sane(int64_t size) { return size >= 1 && size <= int64_t(1) << 31; }
+
+bool lathe::kern::isBare(MemRefType type) {
+  if (type.getRank() == 0 || !type.getLayout().isIdentity() || !type.getElementType().isIntOrFloat() ||
+      type.getElementTypeBitWidth() % 8 != 0)
+    return false;
+  return (type.isDynamicDim(0) || sane(type.getDimSize(0))) && llvm::all_of(type.getShape().drop_front(), sane);
+}
+
 LogicalResult ScratchOp::verify() {
   auto type = cast<MemRefType>(getResult().getType());
-  if (!type.hasStaticShape() || !type.getLayout().isIdentity())
-    return emitOpError() << "expected a static shape without layout, found " << type;
+  if (!isBare(type) || !type.hasStaticShape())
+    return emitOpError() << "expected a static shape of whole bytes without layout, found " << type;
   return success();
 }
 
 LogicalResult ReduceOp::verify() {
   auto type = cast<VectorType>(getInput().getType());
-  if (type.getRank() != 1 || !llvm::isPowerOf2_64(type.getDimSize(0)))
+  if (type.getRank() != 1 || type.isScalable() || !llvm::isPowerOf2_64(type.getDimSize(0)))
     return emitOpError() << "expected a vector of a power of two of lanes, found " << type;
   if (getResult().getType() != type.getElementType())
     return emitOpError() << "expected result type " << type.getElementType() << ", found " << getResult().getType();
@@ -27,25 +37,29 @@ LogicalResult ReduceOp::verify() {
 }
 
 LogicalResult DotOp::verify() {
-  auto shape = [](Value value) { return cast<MemRefType>(value.getType()).getShape(); };
   auto check = [&](Value value, StringRef what, Type element, ArrayRef<int64_t> inner) -> LogicalResult {
     auto type = cast<MemRefType>(value.getType());
-    if (type.getElementType() != element || type.getShape().drop_front() != inner)
+    if (type.getRank() == 0 || type.getElementType() != element || type.getShape().drop_front() != inner ||
+        !type.getLayout().isIdentity())
       return emitOpError() << "expected " << what << " [?]x[" << inner << "] of " << element << ", found " << type;
     return success();
   };
   Builder b(getContext());
   int64_t k = getK();
-  if (k < 1 || getMaxCount() < 1)
-    return emitOpError() << "expected positive k and rows, found " << k << " and " << getMaxCount();
+  if (!sane(k) || getMaxCount() < 1 || getMaxCount() > 64) // each number of rows is a variant in code
+    return emitOpError() << "expected a positive k and 1 to 64 rows, found " << k << " and " << getMaxCount();
   auto into = cast<MemRefType>(getInto().getType());
-  if (into.getRank() != 2 || !into.hasStaticShape() || into.getDimSize(0) < static_cast<int64_t>(getMaxCount()) || into.getDimSize(1) % panelWidth != 0)
-    return emitOpError() << "expected a result of at least " << getMaxCount() << " rows of whole panels, found " << into;
+  if (into.getRank() != 2 || !isBare(into) || !into.hasStaticShape() || !into.getElementType().isF32() ||
+      into.getDimSize(0) < static_cast<int64_t>(getMaxCount()) || into.getDimSize(1) % panelWidth != 0)
+    return emitOpError() << "expected a result of at least " << getMaxCount() << " rows of whole panels in f32, found "
+                         << into;
   if (!getGroup()) {
     if (getInput().size() != 1 || getWeight().size() != 1)
       return emitOpError() << "expected one input and one weight array without a group";
-    if (shape(getInput()[0]).size() != 2 || shape(getInput()[0])[1] < k)
-      return emitOpError() << "expected an input of at least " << k << " columns, found " << getInput()[0].getType();
+    auto input = cast<MemRefType>(getInput()[0].getType());
+    if (input.getRank() != 2 || !input.getElementType().isF32() || !input.getLayout().isIdentity() ||
+        input.getDimSize(1) < k)
+      return emitOpError() << "expected an input of at least " << k << " columns of f32, found " << input;
     return check(getWeight()[0], "a weight", b.getF32Type(), {k, panelWidth});
   }
   int64_t group = *getGroup();
@@ -54,10 +68,106 @@ LogicalResult DotOp::verify() {
   if (getInput().size() != 3 || getWeight().size() != 2)
     return emitOpError() << "expected codes, scales and offsets by codes and scales with a group";
   int64_t groups = ceilDiv(k, group);
-  if (failed(check(getInput()[0], "input codes", b.getI8Type(), {roundUp(k, lanes)})) || failed(check(getInput()[1], "input scales", b.getF32Type(), {groups})) ||
+  if (failed(check(getInput()[0], "input codes", b.getI8Type(), {roundUp(k, lanes)})) ||
+      failed(check(getInput()[1], "input scales", b.getF32Type(), {groups})) ||
       failed(check(getInput()[2], "input offsets", b.getI32Type(), {groups})) ||
       failed(check(getWeight()[0], "weight codes", b.getI8Type(), {ceilDiv(k, 4), panelWidth, 4})) ||
       failed(check(getWeight()[1], "weight scales", b.getBF16Type(), {groups, panelWidth})))
     return failure();
+  return success();
+}
+
+LogicalResult WeightOp::verify() {
+  auto type = cast<MemRefType>(getResult().getType());
+  int64_t k = getK(), group = getGroup().value_or(0);
+  if (!sane(k) || (getGroup() && (!sane(group) || group % 4 != 0)))
+    return emitOpError() << "expected a positive k and a group of a positive multiple of 4, found " << k << " and "
+                         << group;
+  bool isRope = getPart() == Part::rope_low || getPart() == Part::rope_high,
+       quantised = getPart() == Part::codes || getPart() == Part::scales;
+  bool isMatrix = quantised || getPart() == Part::values;
+  if (isRope != (getRope() && getRope()->getAbstractAttribute().getName() == "lm.rope") ||
+      quantised != getGroup().has_value() || (isMatrix && !getPack()) || isRope == !getSources().empty())
+    return emitOpError()
+           << "expected sources, with a pack for a matrix and a group for codes and scales, or a rope alone";
+  Builder b(getContext());
+  Type element = getPart() == Part::codes    ? b.getI8Type()
+                 : getPart() == Part::scales ? Type(b.getBF16Type())
+                                             : b.getF32Type();
+  SmallVector<int64_t> shape(type.getShape());
+  int64_t count = shape.empty() ? 0 : shape[0];
+  switch (getPart()) {
+  case Part::values:
+    shape = {count, k, panelWidth};
+    break;
+  case Part::codes:
+    shape = {count, ceilDiv(k, 4), panelWidth, 4};
+    break;
+  case Part::scales:
+    shape = {count, ceilDiv(k, group), panelWidth};
+    break;
+  case Part::rope_low:
+    shape = {2, ropeSpan, roundUp(k / 2, lanes)};
+    break;
+  case Part::rope_high:
+    shape = {2, shape.size() < 2 ? 1 : shape[1], roundUp(k / 2, lanes)};
+    break;
+  case Part::vector:
+    shape = {count};
+    break;
+  }
+  if (!isBare(type) || !type.hasStaticShape() || type.getElementType() != element || type.getShape() != ArrayRef(shape))
+    return emitOpError() << "expected " << stringifyPart(getPart()) << " of shape [" << shape << "] in " << element
+                         << ", found " << type;
+  return success();
+}
+
+LogicalResult BufferOp::verify() {
+  auto type = cast<MemRefType>(getResult().getType());
+  if (type.getRank() != 2 || !isBare(type) || !type.isDynamicDim(0) || !type.getElementType().isF32())
+    return emitOpError() << "expected rows [?, width] of f32, found " << type;
+  int64_t slot = getSlot().value_or(0);
+  if (slot < 0 || slot > 65535 || (getLogits() && getSlot()))
+    return emitOpError() << "expected a slot from 0 to 65535, or none for the logits, found " << slot;
+  return success();
+}
+
+LogicalResult KvOp::verify() {
+  auto type = cast<MemRefType>(getResult().getType());
+  int64_t layer = getLayer();
+  if (layer < 0 || layer > 65535)
+    return emitOpError() << "expected a layer from 0 to 65535, found " << layer;
+  if (type.getRank() != 4 || !isBare(type) || !type.isDynamicDim(0) ||
+      (!type.getElementType().isF32() && !type.getElementType().isBF16()))
+    return emitOpError() << "expected pages [?, head, dim, position] or [?, head, position, dim] of f32 or bf16, found "
+                         << type;
+  return success();
+}
+
+LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  auto module = (*this)->getParentOfType<ModuleOp>();
+  if (!module)
+    return success();
+  for (auto tier : module.getOps<ModuleOp>()) {
+    auto kernel = dyn_cast_or_null<FunctionOpInterface>(symbols.lookupSymbolIn(tier, getKernelAttr()));
+    if (!kernel)
+      return emitOpError() << "expected a kernel '" << getKernel() << "' in each tier, found none in '"
+                           << tier.getName().value_or("") << "'";
+    if (!kernel->getAttrOfType<ScheduleAttr>(scheduleAttr) || !kernel->getAttrOfType<lathe::kern::UnitAttr>(unitAttr) ||
+        !kernel->getAttrOfType<StringAttr>(fusedAttr) ||
+        !llvm::all_of(ArrayRef{tilesAttr, tileBytesAttr, unitFlopsAttr},
+                      [&](StringRef name) { return kernel->getAttrOfType<IntegerAttr>(name); }))
+      return emitOpError() << "expected a kernel '" << getKernel() << "' with " << scheduleAttr << ", " << unitAttr
+                           << ", " << tilesAttr << ", " << tileBytesAttr << ", " << unitFlopsAttr << " and "
+                           << fusedAttr;
+    if (!llvm::all_of(kernel.getArgumentTypes(), llvm::IsaPred<MemRefType>))
+      continue; // native by now
+    if (kernel.getArgumentTypes() != ArrayRef<Type>(llvm::to_vector(getOperandTypes()))) {
+      InFlightDiagnostic diagnostic = emitOpError() << "expected operands (" << kernel.getArgumentTypes()
+                                                    << "), found (" << getOperandTypes() << ")";
+      diagnostic.attachNote(kernel.getLoc()) << "the kernel in '" << tier.getName().value_or("") << "'";
+      return diagnostic;
+    }
+  }
   return success();
 }

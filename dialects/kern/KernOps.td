@@ -54,6 +54,7 @@ def Kern_Pack : AttrDef<Kern_Dialect, "Pack"> {
   }];
   let parameters = (ins "::lathe::kern::Order":$order, "int64_t":$dim);
   let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
 }
 
 def Kern_Part : I32EnumAttr<"Part", "which array of a packed weight",
@@ -154,7 +155,7 @@ def Kern_ReduceOp : Kern_Op<"reduce", [Pure]> {
     Halves are combined lane by lane until one is left, so the result does not depend on the machine's vector width.
 
     ```mlir
-    %sum = kern.reduce add %v : vector<16xf32>
+    %sum = kern.reduce add %v : vector<16xf32> -> f32
     ```
   }];
   let arguments = (ins Kern_CombineAttr:$kind, AnyVectorOfNonZeroRank:$input);
@@ -173,13 +174,14 @@ def Kern_WeightOp : Kern_Op<"weight", [Pure]> {
     `sources` are the model's tensors, `part` says what is made of them, the result's dimensions are the physical ones.
 
     ```mlir
-    %codes = kern.weight codes ["model.layers.0.self_attn.q_proj.weight"] pack <order = heads, dim = 64> : memref<18x144x32x4xi8>
+    %codes = kern.weight codes ["model.layers.0.self_attn.q_proj.weight"] pack <order = heads, dim = 64> group 64 k 576 : memref<18x144x32x4xi8>
     ```
   }];
   let arguments = (ins Kern_PartAttr:$part, StrArrayAttr:$sources, OptionalAttr<Kern_Pack>:$pack, OptionalAttr<I64Attr>:$group, OptionalAttr<AnyAttr>:$rope,
                        I64Attr:$k);
   let results = (outs AnyMemRef:$result);
   let assemblyFormat = "$part $sources (`pack` $pack^)? (`group` $group^)? (`rope` $rope^)? `k` $k attr-dict `:` type($result)";
+  let hasVerifier = 1;
 }
 
 def Kern_BufferOp : Kern_Op<"buffer", [MemoryEffects<[MemAlloc]>]> {
@@ -194,6 +196,7 @@ def Kern_BufferOp : Kern_Op<"buffer", [MemoryEffects<[MemAlloc]>]> {
   let arguments = (ins Kern_UnitAttr:$unit, OptionalAttr<I64Attr>:$slot, UnitAttr:$logits);
   let results = (outs AnyMemRef:$result);
   let assemblyFormat = "$unit (`slot` $slot^)? (`logits` $logits^)? attr-dict `:` type($result)";
+  let hasVerifier = 1;
 }
 
 def Kern_KvOp : Kern_Op<"kv", [Pure]> {
@@ -206,11 +209,14 @@ def Kern_KvOp : Kern_Op<"kv", [Pure]> {
   let arguments = (ins I64Attr:$layer, UnitAttr:$keys);
   let results = (outs AnyMemRef:$result);
   let assemblyFormat = "$layer (`keys` $keys^)? attr-dict `:` type($result)";
+  let hasVerifier = 1;
 }
 
-def Kern_LaunchOp : Kern_Op<"launch"> {
+def Kern_LaunchOp : Kern_Op<"launch", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "runs a kernel over all its units and tiles, after all launches before it";
   let description = [{
+    The kernel stands in each tier's module beside the host program, with the operands' types as its arguments'.
+
     ```mlir
     kern.launch @attention(%q, %k, %v, %a) : memref<?x576xf32>, memref<?x3x64x32xf32>, memref<?x3x32x64xf32>, memref<?x576xf32>
     ```

@@ -1,0 +1,99 @@
+// Every op and attribute prints what it parses, and its generic form means the same.
+// RUN: lathe-opt %s | lathe-opt | FileCheck %s
+// RUN: lathe-opt %s --mlir-print-op-generic | lathe-opt | FileCheck %s
+
+#rope = #lm.rope<layout = half, theta = 1.0e4, type = "default", params = {}>
+
+// The host program: one array of a packed weight each, in all orders; buffers with and without a slot; pages; launches.
+// CHECK-LABEL: func.func @step()
+// CHECK-NEXT: %[[CODES:.*]] = kern.weight codes ["q", "k", "v"] pack <order = heads, dim = 24> group 64 k 70 : memref<4x18x32x4xi8>
+// CHECK-NEXT: %[[SCALES:.*]] = kern.weight scales ["q", "k", "v"] pack <order = heads, dim = 24> group 64 k 70 : memref<4x2x32xbf16>
+// CHECK-NEXT: kern.weight values ["o"] pack <order = flat, dim = 1> k 70 : memref<3x70x32xf32>
+// CHECK-NEXT: kern.weight values ["gate", "up"] pack <order = interleaved, dim = 16> k 70 : memref<5x70x32xf32>
+// CHECK-NEXT: kern.weight vector ["norm"] k 1 : memref<80xf32>
+// CHECK-NEXT: kern.weight vector ["q.bias", "zeros 24", "v.bias"] pack <order = heads, dim = 24> k 1 : memref<128xf32>
+// CHECK-NEXT: kern.weight rope_low [] rope #lm.rope<layout = half, theta = 1.000000e+04 : f64, type = "default", params = {}> k 24 : memref<2x256x16xf32>
+// CHECK-NEXT: kern.weight rope_high [] rope #lm.rope<{{.*}}> k 24 : memref<2x3x16xf32>
+// CHECK-NEXT: %[[X:.*]] = kern.buffer rows : memref<?x96xf32>
+// CHECK-NEXT: %[[Y:.*]] = kern.buffer rows slot 1 : memref<?x64xf32>
+// CHECK-NEXT: kern.buffer logit_rows logits : memref<?x512xf32>
+// CHECK-NEXT: kern.buffer blocks slot 2 : memref<?x32xf32>
+// CHECK-NEXT: %[[K:.*]] = kern.kv 0 keys : memref<?x2x32x32xf32>
+// CHECK-NEXT: kern.kv 3 : memref<?x2x32x32xbf16>
+// CHECK-NEXT: kern.launch @qkv(%[[X]], %[[CODES]], %[[SCALES]], %[[K]], %[[Y]]) : memref<?x96xf32>, memref<4x18x32x4xi8>, memref<4x2x32xbf16>, memref<?x2x32x32xf32>, memref<?x64xf32>
+func.func @step() {
+  %codes = kern.weight codes ["q", "k", "v"] pack <order = heads, dim = 24> group 64 k 70 : memref<4x18x32x4xi8>
+  %scales = kern.weight scales ["q", "k", "v"] pack <order = heads, dim = 24> group 64 k 70 : memref<4x2x32xbf16>
+  %o = kern.weight values ["o"] pack <order = flat, dim = 1> k 70 : memref<3x70x32xf32>
+  %gate_up = kern.weight values ["gate", "up"] pack <order = interleaved, dim = 16> k 70 : memref<5x70x32xf32>
+  %gain = kern.weight vector ["norm"] k 1 : memref<80xf32>
+  %bias = kern.weight vector ["q.bias", "zeros 24", "v.bias"] pack <order = heads, dim = 24> k 1 : memref<128xf32>
+  %low = kern.weight rope_low [] rope #rope k 24 : memref<2x256x16xf32>
+  %high = kern.weight rope_high [] rope #rope k 24 : memref<2x3x16xf32>
+  %x = kern.buffer rows : memref<?x96xf32>
+  %y = kern.buffer rows slot 1 : memref<?x64xf32>
+  %logits = kern.buffer logit_rows logits : memref<?x512xf32>
+  %b = kern.buffer blocks slot 2 : memref<?x32xf32>
+  %keys = kern.kv 0 keys : memref<?x2x32x32xf32>
+  %values = kern.kv 3 : memref<?x2x32x32xbf16>
+  kern.launch @qkv(%x, %codes, %scales, %keys, %y) : memref<?x96xf32>, memref<4x18x32x4xi8>, memref<4x2x32xbf16>, memref<?x2x32x32xf32>, memref<?x64xf32>
+  return
+}
+
+// A tier's module holds the kernel that is launched, with the launch's types and what the plan needs to know of it.
+// CHECK-LABEL: module @avx512vnni attributes {kern.tier = "avx512vnni"}
+// CHECK: func.func @qkv(
+// CHECK-SAME: kern.schedule = #kern.schedule<target = "avx512vnni", unit_block = 48, rows = 6, columns = 32>
+// CHECK-SAME: kern.unit = #kern<unit rows>
+module @avx512vnni attributes {kern.tier = "avx512vnni"} {
+  func.func @qkv(%x: memref<?x96xf32>, %codes: memref<4x18x32x4xi8>, %scales: memref<4x2x32xbf16>, %keys: memref<?x2x32x32xf32>, %y: memref<?x64xf32>)
+      attributes {kern.schedule = #kern.schedule<target = "avx512vnni", unit_block = 48, rows = 6, columns = 32>, kern.unit = #kern<unit rows>,
+                  kern.tiles = 4, kern.tile_bytes = 2432, kern.unit_flops = 1, kern.fused = "linear"} {
+    return
+  }
+}
+
+// What a call is to compute, the batch's arrays, and a sequence's pages.
+// CHECK-LABEL: func.func @indices()
+// CHECK-NEXT: %[[U0:.*]], %[[U1:.*]], %[[T0:.*]], %[[T1:.*]] = kern.program_id
+// CHECK-NEXT: kern.batch token_ids[%[[U0]]]
+// CHECK-NEXT: %[[SEQUENCE:.*]] = kern.batch row_sequence[%[[U0]]]
+// CHECK-NEXT: %[[POSITION:.*]] = kern.batch row_position[%[[U0]]]
+// CHECK-NEXT: kern.batch logit_row[%[[U1]]]
+// CHECK-NEXT: kern.batch block_row[%[[T1]]]
+// CHECK-NEXT: kern.gather_pages %[[SEQUENCE]], %[[POSITION]]
+func.func @indices() {
+  %u0, %u1, %t0, %t1 = kern.program_id
+  %token = kern.batch token_ids[%u0]
+  %sequence = kern.batch row_sequence[%u0]
+  %position = kern.batch row_position[%u0]
+  %row = kern.batch logit_row[%u1]
+  %block = kern.batch block_row[%t1]
+  %page = kern.gather_pages %sequence, %position
+  return
+}
+
+// Dots of floats and of codes in groups with a short last one, into private memory; both reductions.
+// CHECK-LABEL: func.func @tile(
+// CHECK-SAME: %[[A:.*]]: memref<?x96xf32>, %[[W:.*]]: memref<3x70x32xf32>, %[[W8:.*]]: memref<3x18x32x4xi8>, %[[WS:.*]]: memref<3x2x32xbf16>, %[[N:.*]]: index, %[[V:.*]]: vector<16xf32>
+// CHECK: %[[C:.*]] = kern.scratch : memref<6x64xf32>
+// CHECK: kern.dot %[[N]] of 6 rows(%[[A]][%[[N]]]) by(%[[W]][%[[N]]]) into %[[C]][%{{.*}}] k 70 : (memref<?x96xf32>) by(memref<3x70x32xf32>) into memref<6x64xf32>
+// CHECK: %[[A8:.*]] = kern.scratch : memref<48x80xi8>
+// CHECK: %[[AS:.*]] = kern.scratch : memref<48x2xf32>
+// CHECK: %[[AO:.*]] = kern.scratch : memref<48x2xi32>
+// CHECK: kern.dot %[[N]] of 6 rows(%[[A8]], %[[AS]], %[[AO]][%[[N]]]) by(%[[W8]], %[[WS]][%[[N]]]) into %[[C]][%{{.*}}] k 70 group 64 : (memref<48x80xi8>, memref<48x2xf32>, memref<48x2xi32>) by(memref<3x18x32x4xi8>, memref<3x2x32xbf16>) into memref<6x64xf32>
+// CHECK: kern.reduce add %[[V]] : vector<16xf32> -> f32
+// CHECK: kern.reduce max %{{.*}} : vector<4xi32> -> i32
+func.func @tile(%a: memref<?x96xf32>, %w: memref<3x70x32xf32>, %w8: memref<3x18x32x4xi8>, %ws: memref<3x2x32xbf16>, %n: index, %v: vector<16xf32>, %i: vector<4xi32>) {
+  %column = arith.constant 32 : index
+  %c = kern.scratch : memref<6x64xf32>
+  kern.dot %n of 6 rows (%a[%n]) by (%w[%n]) into %c[%column] k 70 : (memref<?x96xf32>) by (memref<3x70x32xf32>) into memref<6x64xf32>
+  %a8 = kern.scratch : memref<48x80xi8>
+  %as = kern.scratch : memref<48x2xf32>
+  %ao = kern.scratch : memref<48x2xi32>
+  kern.dot %n of 6 rows (%a8, %as, %ao[%n]) by (%w8, %ws[%n]) into %c[%column] k 70 group 64
+    : (memref<48x80xi8>, memref<48x2xf32>, memref<48x2xi32>) by (memref<3x18x32x4xi8>, memref<3x2x32xbf16>) into memref<6x64xf32>
+  %sum = kern.reduce add %v : vector<16xf32> -> f32
+  %most = kern.reduce max %i : vector<4xi32> -> i32
+  return
+}
