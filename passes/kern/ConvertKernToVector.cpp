@@ -39,6 +39,7 @@ public:
   LogicalResult run();
 
 private:
+  LogicalResult check();
   void lower(Operation *op);
   Value base(Value memref) { return pointers.lookup(memref); }
   Value address(Memory &m, Value memref, ValueRange indices) { return m.address(base(memref), cast<MemRefType>(memref.getType()), indices); }
@@ -136,7 +137,27 @@ void KernelLowering::lower(Operation *op) {
   }
 }
 
+/// What the lowering relies on and an edited kernel may break.
+LogicalResult KernelLowering::check() {
+  if (!kernel.getBody().hasOneBlock() || !kernel->getAttrOfType<ScheduleAttr>(scheduleAttr))
+    return kernel.emitOpError() << "expected a kernel of one block with a " << scheduleAttr;
+  for (Type type : kernel.getArgumentTypes())
+    if (auto buffer = dyn_cast<MemRefType>(type); !buffer || !isBare(buffer))
+      return kernel.emitOpError() << "expected bare buffers, found " << type;
+  auto walked = kernel.walk([&](Operation *op) {
+    bool moves = isa<vector::LoadOp, vector::StoreOp, vector::MaskedStoreOp, memref::LoadOp, memref::StoreOp, ScratchOp, DotOp>(op);
+    bool known = moves || isa<ProgramIdOp, BatchOp, GatherPagesOp, ReduceOp>(op) || !isa_and_nonnull<KernDialect, memref::MemRefDialect>(op->getDialect());
+    if (known && (moves || llvm::none_of(op->getOperandTypes(), llvm::IsaPred<MemRefType>)))
+      return WalkResult::advance();
+    op->emitOpError() << "expected only loads, stores and kern.dot on a kernel's buffers";
+    return WalkResult::interrupt();
+  });
+  return failure(walked.wasInterrupted());
+}
+
 LogicalResult KernelLowering::run() {
+  if (failed(check()))
+    return failure();
   Block &entry = kernel.getBody().front();
   OpBuilder b(kernel.getContext());
   Location loc = kernel.getLoc();
@@ -176,6 +197,10 @@ struct ConvertKernToVector : kern::impl::ConvertKernToVectorBase<ConvertKernToVe
     auto tier = getOperation()->getAttrOfType<StringAttr>(tierAttr);
     if (!tier) {
       getOperation().emitError() << "expected a tier's module of kernels (attribute " << tierAttr << ")";
+      return signalPassFailure();
+    }
+    if (tier.getValue() != "x86-64-v3" && tier.getValue() != "avx512vnni") {
+      getOperation().emitError() << "expected tier avx512vnni or x86-64-v3, found '" << tier.getValue() << "'";
       return signalPassFailure();
     }
     ByteDot byteDot = tier.getValue() == "x86-64-v3" ? ByteDot::sign256 : ByteDot::vnni512;

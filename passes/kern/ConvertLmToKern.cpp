@@ -31,7 +31,7 @@ FailureOr<SmallVector<Attribute>> sourcesOf(Value value) {
   if (auto weight = dyn_cast_or_null<lm::WeightOp>(op))
     return SmallVector<Attribute>{weight.getSourceAttr()};
   if (auto constant = dyn_cast_or_null<arith::ConstantOp>(op))
-    if (auto dense = dyn_cast<DenseElementsAttr>(constant.getValue()); dense && dense.isSplat() && dense.getSplatValue<APFloat>().isZero())
+    if (auto dense = dyn_cast<DenseElementsAttr>(constant.getValue()); dense && dense.isSplat() && isa<FloatType>(dense.getElementType()) && dense.getSplatValue<APFloat>().isZero())
       return SmallVector<Attribute>{StringAttr::get(op->getContext(), "zeros " + Twine(dense.getType().getShape().front()))};
   if (auto stack = dyn_cast_or_null<lm::StackOp>(op)) {
     SmallVector<Attribute> all;
@@ -118,6 +118,8 @@ LogicalResult HostBuilder::launch(func::CallOp call) {
       break;
     }
     case Argument::Kind::activation: {
+      if (!buffers.contains(lmValue))
+        return call.emitOpError() << "expected activations that a kernel before it gives";
       if (units.lookup(lmValue) != Unit::rows)
         return call.emitOpError() << "expected activations of all rows: a kernel after the rows were selected must select them itself";
       operands.push_back(buffers.lookup(lmValue));
@@ -131,6 +133,8 @@ LogicalResult HostBuilder::launch(func::CallOp call) {
     case Argument::Kind::output: {
       Unit unit = signature.unit == Unit::logit_rows ? Unit::logit_rows : Unit::rows;
       bool logits = lmValue && llvm::any_of(lmValue.getUsers(), [](Operation *user) { return isa<func::ReturnOp>(user); });
+      if (logits && unit != Unit::logit_rows)
+        return call.emitOpError() << "expected the step's result to be of selected rows: it has room for the rows whose logits are wanted";
       auto buffer = BufferOp::create(b, call.getLoc(), argument.type, unit, IntegerAttr(), logits);
       if (lmValue) {
         buffers[lmValue] = buffer;
@@ -178,8 +182,8 @@ struct ConvertLmToKern : kern::impl::ConvertLmToKernBase<ConvertLmToKern> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
     auto step = module.lookupSymbol<func::FuncOp>("step");
-    if (!step) {
-      module.emitError() << "expected a function @step";
+    if (!step || !step.getBody().hasOneBlock()) {
+      module.emitError() << "expected a function @step of one block";
       return signalPassFailure();
     }
     llvm::StringMap<KernelSignature> signatures;
@@ -190,7 +194,8 @@ struct ConvertLmToKern : kern::impl::ConvertLmToKernBase<ConvertLmToKern> {
       auto signature = signatureOf(function, context);
       if (failed(signature))
         return signalPassFailure();
-      if (!function->hasAttr(schedulesAttr)) {
+      auto schedules = function->getAttrOfType<ArrayAttr>(schedulesAttr);
+      if (!schedules || !llvm::all_of(schedules, llvm::IsaPred<ScheduleAttr>)) {
         function.emitOpError() << "expected schedules: run kern-select-schedule first";
         return signalPassFailure();
       }

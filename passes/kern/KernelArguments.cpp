@@ -51,10 +51,15 @@ struct Analysis {
     }
   }
 
-  void addVector(Value value, int64_t width, PackAttr pack) {
+  LogicalResult addVector(Value value, int64_t width, PackAttr pack) {
+    if (!value)
+      return success();
     auto argument = argumentOf(value);
+    if (!argument)
+      return emitError(value.getLoc()) << "expected a gain or bias that is an argument of the kernel";
     s.arguments.push_back({.kind = Argument::Kind::weight, .type = MemRefType::get({width}, b.getF32Type()), .number = argument.getArgNumber(),
                            .part = Part::vector, .pack = pack, .k = 1});
+    return success();
   }
 
   void addRope(lm::RopeOp rope) {
@@ -146,8 +151,11 @@ struct Analysis {
     s.unit = isa<lm::AttentionOp>(s.anchor) ? Unit::blocks : selects ? Unit::logit_rows : Unit::rows;
 
     for (BlockArgument argument : s.function.getArguments())
-      if (auto type = dyn_cast<RankedTensorType>(argument.getType()); type && type.getRank() == 2 && type.isDynamicDim(0))
+      if (auto type = dyn_cast<RankedTensorType>(argument.getType()); type && type.getRank() == 2 && type.isDynamicDim(0)) {
+        if (!type.getElementType().isF32())
+          return s.fused.emitOpError() << "expected activations in f32 between kernels, found " << type;
         s.arguments.push_back({.kind = Argument::Kind::activation, .type = rows(type.getDimSize(1)), .number = argument.getArgNumber()});
+      }
 
     if (auto linear = dyn_cast<lm::LinearOp>(s.anchor)) {
       if (failed(shapeLinear(linear)))
@@ -157,8 +165,8 @@ struct Analysis {
         return linear.emitOpError() << "expected the weight to be an argument of the kernel";
       addPanels(weight, s.tiles * s.panelsPerTile, s.pack);
       s.tileBytes *= s.panelsPerTile;
-      if (linear.getBias())
-        addVector(linear.getBias(), s.tiles * s.panelsPerTile * panelWidth, s.pack);
+      if (failed(addVector(linear.getBias(), s.tiles * s.panelsPerTile * panelWidth, s.pack)))
+        return failure();
       s.unitFlops = 2 * widthOf(linear.getInput()) * widthOf(linear.getResult());
     } else if (auto embed = dyn_cast<lm::EmbedOp>(s.anchor)) {
       auto table = argumentOf(embed.getTable());
@@ -178,9 +186,8 @@ struct Analysis {
     for (Operation &op : body.without_terminator()) {
       if (auto norm = dyn_cast<lm::NormOp>(op)) {
         int64_t padded = roundUp(widthOf(norm.getGain()), lanes);
-        addVector(norm.getGain(), padded, {});
-        if (norm.getBias())
-          addVector(norm.getBias(), padded, {});
+        if (failed(addVector(norm.getGain(), padded, {})) || failed(addVector(norm.getBias(), padded, {})))
+          return failure();
       } else if (auto rope = dyn_cast<lm::RopeOp>(op)) {
         addRope(rope);
       } else if (auto append = dyn_cast<lm::KvAppendOp>(op)) {
@@ -202,10 +209,9 @@ struct Analysis {
 FailureOr<KernelSignature> kern::signatureOf(func::FuncOp function, int64_t context) {
   KernelSignature signature;
   signature.function = function;
-  auto fused = function.getBody().front().getOps<lm::FusedOp>();
-  if (std::distance(fused.begin(), fused.end()) != 1)
-    return function.emitOpError() << "expected one lm.fused in a kernel's function";
-  signature.fused = *fused.begin();
+  signature.fused = function.isExternal() ? lm::FusedOp() : dyn_cast<lm::FusedOp>(function.getBody().front().front());
+  if (!signature.fused || !isa<func::ReturnOp>(signature.fused->getNextNode()))
+    return function.emitOpError() << "expected one lm.fused and its return in a kernel's function";
   if (failed(Analysis(signature, context).run()))
     return failure();
   return signature;

@@ -75,6 +75,8 @@ FailureOr<Value> RowEpilogue::chunk(Value value, int64_t column) {
     return result;
   };
   Operation *op = value.getDefiningOp();
+  if (isa<lm::NormOp, lm::RopeOp, lm::LinearOp, lm::SplitOp>(op) && inTile)
+    return op->emitOpError() << "expected no use of the value before a norm or rope beside it: they work in place";
   if (op == linear)
     return product(column);
   if (auto split = dyn_cast<lm::SplitOp>(op))
@@ -198,6 +200,8 @@ LogicalResult RowEpilogue::append(lm::KvAppendOp op) {
   KvPage page(k, op, row);
   for (bool isKey : {true, false}) {
     Value value = isKey ? op.getKey() : op.getValue();
+    if (!segmentOf.contains(value))
+      return op.emitOpError() << "expected keys and values of one linear";
     if (!belongs(value, current))
       continue;
     for (int64_t j = 0; j < headWidth(); j += lanes) {
@@ -251,6 +255,9 @@ LogicalResult RowEpilogue::run() {
         for (Value result : op.getResults())
           segmentOf[result] = it->second;
   }
+  for (Value value : k.signature.body().getTerminator()->getOperands())
+    if (!isa<lm::KvType>(value.getType()) && !segmentOf.contains(value))
+      return k.signature.anchor->emitOpError() << "expected its kernel to give values of the product only";
   int64_t first = 0;
   const auto &tiles = k.signature.segmentTiles;
   for (size_t s = 0; s < tiles.size(); ++s) {

@@ -56,7 +56,7 @@ struct PlanMemory : lathe::kern::impl::KernPlanMemoryBase<PlanMemory> {
       if (!best)
         best = &slots.emplace_back(Slot{buffer.getUnit(), 0, 0});
       best->width = std::max(best->width, width);
-      best->freeFrom = last + 1;
+      best->freeFrom = std::max(best->freeFrom, last + 1);
       buffer.setSlot(best - slots.begin());
     }
     this->slots = slots.size();

@@ -1,0 +1,87 @@
+// RUN: lathe-opt %s --convert-kern-to-vector --split-input-file --verify-diagnostics
+
+// expected-error@below {{expected a tier's module of kernels (attribute kern.tier)}}
+module {
+}
+
+// -----
+
+// expected-error@below {{expected tier avx512vnni or x86-64-v3, found 'avx10'}}
+module attributes {kern.tier = "avx10"} {
+}
+
+// -----
+
+module attributes {kern.tier = "avx512vnni"} {
+  // expected-error@below {{expected a kernel of one block with a kern.schedule}}
+  func.func private @external(memref<?x64xf32>) attributes {kern.schedule = #kern.schedule<target = "avx512vnni", unit_block = 4, rows = 2, columns = 32>}
+}
+
+// -----
+
+module attributes {kern.tier = "avx512vnni"} {
+  // expected-error@below {{expected a kernel of one block with a kern.schedule}}
+  func.func @unscheduled() {
+    return
+  }
+}
+
+// -----
+
+module attributes {kern.tier = "avx512vnni"} {
+  // expected-error@below {{expected bare buffers, found 'index'}}
+  func.func @scalar(%i: index) attributes {kern.schedule = #kern.schedule<target = "avx512vnni", unit_block = 4, rows = 2, columns = 32>} {
+    return
+  }
+}
+
+// -----
+
+module attributes {kern.tier = "avx512vnni"} {
+  // expected-error@below {{expected bare buffers, found 'memref<?x?xf32>'}}
+  func.func @dynamic(%x: memref<?x?xf32>) attributes {kern.schedule = #kern.schedule<target = "avx512vnni", unit_block = 4, rows = 2, columns = 32>} {
+    return
+  }
+}
+
+// -----
+
+module attributes {kern.tier = "avx512vnni"} {
+  // expected-error@below {{expected bare buffers, found 'memref<4x4xf32, strided<[8, 1]>>'}}
+  func.func @strided(%x: memref<4x4xf32, strided<[8, 1]>>) attributes {kern.schedule = #kern.schedule<target = "avx512vnni", unit_block = 4, rows = 2, columns = 32>} {
+    return
+  }
+}
+
+// -----
+
+module attributes {kern.tier = "avx512vnni"} {
+  func.func @alloc() attributes {kern.schedule = #kern.schedule<target = "avx512vnni", unit_block = 4, rows = 2, columns = 32>} {
+    // expected-error@below {{expected only loads, stores and kern.dot on a kernel's buffers}}
+    %x = memref.alloc() : memref<4xf32>
+    return
+  }
+}
+
+// -----
+
+module attributes {kern.tier = "avx512vnni"} {
+  func.func @pass_on(%x: memref<?x64xf32>) attributes {kern.schedule = #kern.schedule<target = "avx512vnni", unit_block = 4, rows = 2, columns = 32>} {
+    %u0, %u1, %t0, %t1 = kern.program_id
+    %y = scf.for %i = %u0 to %u1 step %t0 iter_args(%z = %x) -> (memref<?x64xf32>) {
+      // expected-error@below {{expected only loads, stores and kern.dot on a kernel's buffers}}
+      scf.yield %z : memref<?x64xf32>
+    }
+    return
+  }
+}
+
+// -----
+
+module attributes {kern.tier = "avx512vnni"} {
+  func.func @host_op() attributes {kern.schedule = #kern.schedule<target = "avx512vnni", unit_block = 4, rows = 2, columns = 32>} {
+    // expected-error@below {{expected only loads, stores and kern.dot on a kernel's buffers}}
+    %x = kern.buffer rows : memref<?x64xf32>
+    return
+  }
+}

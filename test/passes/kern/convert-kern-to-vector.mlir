@@ -1,0 +1,239 @@
+// RUN: lathe-opt %s --convert-kern-to-vector --canonicalize --cse --split-input-file | FileCheck %s
+
+// The signature is KernelFn of runtime/Abi.h: buffers, step, units and tiles from-to, scratch. Buffers are read from the list, addresses are made of the
+// static sizes; scratch is handed out in multiples of 64 bytes and what it takes is noted; the step's arrays stand where LatheStep has them.
+// CHECK-LABEL: func.func @memory(
+// CHECK-SAME: %[[BUFFERS:.*]]: !llvm.ptr, %[[STEP:.*]]: !llvm.ptr, %[[U0:.*]]: i64, %[[U1:.*]]: i64, %[[T0:.*]]: i64, %[[T1:.*]]: i64, %[[SCRATCH:.*]]: !llvm.ptr)
+// CHECK-SAME: kern.scratch_bytes = 128 : i64
+// CHECK: %[[X:.*]] = llvm.load %[[BUFFERS]] {alignment = 8 : i64} : !llvm.ptr -> !llvm.ptr
+// CHECK-NEXT: %[[SECOND:.*]] = llvm.getelementptr %[[BUFFERS]][8] : (!llvm.ptr) -> !llvm.ptr, i8
+// CHECK-NEXT: %[[KV:.*]] = llvm.load %[[SECOND]]
+// CHECK-NEXT: %[[UNIT:.*]] = arith.index_cast %[[U0]]
+// CHECK-NEXT: %[[TILE:.*]] = arith.index_cast %[[T1]]
+// CHECK-NEXT: %[[OTHER:.*]] = llvm.getelementptr %[[SCRATCH]][64]
+
+// x[unit, tile] of [?][96] floats
+// CHECK-DAG: %[[COLUMN:.*]] = arith.muli %[[TILE]], %c4
+// CHECK-DAG: %[[ROW:.*]] = arith.muli %[[UNIT]], %c384
+// CHECK: %[[BYTES:.*]] = arith.addi %[[COLUMN]], %[[ROW]]
+// CHECK-NEXT: %[[WIDE:.*]] = arith.index_cast %[[BYTES]]
+// CHECK-NEXT: %[[ADDRESS:.*]] = llvm.getelementptr %[[X]][%[[WIDE]]] : (!llvm.ptr, i64) -> !llvm.ptr, i8
+// CHECK-NEXT: %[[V:.*]] = llvm.load %[[ADDRESS]] {alignment = 4 : i64} : !llvm.ptr -> vector<16xf32>
+
+// tokenIds, rowSequence, rowPosition, logitRow, blockRow
+// CHECK: llvm.getelementptr %[[STEP]][40]
+// CHECK-NEXT: llvm.load %{{.*}} -> !llvm.ptr
+// CHECK: %[[I32:.*]] = llvm.load %{{.*}} {alignment = 4 : i64} : !llvm.ptr -> i32
+// CHECK-NEXT: %[[TOKEN:.*]] = arith.index_cast %[[I32]] : i32 to index
+// CHECK: llvm.getelementptr %[[STEP]][48]
+// CHECK: %[[SEQUENCE:.*]] = arith.index_cast %{{.*}} : i32 to index
+// CHECK: llvm.getelementptr %[[STEP]][56]
+// CHECK: %[[POSITION:.*]] = arith.index_cast %{{.*}} : i32 to index
+// CHECK: llvm.getelementptr %[[STEP]][72]
+// CHECK: %[[LOGIT:.*]] = arith.index_cast %{{.*}} : i32 to index
+// CHECK: llvm.getelementptr %[[STEP]][80]
+// CHECK: %[[BLOCK:.*]] = arith.index_cast %{{.*}} : i32 to index
+
+// pageTable[sequence * pageStride + position]
+// CHECK: llvm.getelementptr %[[STEP]][32]
+// CHECK-NEXT: %[[STRIDE64:.*]] = llvm.load %{{.*}} -> i64
+// CHECK-NEXT: %[[STRIDE:.*]] = arith.index_cast %[[STRIDE64]]
+// CHECK-NEXT: %[[FIRST:.*]] = arith.muli %[[SEQUENCE]], %[[STRIDE]]
+// CHECK-NEXT: arith.addi %[[FIRST]], %[[POSITION]]
+// CHECK-NEXT: llvm.getelementptr %[[STEP]][64]
+// CHECK: %[[PAGE:.*]] = arith.index_cast %{{.*}} : i32 to index
+
+// kv[page, block, token, logit] of [?][2][32][16] bf16
+// CHECK-DAG: arith.muli %[[LOGIT]], %c2
+// CHECK-DAG: arith.muli %[[TOKEN]], %c32
+// CHECK-DAG: arith.muli %[[BLOCK]], %c1024
+// CHECK-DAG: arith.muli %[[PAGE]], %c2048
+// CHECK: llvm.getelementptr %[[KV]][
+// CHECK-NEXT: %[[ELEMENT:.*]] = llvm.load %{{.*}} {alignment = 2 : i64} : !llvm.ptr -> bf16
+// CHECK: llvm.getelementptr %[[OTHER]][
+// CHECK-NEXT: llvm.store %[[ELEMENT]], %{{.*}} {alignment = 2 : i64} : bf16, !llvm.ptr
+// CHECK: llvm.intr.masked.store %[[V]], %{{.*}}, %{{.*}} {alignment = 4 : i32}
+// CHECK-NOT: kern.
+// CHECK: return
+module @kernels attributes {kern.tier = "avx512vnni"} {
+  func.func @memory(%x: memref<?x96xf32>, %kv: memref<?x2x32x16xbf16>) attributes {kern.schedule = #kern.schedule<target = "avx512vnni", unit_block = 4, rows = 2, columns = 32>} {
+    %u0, %u1, %t0, %t1 = kern.program_id
+    %s = kern.scratch : memref<3x5xf32>
+    %s2 = kern.scratch : memref<2xbf16>
+    %v = vector.load %x[%u0, %t1] : memref<?x96xf32>, vector<16xf32>
+    %token = kern.batch token_ids[%u0]
+    %sequence = kern.batch row_sequence[%u0]
+    %position = kern.batch row_position[%u0]
+    %logit = kern.batch logit_row[%u0]
+    %block = kern.batch block_row[%u0]
+    %page = kern.gather_pages %sequence, %position
+    %e = memref.load %kv[%page, %block, %token, %logit] : memref<?x2x32x16xbf16>
+    memref.store %e, %s2[%u0] : memref<2xbf16>
+    %m = vector.constant_mask [5] : vector<16xi1>
+    vector.maskedstore %x[%u0, %u0], %m, %v : memref<?x96xf32>, vector<16xi1>, vector<16xf32>
+    return
+  }
+}
+
+// -----
+
+// Halves are added until one lane is left, the same on every machine; integers as well. Exp becomes a polynomial, bf16 shifts: no call is left to anyone.
+// CHECK-LABEL: func.func @arithmetic(
+// CHECK: %[[V:.*]] = llvm.load %{{.*}} -> vector<16xf32>
+// CHECK: %[[LOW:.*]] = vector.extract_strided_slice %[[V]] {offsets = [0], sizes = [8], strides = [1]}
+// CHECK-NEXT: %[[HIGH:.*]] = vector.extract_strided_slice %[[V]] {offsets = [8], sizes = [8], strides = [1]}
+// CHECK-NEXT: %[[EIGHT:.*]] = arith.addf %[[LOW]], %[[HIGH]] : vector<8xf32>
+// CHECK-NEXT: %[[LOW:.*]] = vector.extract_strided_slice %[[EIGHT]] {offsets = [0], sizes = [4], strides = [1]}
+// CHECK-NEXT: %[[HIGH:.*]] = vector.extract_strided_slice %[[EIGHT]] {offsets = [4], sizes = [4], strides = [1]}
+// CHECK-NEXT: %[[FOUR:.*]] = arith.addf %[[LOW]], %[[HIGH]] : vector<4xf32>
+// CHECK-NEXT: %[[LOW:.*]] = vector.extract_strided_slice %[[FOUR]] {offsets = [0], sizes = [2], strides = [1]}
+// CHECK-NEXT: %[[HIGH:.*]] = vector.extract_strided_slice %[[FOUR]] {offsets = [2], sizes = [2], strides = [1]}
+// CHECK-NEXT: %[[TWO:.*]] = arith.addf %[[LOW]], %[[HIGH]] : vector<2xf32>
+// CHECK-NEXT: %[[LOW:.*]] = vector.extract_strided_slice %[[TWO]] {offsets = [0], sizes = [1], strides = [1]}
+// CHECK-NEXT: %[[HIGH:.*]] = vector.extract_strided_slice %[[TWO]] {offsets = [1], sizes = [1], strides = [1]}
+// CHECK-NEXT: %[[ONE:.*]] = arith.addf %[[LOW]], %[[HIGH]] : vector<1xf32>
+// CHECK-NEXT: %[[SUM:.*]] = vector.extract %[[ONE]][0]
+// CHECK: llvm.store %[[SUM]]
+// CHECK: arith.maximumf {{.*}} : vector<1xf32>
+// CHECK: arith.maxsi {{.*}} : vector<1xi32>
+// CHECK-NOT: math.exp
+// CHECK-NOT: arith.truncf
+// CHECK-NOT: arith.extf
+// CHECK: math.fma
+// CHECK-NOT: call
+// CHECK: return
+module @kernels attributes {kern.tier = "avx512vnni"} {
+  func.func @arithmetic(%x: memref<?x96xf32>, %i: memref<?x96xi32>, %h: memref<?x96xbf16>) attributes {kern.schedule = #kern.schedule<target = "avx512vnni", unit_block = 4, rows = 2, columns = 32>} {
+    %u0, %u1, %t0, %t1 = kern.program_id
+    %v = vector.load %x[%u0, %u0] : memref<?x96xf32>, vector<16xf32>
+    %sum = kern.reduce add %v : vector<16xf32> -> f32
+    memref.store %sum, %x[%u0, %u0] : memref<?x96xf32>
+    %most = kern.reduce max %v : vector<16xf32> -> f32
+    memref.store %most, %x[%u0, %u0] : memref<?x96xf32>
+    %ints = vector.load %i[%u0, %u0] : memref<?x96xi32>, vector<16xi32>
+    %largest = kern.reduce max %ints : vector<16xi32> -> i32
+    memref.store %largest, %i[%u0, %u0] : memref<?x96xi32>
+    %exp = math.exp %v : vector<16xf32>
+    %half = arith.truncf %exp : vector<16xf32> to vector<16xbf16>
+    vector.store %half, %h[%u0, %u0] : memref<?x96xbf16>, vector<16xbf16>
+    return
+  }
+}
+
+// -----
+
+// Codes on avx512vnni: a variant for each number of rows. A group's sums start at the input's offset, since weights are biased by 128; one vpdpbusd takes
+// 4 codes of 16 columns. The last group of 70 - 64 codes is two quads and its own scales; the groups are chained by multiply-adds in order.
+// CHECK-LABEL: func.func @codes_vnni(
+// CHECK: %[[ROWS:.*]] = arith.index_cast %{{.*}} : i64 to index
+// CHECK: scf.index_switch %[[ROWS]]
+// CHECK-NEXT: case 1 {
+// CHECK: %[[OFFSET:.*]] = llvm.load %{{.*}} -> i32
+// CHECK-NEXT: %[[START:.*]] = vector.broadcast %[[OFFSET]] : i32 to vector<16xi32>
+// CHECK-NEXT: %[[SUMS:.*]]:2 = scf.for %{{.*}} = %c0 to %c16 step %c1 iter_args(%[[LEFT:.*]] = %[[START]], %[[RIGHT:.*]] = %[[START]])
+// CHECK: %[[W0:.*]] = llvm.load %{{.*}} {alignment = 1 : i64} : !llvm.ptr -> vector<64xi8>
+// CHECK: %[[W1:.*]] = llvm.load %{{.*}} {alignment = 1 : i64} : !llvm.ptr -> vector<64xi8>
+// CHECK: %[[FOUR:.*]] = llvm.load %{{.*}} {alignment = 4 : i64} : !llvm.ptr -> i32
+// CHECK-NEXT: %[[SPLAT:.*]] = vector.broadcast %[[FOUR]]
+// CHECK-NEXT: %[[X:.*]] = vector.bitcast %[[SPLAT]] : vector<16xi32> to vector<64xi8>
+// CHECK-NEXT: llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%[[LEFT]], %[[W0]], %[[X]])
+// CHECK-NEXT: llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%[[RIGHT]], %[[W1]], %[[X]])
+// CHECK: }
+// CHECK: %[[FLOAT:.*]] = arith.sitofp %[[SUMS]]#0
+// CHECK-NEXT: %[[SCALED:.*]] = arith.mulf %[[FLOAT]], %{{.*}}
+// CHECK-NEXT: %[[FIRST:.*]] = math.fma %[[SCALED]], %{{.*}}, %{{.*}}
+// CHECK: %[[TAIL:.*]]:2 = scf.for %{{.*}} = %c0 to %c2 step %c1
+// CHECK-COUNT-2: vpdpbusd
+// CHECK: %[[FLOAT:.*]] = arith.sitofp %[[TAIL]]#0
+// CHECK-NEXT: %[[SCALED:.*]] = arith.mulf %[[FLOAT]], %{{.*}}
+// CHECK-NEXT: math.fma %[[SCALED]], %{{.*}}, %[[FIRST]]
+// CHECK-COUNT-2: llvm.store %{{.*}} : vector<16xf32>, !llvm.ptr
+// CHECK: default {
+// CHECK-COUNT-4: vpdpbusd
+// CHECK: }
+// CHECK-COUNT-4: vpdpbusd
+// CHECK-COUNT-4: llvm.store %{{.*}} : vector<16xf32>, !llvm.ptr
+// CHECK-NOT: case 2
+// CHECK: return
+module @kernels attributes {kern.tier = "avx512vnni"} {
+  func.func @codes_vnni(%w: memref<2x18x32x4xi8>, %ws: memref<2x2x32xbf16>) attributes {kern.schedule = #kern.schedule<target = "avx512vnni", unit_block = 4, rows = 2, columns = 32>} {
+    %count, %row, %panel, %column = kern.program_id
+    %a = kern.scratch : memref<4x80xi8>
+    %as = kern.scratch : memref<4x2xf32>
+    %ao = kern.scratch : memref<4x2xi32>
+    %c = kern.scratch : memref<2x32xf32>
+    kern.dot %count of 2 rows (%a, %as, %ao[%row]) by (%w, %ws[%panel]) into %c[%column] k 70 group 64
+      : (memref<4x80xi8>, memref<4x2xf32>, memref<4x2xi32>) by (memref<2x18x32x4xi8>, memref<2x2x32xbf16>) into memref<2x32xf32>
+    return
+  }
+}
+
+// -----
+
+// The same on x86-64-v3, half a panel at a time, one row: the bias is taken off the weight, whose sign moves to the activation, so that unsigned by signed bytes
+// neither saturates nor needs the offset; sums start at zero.
+// CHECK-LABEL: func.func @codes_v3(
+// CHECK-DAG: %[[BIAS:.*]] = arith.constant dense<-128> : vector<32xi8>
+// CHECK-DAG: %[[ONES:.*]] = arith.constant dense<1> : vector<16xi16>
+// CHECK-DAG: %[[ZERO:.*]] = arith.constant dense<0> : vector<16xi32>
+// CHECK-NOT: scf.index_switch
+// CHECK: scf.for %{{.*}} = %c0 to %c16 step %c1 iter_args(%[[SUM:.*]] = %[[ZERO]])
+// CHECK: %[[W:.*]] = llvm.load %{{.*}} -> vector<64xi8>
+// CHECK: %[[X:.*]] = vector.bitcast
+// CHECK-NEXT: %[[W0:.*]] = vector.extract_strided_slice %[[W]] {offsets = [0], sizes = [32], strides = [1]}
+// CHECK-NEXT: %[[SIGNED:.*]] = arith.xori %[[W0]], %[[BIAS]]
+// CHECK-NEXT: %[[MAGNITUDE:.*]] = "llvm.intr.abs"(%[[SIGNED]]) <{is_int_min_poison = false}>
+// CHECK-NEXT: %[[X0:.*]] = vector.extract_strided_slice %[[X]] {offsets = [0], sizes = [32], strides = [1]}
+// CHECK-NEXT: %[[TURNED:.*]] = llvm.call_intrinsic "llvm.x86.avx2.psign.b"(%[[X0]], %[[SIGNED]])
+// CHECK-NEXT: %[[PAIRS:.*]] = llvm.call_intrinsic "llvm.x86.avx2.pmadd.ub.sw"(%[[MAGNITUDE]], %[[TURNED]])
+// CHECK-NEXT: %[[FOURS:.*]] = llvm.call_intrinsic "llvm.x86.avx2.pmadd.wd"(%[[PAIRS]], %[[ONES]])
+// CHECK-NEXT: %[[S0:.*]] = vector.extract_strided_slice %[[SUM]] {offsets = [0], sizes = [8], strides = [1]}
+// CHECK-NEXT: arith.addi %[[S0]], %[[FOURS]]
+// CHECK: pmadd.ub.sw
+// CHECK: vector.shuffle
+// CHECK-COUNT-2: pmadd.ub.sw
+// CHECK: llvm.store %{{.*}} : vector<16xf32>, !llvm.ptr
+// CHECK-COUNT-4: pmadd.ub.sw
+// CHECK: llvm.store %{{.*}} : vector<16xf32>, !llvm.ptr
+// CHECK-NOT: vpdpbusd
+// CHECK: return
+module @kernels attributes {kern.tier = "x86-64-v3"} {
+  func.func @codes_v3(%w: memref<2x18x32x4xi8>, %ws: memref<2x2x32xbf16>) attributes {kern.schedule = #kern.schedule<target = "x86-64-v3", unit_block = 4, rows = 1, columns = 16>} {
+    %count, %row, %panel, %column = kern.program_id
+    %a = kern.scratch : memref<4x80xi8>
+    %as = kern.scratch : memref<4x2xf32>
+    %ao = kern.scratch : memref<4x2xi32>
+    %c = kern.scratch : memref<2x32xf32>
+    kern.dot %count of 1 rows (%a, %as, %ao[%row]) by (%w, %ws[%panel]) into %c[%column] k 70 group 64
+      : (memref<4x80xi8>, memref<4x2xf32>, memref<4x2xi32>) by (memref<2x18x32x4xi8>, memref<2x2x32xbf16>) into memref<2x32xf32>
+    return
+  }
+}
+
+// -----
+
+// Floats: one chain of multiply-adds over k a column, whatever the number of rows.
+// CHECK-LABEL: func.func @floats(
+// CHECK: scf.index_switch
+// CHECK: case 1 {
+// CHECK: scf.for %{{.*}} = %c0 to %c70 step %c1 iter_args(%[[LEFT:.*]] = %{{.*}}, %[[RIGHT:.*]] = %{{.*}})
+// CHECK: %[[W0:.*]] = llvm.load %{{.*}} -> vector<16xf32>
+// CHECK: %[[W1:.*]] = llvm.load %{{.*}} -> vector<16xf32>
+// CHECK: %[[X:.*]] = vector.broadcast %{{.*}} : f32 to vector<16xf32>
+// CHECK-NEXT: %[[L:.*]] = math.fma %[[X]], %[[W0]], %[[LEFT]]
+// CHECK-NEXT: %[[R:.*]] = math.fma %[[X]], %[[W1]], %[[RIGHT]]
+// CHECK-NEXT: scf.yield %[[L]], %[[R]]
+// CHECK: case 2 {
+// CHECK-COUNT-4: math.fma
+// CHECK: default {
+// CHECK-COUNT-6: math.fma
+// CHECK-NOT: math.fma
+// CHECK: return
+module @kernels attributes {kern.tier = "avx512vnni"} {
+  func.func @floats(%a: memref<?x96xf32>, %w: memref<2x70x32xf32>) attributes {kern.schedule = #kern.schedule<target = "avx512vnni", unit_block = 4, rows = 3, columns = 32>} {
+    %count, %row, %panel, %column = kern.program_id
+    %c = kern.scratch : memref<3x32xf32>
+    kern.dot %count of 3 rows (%a[%row]) by (%w[%panel]) into %c[%column] k 70 : (memref<?x96xf32>) by (memref<2x70x32xf32>) into memref<3x32xf32>
+    return
+  }
+}

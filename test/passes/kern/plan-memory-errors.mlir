@@ -1,0 +1,5 @@
+// RUN: lathe-opt %s --kern-plan-memory --verify-diagnostics
+
+// expected-error@below {{expected a function @step}}
+module {
+}

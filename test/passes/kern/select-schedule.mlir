@@ -1,0 +1,91 @@
+// RUN: lathe-opt %s --kern-select-schedule | FileCheck %s
+// RUN: lathe-opt %s --kern-select-schedule=tiers=x86-64-v3 | FileCheck %s --check-prefix=ONE
+// RUN: not lathe-opt %s --kern-select-schedule=tiers=x86-64-v3,avx1 2>&1 | FileCheck %s --check-prefix=UNKNOWN
+
+// UNKNOWN: error: expected a tier of avx512vnni and x86-64-v3, found 'avx1'
+
+// The step is no kernel.
+// CHECK: func.func @step(%{{.*}}: !lm.batch) {
+func.func @step(%batch: !lm.batch) {
+  return
+}
+
+// Bytes: a register tile of 6 x 32 with two accumulators fits 32 registers, 2 x 16 fits 16; a call takes up to 8 register tiles of rows.
+// CHECK-LABEL: func.func private @linear_i8(
+// CHECK-SAME: kern.schedules = [#kern.schedule<target = "avx512vnni", unit_block = 48, rows = 6, columns = 32>, #kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 2, columns = 16>]
+// ONE-LABEL: func.func private @linear_i8(
+// ONE-SAME: kern.schedules = [#kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 2, columns = 16>]
+func.func private @linear_i8(%x: tensor<?x576xf32>, %w: tensor<192x576xi8, #lm.quant<group = 64, scale = bf16>>) -> tensor<?x192xf32> {
+  %r = lm.fused "linear_i8" {
+    %x8 = lm.quantize %x : tensor<?x576xf32> -> tensor<?x576xi8, #lm.quant<group = 64, scale = f32>>
+    %y = lm.linear %x8, %w : (tensor<?x576xi8, #lm.quant<group = 64, scale = f32>>, tensor<192x576xi8, #lm.quant<group = 64, scale = bf16>>) -> tensor<?x192xf32>
+    lm.yield %y : tensor<?x192xf32>
+  } : tensor<?x192xf32>
+  return %r : tensor<?x192xf32>
+}
+
+// The rows of a call shrink as they get wider, so that their codes stay in the cache, but never below one register tile.
+// CHECK-LABEL: func.func private @wide_i8(
+// CHECK-SAME: <target = "avx512vnni", unit_block = 12, rows = 6, columns = 32>, #kern.schedule<target = "x86-64-v3", unit_block = 14, rows = 2, columns = 16>
+func.func private @wide_i8(%x: tensor<?x18432xf32>, %w: tensor<64x18432xi8, #lm.quant<group = 64, scale = bf16>>) -> tensor<?x64xf32> {
+  %r = lm.fused "wide_i8" {
+    %x8 = lm.quantize %x : tensor<?x18432xf32> -> tensor<?x18432xi8, #lm.quant<group = 64, scale = f32>>
+    %y = lm.linear %x8, %w : (tensor<?x18432xi8, #lm.quant<group = 64, scale = f32>>, tensor<64x18432xi8, #lm.quant<group = 64, scale = bf16>>) -> tensor<?x64xf32>
+    lm.yield %y : tensor<?x64xf32>
+  } : tensor<?x64xf32>
+  return %r : tensor<?x64xf32>
+}
+
+// CHECK-LABEL: func.func private @widest_f32(
+// CHECK-SAME: <target = "avx512vnni", unit_block = 8, rows = 8, columns = 32>, #kern.schedule<target = "x86-64-v3", unit_block = 4, rows = 4, columns = 16>
+func.func private @widest_f32(%x: tensor<?x65536xf32>, %w: tensor<64x65536xf32>) -> tensor<?x64xf32> {
+  %r = lm.fused "widest_f32" {
+    %y = lm.linear %x, %w : (tensor<?x65536xf32>, tensor<64x65536xf32>) -> tensor<?x64xf32>
+    lm.yield %y : tensor<?x64xf32>
+  } : tensor<?x64xf32>
+  return %r : tensor<?x64xf32>
+}
+
+// One accumulator for floats: more rows.
+// CHECK-LABEL: func.func private @linear_f32(
+// CHECK-SAME: <target = "avx512vnni", unit_block = 64, rows = 8, columns = 32>, #kern.schedule<target = "x86-64-v3", unit_block = 32, rows = 4, columns = 16>
+func.func private @linear_f32(%x: tensor<?x64xf32>, %w: tensor<192x64xf32>) -> tensor<?x192xf32> {
+  %r = lm.fused "linear_f32" {
+    %y = lm.linear %x, %w : (tensor<?x64xf32>, tensor<192x64xf32>) -> tensor<?x192xf32>
+    lm.yield %y : tensor<?x192xf32>
+  } : tensor<?x192xf32>
+  return %r : tensor<?x192xf32>
+}
+
+// A register tile of attention divides the 3 query heads of a KV head.
+// CHECK-LABEL: func.func private @attention_3(
+// CHECK-SAME: <target = "avx512vnni", unit_block = 8, rows = 3, columns = 32>, #kern.schedule<target = "x86-64-v3", unit_block = 8, rows = 1, columns = 16>
+func.func private @attention_3(%batch: !lm.batch, %q: tensor<?x576xf32>, %kv: !lm.kv<heads = 3, dim = 64, page = 32, element = f32>) -> tensor<?x576xf32> {
+  %r = lm.fused "attention_3" {
+    %a = lm.attention %q over %kv at %batch scale 1.25e-1 causal : tensor<?x576xf32>, !lm.kv<heads = 3, dim = 64, page = 32, element = f32> -> tensor<?x576xf32>
+    lm.yield %a : tensor<?x576xf32>
+  } : tensor<?x576xf32>
+  return %r : tensor<?x576xf32>
+}
+
+// As many query heads as KV heads: the tile takes rows instead.
+// CHECK-LABEL: func.func private @attention_1(
+// CHECK-SAME: <target = "avx512vnni", unit_block = 8, rows = 4, columns = 32>, #kern.schedule<target = "x86-64-v3", unit_block = 8, rows = 2, columns = 16>
+func.func private @attention_1(%batch: !lm.batch, %q: tensor<?x64xf32>, %kv: !lm.kv<heads = 1, dim = 64, page = 32, element = f32>) -> tensor<?x64xf32> {
+  %r = lm.fused "attention_1" {
+    %a = lm.attention %q over %kv at %batch scale 1.25e-1 causal : tensor<?x64xf32>, !lm.kv<heads = 1, dim = 64, page = 32, element = f32> -> tensor<?x64xf32>
+    lm.yield %a : tensor<?x64xf32>
+  } : tensor<?x64xf32>
+  return %r : tensor<?x64xf32>
+}
+
+// An embedding has no register tile.
+// CHECK-LABEL: func.func private @embed(
+// CHECK-SAME: <target = "avx512vnni", unit_block = 16, rows = 1, columns = 32>, #kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 1, columns = 16>
+func.func private @embed(%batch: !lm.batch, %table: tensor<100x64xf32>) -> tensor<?x64xf32> {
+  %r = lm.fused "embed" {
+    %x = lm.embed %table at %batch : tensor<100x64xf32> -> tensor<?x64xf32>
+    lm.yield %x : tensor<?x64xf32>
+  } : tensor<?x64xf32>
+  return %r : tensor<?x64xf32>
+}
