@@ -183,6 +183,15 @@ template <typename T> Result<void> Evaluation<T>::evaluate(Operation &op) {
       .Case([&](lm::GatedOp op) {
         return define(op, elementwise(*op, [&](T gate, T up) { return Ops::activation(op.getKind(), gate) * up; }));
       })
+      .Case([&](arith::ConstantOp op) -> Result<void> {
+        auto dense = dyn_cast<DenseFPElementsAttr>(op.getValue());
+        if (!dense)
+          return fail(ExitCode::badInput, "{}: expected a constant of floats", op->getName().getStringRef().str());
+        Tensor result = Tensor::zeros(std::vector<int64_t>(dense.getType().getShape()));
+        for (auto [to, from] : llvm::zip(result.values, dense.getValues<APFloat>()))
+          to = T(from.convertToDouble());
+        return define(op, std::move(result));
+      })
       .Case([&](arith::AddFOp op) { return define(op, elementwise(*op, [](T a, T b) { return a + b; })); })
       .Case([&](arith::SubFOp op) { return define(op, elementwise(*op, [](T a, T b) { return a - b; })); })
       .Case([&](arith::MulFOp op) { return define(op, elementwise(*op, [](T a, T b) { return a * b; })); })

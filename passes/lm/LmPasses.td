@@ -26,7 +26,8 @@ def LmQuantize : Lm_Pass<"lm-quantize"> {
 }
 
 def LmMergeLinears : Lm_Pass<"lm-merge-linears"> {
-  let summary = "Linears of one input that meet in one attention or one gated op become one linear of stacked weights.";
+  let summary = "Linears of one input that meet in one attention or one gated op become one linear of stacked weights; a missing bias among theirs is zeros.";
+  let dependentDialects = ["::lathe::lm::LmDialect", "::mlir::arith::ArithDialect"];
 }
 
 def LmFuseGated : Lm_Pass<"lm-fuse-gated"> {

@@ -16,6 +16,7 @@
 #include "passes/lm/FusionUtils.h"
 #include "passes/lm/LmPasses.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/Builders.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringExtras.h"
@@ -51,8 +52,6 @@ static Refusal refuseMerge(ArrayRef<LinearOp> linears) {
   auto like = cast<RankedTensorType>(first.getWeight().getType());
   for (LinearOp linear : linears) {
     auto type = cast<RankedTensorType>(linear.getWeight().getType());
-    if (!!linear.getBias() != !!first.getBias())
-      return "only some of the linears have a bias";
     if (type.getElementType() != like.getElementType() || type.getEncoding() != like.getEncoding())
       return "the weights have different elements";
     for (Value weight : {linear.getWeight(), linear.getBias()})
@@ -91,17 +90,24 @@ static NameLoc suffixed(NameLoc loc, StringRef suffix) {
   return NameLoc::get(StringAttr::get(loc.getContext(), loc.getName().strref() + suffix), loc.getChildLoc());
 }
 
+/// The bias of a linear that has none, beside others that have one.
+static Value zeros(OpBuilder &builder, LinearOp linear) {
+  auto type = RankedTensorType::get(cast<RankedTensorType>(linear.getWeight().getType()).getDimSize(0), builder.getF32Type());
+  return arith::ConstantOp::create(builder, linear.getLoc(), DenseElementsAttr::get(type, 0.0f));
+}
+
 static void merge(ArrayRef<LinearOp> linears, IntegerAttr interleave) {
   LinearOp first = *llvm::min_element(linears, [](LinearOp a, LinearOp b) { return a->isBeforeInBlock(b); });
   NameLoc loc = mergedLoc(linears);
   OpBuilder builder(first);
   SmallVector<Value> weights, biases;
   SmallVector<Type> types;
+  bool biased = llvm::any_of(linears, [](LinearOp linear) { return static_cast<bool>(linear.getBias()); });
   for (LinearOp linear : linears) {
     types.push_back(linear.getType());
     weights.push_back(linear.getWeight());
-    if (linear.getBias())
-      biases.push_back(linear.getBias());
+    if (biased)
+      biases.push_back(linear.getBias() ? linear.getBias() : zeros(builder, linear));
   }
   for (Value weight : llvm::concat<Value>(weights, biases))
     if (Operation *op = weight.getDefiningOp(); op && first->isBeforeInBlock(op))

@@ -21,7 +21,8 @@ public:
     shown = now;
     last = what;
     std::string share = total > 1 ? fmt::format(" {:.0f} %", 100.0 * done / total) : "";
-    fmt::print(stderr, terminal ? "\r\033[K[{:5.1f} s] {}{}" : "[{:5.1f} s] {}{}\n", seconds, what, share);
+    std::string line = fmt::format("[{:5.1f} s] {}{}", seconds, what, share);
+    fmt::print(stderr, "{}{}{}", terminal ? "\r\033[K" : "", line, terminal ? "" : "\n");
   }
   void clear() const {
     if (terminal && !last.empty())
@@ -81,6 +82,7 @@ void addCompile(CLI::App &app, Command &run) {
   command->add_option("-o,--output", options->output, "the artifact to write");
   command->add_option("--weights", options->weights, "safetensors file or folder, GGUF, or random:SEED; default: the model's own");
   command->add_option("--quant", options->quant, "how weights and activations are stored")->check(CLI::IsMember({"f32", "int8"}))->capture_default_str();
+  command->add_option("--group", options->group, "elements that share a scale in int8")->check(CLI::IsMember({32, 64}))->capture_default_str();
   command->add_option("--kv", options->kv, "element of the KV store; default: f32 with --quant f32, else bf16")->check(CLI::IsMember({"f32", "bf16"}));
   command->add_option("-c,--context", options->context, "positions of a sequence; default: the model's, at most 8192")->check(CLI::PositiveNumber);
   std::vector<std::string> tierNames;

@@ -2,27 +2,6 @@
 
 !kv = !lm.kv<heads = 2, dim = 16, page = 32, element = f32>
 
-// CHECK-LABEL: func.func @some_biases(
-// CHECK-NOT: lm.stack
-// expected-remark @below {{lm-merge-linears: 0 formed, 0 absorbed, 1 refused}}
-func.func @some_biases(%batch: !lm.batch, %kv: !kv, %x: tensor<?x64xf32>) -> (tensor<?x64xf32>, !kv) {
-  %wq = lm.weight "q" : tensor<64x64xf32>
-  %wk = lm.weight "k" : tensor<32x64xf32>
-  %wv = lm.weight "v" : tensor<32x64xf32>
-  %bq = lm.weight "q_bias" : tensor<64xf32>
-  // expected-remark @below {{not merged: only some of the linears have a bias}}
-  %q = lm.linear %x, %wq bias %bq : (tensor<?x64xf32>, tensor<64x64xf32>, tensor<64xf32>) -> tensor<?x64xf32>
-  %k = lm.linear %x, %wk : (tensor<?x64xf32>, tensor<32x64xf32>) -> tensor<?x32xf32>
-  %v = lm.linear %x, %wv : (tensor<?x64xf32>, tensor<32x64xf32>) -> tensor<?x32xf32>
-  %kv1 = lm.kv_append %k, %v into %kv at %batch : tensor<?x32xf32>, tensor<?x32xf32>, !kv
-  %a = lm.attention %q over %kv1 at %batch scale 2.5e-1 causal : tensor<?x64xf32>, !kv -> tensor<?x64xf32>
-  return %a, %kv1 : tensor<?x64xf32>, !kv
-}
-
-// -----
-
-!kv = !lm.kv<heads = 2, dim = 16, page = 32, element = f32>
-
 // Across inputs only those of one input merge, here key and value.
 // CHECK-LABEL: func.func @cross(
 // CHECK: lm.linear {{.*}} -> tensor<?x64xf32>

@@ -106,3 +106,27 @@ func.func @parallel(%batch: !lm.batch, %kv: !kv, %x: tensor<?x64xf32>) -> (tenso
   %h = lm.gated silu %g, %u : tensor<?x64xf32>
   return %a, %kv1, %h : tensor<?x64xf32>, !kv, tensor<?x64xf32>
 }
+
+// -----
+
+!kv = !lm.kv<heads = 2, dim = 16, page = 32, element = f32>
+
+// Only the query has a bias: the others' part of the stack is zeros.
+// CHECK-LABEL: func.func @some_biases(
+// CHECK-DAG: %[[BQ:.*]] = lm.weight "q_bias" : tensor<64xf32>
+// CHECK-DAG: %[[ZK:.*]] = arith.constant dense<0.000000e+00> : tensor<32xf32>
+// CHECK-DAG: %[[ZV:.*]] = arith.constant dense<0.000000e+00> : tensor<32xf32>
+// CHECK: %[[BIAS:.*]] = lm.stack %[[BQ]], %[[ZK]], %[[ZV]] :
+// CHECK: lm.linear %{{.*}}, %{{.*}} bias %[[BIAS]]
+func.func @some_biases(%batch: !lm.batch, %kv: !kv, %x: tensor<?x64xf32>) -> (tensor<?x64xf32>, !kv) {
+  %wq = lm.weight "q" : tensor<64x64xf32>
+  %wk = lm.weight "k" : tensor<32x64xf32>
+  %wv = lm.weight "v" : tensor<32x64xf32>
+  %bq = lm.weight "q_bias" : tensor<64xf32>
+  %q = lm.linear %x, %wq bias %bq : (tensor<?x64xf32>, tensor<64x64xf32>, tensor<64xf32>) -> tensor<?x64xf32>
+  %k = lm.linear %x, %wk : (tensor<?x64xf32>, tensor<32x64xf32>) -> tensor<?x32xf32>
+  %v = lm.linear %x, %wv : (tensor<?x64xf32>, tensor<32x64xf32>) -> tensor<?x32xf32>
+  %kv1 = lm.kv_append %k, %v into %kv at %batch : tensor<?x32xf32>, tensor<?x32xf32>, !kv
+  %a = lm.attention %q over %kv1 at %batch scale 2.5e-1 causal : tensor<?x64xf32>, !kv -> tensor<?x64xf32>
+  return %a, %kv1 : tensor<?x64xf32>, !kv
+}
