@@ -43,7 +43,8 @@ struct Engine::Impl {
   std::vector<int32_t> tokenIds, rowSequence, rowPosition, pageTable, logitRow, blockRow;
   std::vector<PageCopy> copies;
 
-  Result<void> allocate(int64_t kvTokens, bool reusePrefixes);
+  Result<void> allocateActivations();
+  Result<void> allocatePool(const EngineOptions &options);
   Result<void> resolve();
   Result<void *> address(const Buffer &buffer) const;
   Result<void> check(std::span<const SequenceRows> batch) const;
@@ -62,7 +63,7 @@ uint64_t Engine::kvBytes() const { return impl->memory.pool.bytes(); }
 KvStore &Engine::kv() { return *impl->kv; }
 CpuPool &Engine::pool() { return *impl->workers; }
 
-Result<void> Engine::Impl::allocate(int64_t kvTokens, bool reusePrefixes) {
+Result<void> Engine::Impl::allocateActivations() {
   int64_t logitBytes = roundUp(maxLogitRows * plan.logitStride * 4, kAlign);
   __int128 total = logitBytes;
   std::vector<int64_t> offsets;
@@ -83,22 +84,35 @@ Result<void> Engine::Impl::allocate(int64_t kvTokens, bool reusePrefixes) {
   memory.logits = reinterpret_cast<float *>(memory.activations.data());
   for (int64_t offset : offsets)
     memory.slots.push_back(memory.activations.data() + offset);
+  return {};
+}
 
-  int64_t pages = (kvTokens + plan.pageTokens - 1) / plan.pageTokens;
-  __int128 poolBytes = (__int128(plan.pageBytes()) * pages + kPoolAlign) * 2 * plan.layers;
-  if (poolBytes > kMost || pages > INT32_MAX)
-    return fail(ExitCode::resource, "a KV pool of {} positions takes {} bytes or more; lower -c", kvTokens,
-                static_cast<int64_t>(std::min<__int128>(poolBytes, INT64_MAX)));
+Result<void> Engine::Impl::allocatePool(const EngineOptions &options) {
+  int64_t tokens = options.kvTokens ? options.kvTokens : context;
+  // Rounded down for all together, and one partly empty page for each sequence.
+  int64_t pages = tokens / plan.pageTokens + options.kvSequences;
+  if (options.kvSequences == 1)
+    pages = (tokens + plan.pageTokens - 1) / plan.pageTokens;
+  __int128 pageBytes = __int128(plan.pageBytes()) * 2 * plan.layers;
+  if (options.kvMayShrink) {
+    int64_t least = (context + plan.pageTokens - 1) / plan.pageTokens;
+    __int128 fitting = availableMemory() / 2 / pageBytes;
+    pages = static_cast<int64_t>(std::min<__int128>(pages, std::max<__int128>(least, fitting)));
+  }
+  __int128 bytes = pageBytes * pages + __int128(kPoolAlign) * 2 * plan.layers;
+  if (bytes > kMost || pages > INT32_MAX)
+    return fail(ExitCode::resource, "a KV pool of {} positions takes {} bytes or more; lower -c", tokens,
+                static_cast<int64_t>(std::min<__int128>(bytes, INT64_MAX)));
   memory.layerBytes = roundUp(plan.pageBytes() * pages, kPoolAlign);
-  uint64_t bytes = static_cast<uint64_t>(memory.layerBytes * 2 * plan.layers);
-  auto pool = Arena::create(bytes,
+  uint64_t total = static_cast<uint64_t>(memory.layerBytes * 2 * plan.layers);
+  auto pool = Arena::create(total,
                             fmt::format("a KV pool of {} positions ({} layers, {} heads, {}; lower -c)",
                                         pages * plan.pageTokens, plan.layers, plan.kvHeads, plan.kvElement),
-                            bytes >= kHugeFrom);
+                            total >= kHugeFrom);
   if (!pool)
     return propagate(pool);
   memory.pool = std::move(*pool);
-  kv = std::make_unique<KvStore>(pages, plan.pageTokens, reusePrefixes);
+  kv = std::make_unique<KvStore>(pages, plan.pageTokens, options.reusePrefixes);
   return {};
 }
 
@@ -198,7 +212,9 @@ Result<std::unique_ptr<Engine>> Engine::load(std::shared_ptr<const Artifact> art
   if (!workers)
     return propagate(workers);
   impl->workers = std::move(*workers);
-  if (auto done = impl->allocate(options.kvTokens ? options.kvTokens : impl->context, options.reusePrefixes); !done)
+  if (auto done = impl->allocateActivations(); !done)
+    return propagate(done);
+  if (auto done = impl->allocatePool(options); !done)
     return propagate(done);
   if (auto done = impl->resolve(); !done)
     return propagate(done);

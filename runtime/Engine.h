@@ -15,10 +15,12 @@
 namespace lathe {
 
 struct EngineOptions {
-  std::string tier;          ///< "": the best that machine and artifact share
+  std::string tier = {};     ///< "": the best that machine and artifact share
   int64_t threads = 0;       ///< 0: as many as run without disturbing each other
   int64_t context = 0;       ///< positions of one sequence; 0: the artifact's
   int64_t kvTokens = 0;      ///< positions that the KV pool holds over all sequences; 0: one context
+  int64_t kvSequences = 1;   ///< sequences that kvTokens are spread over: each may leave a page partly empty
+  bool kvMayShrink = false;  ///< a smaller pool will do where memory is short (sequences then wait for each other)
   int64_t maxRows = 512;     ///< rows of one step
   int64_t maxLogitRows = 0;  ///< rows of one step whose logits are wanted; 0: as many as take 64 MiB, at least 8
   bool reusePrefixes = true; ///< find pages of equal prefixes again

@@ -17,14 +17,12 @@ public:
   bool start_array(size_t count) { return descend() && Base::start_array(count); }
   bool end_object() { return --depth, Base::end_object(); }
   bool end_array() { return --depth, Base::end_array(); }
-  template <typename Exception> bool parse_error(size_t position, const std::string &token, const Exception &) {
+  template <typename Exception> bool parse_error(size_t position, const std::string &, const Exception &) {
     at = position;
-    last = token;
     return false;
   }
 
-  size_t at = 0;
-  std::string last;
+  size_t at = 0; ///< characters read when the text went wrong
   bool tooDeep = false;
 
 private:
@@ -52,7 +50,7 @@ Result<Json> parseJson(std::string_view text, std::string_view file) {
   std::string_view before = text.substr(0, std::min(text.size(), builder.at ? builder.at - 1 : 0));
   size_t line = 1 + std::count(before.begin(), before.end(), '\n');
   size_t column = before.size() - (before.rfind('\n') == std::string_view::npos ? 0 : before.rfind('\n') + 1) + 1;
-  std::string found = builder.last.empty() ? "the end of the text" : excerpt(Json(builder.last.substr(0, 40)));
+  std::string found = builder.at > text.size() || text.empty() ? "the end of the text" : excerpt(Json(text.substr(before.size(), 20)));
   return fail(ExitCode::badInput, "{}:{}:{}: expected JSON, found {}", file, line, column, found);
 }
 

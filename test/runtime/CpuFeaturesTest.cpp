@@ -1,0 +1,95 @@
+#include "runtime/CpuFeatures.h"
+
+#include "test/runtime/ToyModel.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+namespace lathe {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A file tree that stands in for "/".
+class Root {
+public:
+  Root() : folder(toy::temporaryPath("root")) { fs::remove_all(folder); }
+  ~Root() { fs::remove_all(folder); }
+  void put(const std::string &path, const std::string &text) {
+    fs::create_directories(fs::path(folder + path).parent_path());
+    std::ofstream(folder + path) << text;
+  }
+  const std::string folder;
+};
+
+TEST(CpuFeatures, TiersAreWhatTheKernelSays) {
+  std::ifstream file("/proc/cpuinfo");
+  std::string line, flags;
+  while (std::getline(file, line) && flags.empty())
+    if (line.starts_with("flags"))
+      flags = line + " ";
+  ASSERT_FALSE(flags.empty());
+  auto has = [&](const char *flag) { return flags.find(fmt::format(" {} ", flag)) != std::string::npos; };
+  std::vector<std::string> mine = machineTiers();
+  auto runs = [&](const char *tier) { return std::find(mine.begin(), mine.end(), tier) != mine.end(); };
+  bool v3 = has("avx2") && has("fma") && has("f16c") && has("bmi1") && has("bmi2") && has("movbe") && has("abm");
+  EXPECT_EQ(runs("x86-64-v3"), v3);
+  EXPECT_EQ(runs("avx512vnni"),
+            v3 && has("avx512f") && has("avx512bw") && has("avx512vl") && has("avx512dq") && has("avx512_vnni"));
+}
+
+TEST(CpuFeatures, ChoosingATier) {
+  std::vector<std::string> mine = machineTiers();
+  ASSERT_FALSE(mine.empty());
+  EXPECT_EQ(*chooseTier({"x86-64-v3", "avx512vnni"}, ""), mine.front());
+  EXPECT_EQ(*chooseTier({"x86-64-v3"}, "x86-64-v3"), "x86-64-v3");
+  EXPECT_EQ(chooseTier({"x86-64-v3"}, "mmx").error().code, ExitCode::usage);
+  EXPECT_EQ(chooseTier({"x86-64-v3"}, "avx512vnni").error().code, ExitCode::mismatch);
+  EXPECT_EQ(chooseTier({"amx"}, "").error().code, ExitCode::mismatch);
+}
+
+TEST(CpuFeatures, WorkersFollowTheQuota) {
+  int64_t cores = affinityCount();
+  Root root;
+  EXPECT_EQ(workerCount(root.folder), cores) << "no topology, no quota: one for each CPU of the mask";
+  root.put("/proc/self/cgroup", "0::/a/b\n");
+  root.put("/sys/fs/cgroup/a/b/cpu.max", "max 100000\n");
+  EXPECT_EQ(workerCount(root.folder), cores);
+  root.put("/sys/fs/cgroup/a/cpu.max", "150000 100000\n");
+  EXPECT_EQ(workerCount(root.folder), 1) << "a parent's quota holds, rounded down";
+  root.put("/sys/fs/cgroup/a/cpu.max", "5000 100000\n");
+  EXPECT_EQ(workerCount(root.folder), 1);
+  Root old;
+  old.put("/proc/self/cgroup", "4:cpu,cpuacct:/c\n3:memory:/m\n");
+  old.put("/sys/fs/cgroup/cpu/c/cpu.cfs_quota_us", "100000\n");
+  old.put("/sys/fs/cgroup/cpu/c/cpu.cfs_period_us", "100000\n");
+  EXPECT_EQ(workerCount(old.folder), 1);
+}
+
+TEST(CpuFeatures, SiblingsCountOnce) {
+  int64_t cpus = affinityCount();
+  Root root;
+  for (long cpu = 0; cpu < sysconf(_SC_NPROCESSORS_CONF); ++cpu)
+    root.put(fmt::format("/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list", cpu), "0-1023\n");
+  EXPECT_EQ(workerCount(root.folder), 1) << cpus;
+}
+
+TEST(CpuFeatures, AvailableMemory) {
+  Root root;
+  root.put("/proc/meminfo", "MemTotal:       8000 kB\nMemFree:        1000 kB\nMemAvailable:   5000 "
+                            "kB\nHugePages_Total:       0\nBuffers: 1 kB\n");
+  EXPECT_EQ(availableMemory(root.folder), 5000u * 1024);
+  root.put("/proc/self/cgroup", "0::/job\n");
+  root.put("/sys/fs/cgroup/job/memory.max", "3000000\n");
+  root.put("/sys/fs/cgroup/job/memory.current", "1000000\n");
+  EXPECT_EQ(availableMemory(root.folder), 2000000u);
+  root.put("/sys/fs/cgroup/job/memory.max", "max\n");
+  EXPECT_EQ(availableMemory(root.folder), 5000u * 1024);
+  EXPECT_GT(availableMemory(), 1u << 20);
+}
+
+} // namespace
+} // namespace lathe

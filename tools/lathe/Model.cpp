@@ -1,0 +1,173 @@
+#include "tools/lathe/Model.h"
+
+#include "runtime/support/MappedFile.h"
+
+#include <charconv>
+#include <cmath>
+#include <iostream>
+#include <iterator>
+
+namespace lathe {
+
+void ModelFlags::add(CLI::App &command) {
+  command.add_option("artifact", artifact, "Artifact made by lathe compile (*.lathe)")->required();
+  command.add_option("-t,--threads", threads, "Worker threads (default: as many as run without disturbing each other)")
+      ->check(CLI::Range(1, 4096));
+  command.add_option("--cpu", cpu, "ISA tier to run: avx512vnni, x86-64-v3 (default: the best this machine has)");
+  command.add_option("--device", device, "Device to run on")->check(CLI::IsMember({"cpu"}))->capture_default_str();
+  command
+      .add_option("-c,--context", context, "Positions of one sequence (default: what the artifact was compiled for)")
+      ->check(CLI::PositiveNumber);
+}
+
+EngineOptions ModelFlags::engine() const {
+  EngineOptions options;
+  options.tier = cpu;
+  options.threads = threads;
+  options.context = context;
+  return options;
+}
+
+void SamplingFlags::add(CLI::App &command) {
+  command.add_option("--temp", options.temperature, "Temperature; 0 takes the likeliest token")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command.add_option("--top-k", options.topK, "Sample from the K likeliest tokens; 0: all")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command.add_option("--top-p", options.topP, "Sample from the likeliest tokens that hold P of the probability")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  command.add_option("--min-p", options.minP, "Drop tokens less than P times as likely as the likeliest")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  command
+      .add_option("--repeat-penalty", options.repetitionPenalty,
+                  "Divide positive logits of tokens seen so far by this, multiply negative ones")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command.add_option("--seed", options.seed, "Seed of sampling: equal seeds give equal text")->capture_default_str();
+}
+
+Result<void> SamplingFlags::check() const {
+  for (double value : {options.temperature, options.topP, options.minP, options.repetitionPenalty})
+    if (!std::isfinite(value))
+      return fail(ExitCode::usage, "--temp, --top-p, --min-p, --repeat-penalty: expected finite numbers");
+  return {};
+}
+
+LazyTokenizer::LazyTokenizer(std::shared_ptr<const Artifact> opened) : artifact(std::move(opened)) {
+  parsing = std::async(std::launch::async, [artifact = artifact]() -> Result<std::shared_ptr<const Tokenizer>> {
+    auto member = artifact->member("tokenizer.json");
+    if (!member)
+      return nullptr;
+    return Tokenizer::parse({reinterpret_cast<const char *>(member->data()), member->size()});
+  });
+}
+
+Result<std::shared_ptr<const Tokenizer>> LazyTokenizer::get() {
+  if (!parsed)
+    parsed = parsing.get();
+  return *parsed;
+}
+
+Result<std::shared_ptr<const Tokenizer>> LazyTokenizer::require(std::string_view flag) {
+  auto tokenizer = get();
+  if (tokenizer && !*tokenizer)
+    return fail(ExitCode::badInput, "{}: the model has no tokenizer; give token ids with --ids", flag);
+  return tokenizer;
+}
+
+namespace {
+
+Result<std::vector<int32_t>> parseIdList(std::string_view text, ExitCode code, const std::string &where) {
+  constexpr std::string_view blanks = " \t\r\n";
+  size_t first = text.find_first_not_of(blanks), last = text.find_last_not_of(blanks);
+  text = first == text.npos ? std::string_view() : text.substr(first, last - first + 1);
+  if (text.starts_with('[') && text.ends_with(']'))
+    text = text.substr(1, text.size() - 2);
+  std::vector<int32_t> ids;
+  while (!text.empty()) {
+    size_t comma = std::min(text.find(','), text.size());
+    std::string_view part = text.substr(0, comma);
+    size_t begin = std::min(part.find_first_not_of(blanks), part.size()), end = part.find_last_not_of(blanks) + 1;
+    part = part.substr(begin, end > begin ? end - begin : 0);
+    int32_t id = -1;
+    auto [stop, error] = std::from_chars(part.data(), part.data() + part.size(), id);
+    if (error != std::errc() || stop != part.data() + part.size() || id < 0)
+      return fail(code, "{}: id {}: expected a number from 0 to {}, found '{}'", where, ids.size() + 1, INT32_MAX,
+                  part.substr(0, 40));
+    ids.push_back(id);
+    text.remove_prefix(comma);
+    if (text == ",")
+      return fail(code, "{}: expected a number after the last comma", where);
+    text.remove_prefix(std::min<size_t>(1, text.size()));
+  }
+  if (ids.empty())
+    return fail(code, "{}: expected token ids such as 1,2,3", where);
+  return ids;
+}
+
+} // namespace
+
+Result<std::vector<int32_t>> readIds(const std::string &path) {
+  auto text = readText(path);
+  if (!text)
+    return propagate(text);
+  return parseIdList(*text, ExitCode::badInput, path);
+}
+
+Result<std::vector<int32_t>> parseIds(const std::string &text) {
+  if (text.starts_with('@'))
+    return readIds(text.substr(1));
+  return parseIdList(text, ExitCode::usage, "--ids");
+}
+
+Result<std::string> readText(const std::string &path) {
+  if (path == "-")
+    return std::string(std::istreambuf_iterator<char>(std::cin), {});
+  auto file = MappedFile::open(path);
+  if (!file)
+    return propagate(file);
+  return std::string((*file)->text());
+}
+
+Result<std::unique_ptr<Engine>> loadEngine(std::shared_ptr<const Artifact> artifact, const ModelFlags &flags,
+                                           const EngineOptions &options) {
+  auto engine = Engine::load(std::move(artifact), options);
+  if (!engine)
+    return std::unexpected(Error{engine.error().code, fmt::format("{}: {}", flags.artifact, engine.error().message)});
+  return engine;
+}
+
+nlohmann::ordered_json completionJson(const std::vector<int32_t> &prompt, const Completion &completion,
+                                      const std::optional<std::string> &text) {
+  auto rate = [](double count, double seconds) { return seconds > 0 && count > 0 ? count / seconds : 0.0; };
+  int64_t computed = completion.promptTokens - completion.cachedTokens,
+          predicted = static_cast<int64_t>(completion.ids.size());
+  nlohmann::ordered_json json;
+  json["prompt_ids"] = prompt;
+  json["ids"] = completion.ids;
+  json["text"] = text ? nlohmann::ordered_json(*text) : nlohmann::ordered_json();
+  json["finish_reason"] = completion.finishReason;
+  json["timings"] = {{"prompt_n", computed},
+                     {"cache_n", completion.cachedTokens},
+                     {"prompt_ms", completion.promptSeconds * 1e3},
+                     {"prompt_per_second", rate(double(computed), completion.promptSeconds)},
+                     {"predicted_n", predicted},
+                     {"predicted_ms", completion.predictedSeconds * 1e3},
+                     {"predicted_per_second", rate(double(predicted - 1), completion.predictedSeconds)}};
+  if (!completion.logprobs.empty()) {
+    auto list = nlohmann::ordered_json::array();
+    for (const std::vector<TokenLogprob> &token : completion.logprobs) {
+      auto top = nlohmann::ordered_json::array();
+      for (size_t i = 1; i < token.size(); ++i)
+        top.push_back({{"id", token[i].id}, {"logprob", token[i].logprob}});
+      list.push_back({{"id", token[0].id}, {"logprob", token[0].logprob}, {"top_logprobs", top}});
+    }
+    json["logprobs"] = list;
+  }
+  return json;
+}
+
+} // namespace lathe
