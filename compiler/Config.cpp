@@ -78,7 +78,8 @@ void Checker::sizes() {
   if (error)
     return;
   if (config.numAttentionHeads % config.numKeyValueHeads != 0)
-    report("num_key_value_heads", "{} does not divide num_attention_heads = {}: every key/value head serves an equal group",
+    report("num_key_value_heads",
+           "{} does not divide num_attention_heads = {}: every key/value head serves an equal group",
            config.numKeyValueHeads, config.numAttentionHeads);
   if (config.numAttentionHeads * config.headDim > kMaxHeadsWidth)
     report("head_dim", "num_attention_heads x head_dim = {} x {} is beyond the limit of {}", config.numAttentionHeads,
@@ -92,7 +93,8 @@ void Checker::rope() {
   if (rope.type == "none" || error)
     return;
   if (config.headDim % 2 != 0)
-    report("head_dim", "{} is odd: rotary embedding turns pairs; use an even head_dim or rope_type = \"none\"", config.headDim);
+    report("head_dim", "{} is odd: rotary embedding turns pairs; use an even head_dim or rope_type = \"none\"",
+           config.headDim);
   number("rope_parameters.rope_theta", rope.theta, 1e-6, 1e16);
   if (rope.type == "default")
     return;
@@ -104,7 +106,8 @@ void Checker::rope() {
     number("rope_parameters.low_freq_factor", rope.lowFreqFactor, 1e-6, 1e6);
     number("rope_parameters.high_freq_factor", rope.highFreqFactor, 1e-6, 1e6);
     if (rope.highFreqFactor <= rope.lowFreqFactor)
-      report("rope_parameters.high_freq_factor", "{} is not above low_freq_factor = {}", rope.highFreqFactor, rope.lowFreqFactor);
+      report("rope_parameters.high_freq_factor", "{} is not above low_freq_factor = {}", rope.highFreqFactor,
+             rope.lowFreqFactor);
     return;
   }
   number("rope_parameters.beta_fast", rope.betaFast, 1e-6, 1e6);
@@ -127,7 +130,8 @@ void Checker::windows() {
   if (config.layerTypes.empty())
     return;
   if (static_cast<int64_t>(config.layerTypes.size()) != config.numHiddenLayers)
-    report("layer_types", "expected num_hidden_layers = {} entries, found {}", config.numHiddenLayers, config.layerTypes.size());
+    report("layer_types", "expected num_hidden_layers = {} entries, found {}", config.numHiddenLayers,
+           config.layerTypes.size());
   static constexpr std::array<std::string_view, 2> kinds{"full_attention", "sliding_attention"};
   bool slides = false;
   for (const std::string &type : config.layerTypes) {
@@ -137,7 +141,8 @@ void Checker::windows() {
   if (slides && !config.slidingWindow)
     report("layer_types", "says sliding_attention, but there is no sliding_window: give one, or say full_attention");
   if (!slides && config.slidingWindow)
-    report("sliding_window", "no entry of layer_types is sliding_attention: remove sliding_window, or let a layer slide");
+    report("sliding_window",
+           "no entry of layer_types is sliding_attention: remove sliding_window, or let a layer slide");
 }
 
 Result<void> Checker::check() {
@@ -185,7 +190,8 @@ std::vector<WeightSpec> listWeights(const ModelConfig &config) {
   int64_t queries = config.numAttentionHeads * config.headDim, keys = config.numKeyValueHeads * config.headDim;
   weights.push_back({"model.embed_tokens.weight", {config.vocabSize, hidden}});
   for (int64_t layer = 0; layer < config.numHiddenLayers; ++layer) {
-    std::string prefix = fmt::format("model.layers.{}.", layer), attention = prefix + "self_attn.", mlp = prefix + "mlp.";
+    std::string prefix = fmt::format("model.layers.{}.", layer), attention = prefix + "self_attn.",
+                mlp = prefix + "mlp.";
     norm(prefix + "input_layernorm", config.normType, hidden);
     linear(attention + "q_proj", queries, hidden, config.attentionBias.q);
     linear(attention + "k_proj", keys, hidden, config.attentionBias.k);

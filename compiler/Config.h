@@ -20,8 +20,8 @@ namespace lathe {
 
 /// Rotary position embedding. Formulas: Hugging Face `modeling_rope_utils.py`.
 struct RopeConfig {
-  std::string type = "default";  ///< default | linear | llama3 | yarn | none
-  std::string layout = "half";   ///< half: (x[j], x[j+d/2]) rotate together; interleaved: (x[2j], x[2j+1])
+  std::string type = "default"; ///< default | linear | llama3 | yarn | none
+  std::string layout = "half";  ///< half: (x[j], x[j+d/2]) rotate together; interleaved: (x[2j], x[2j+1])
   double theta = 10000.0;
   double factor = 1.0;                        ///< linear, llama3, yarn
   double lowFreqFactor = 1.0;                 ///< llama3
@@ -34,35 +34,41 @@ struct RopeConfig {
 };
 
 /// Biases are per linear: `attention_bias = true`, or the list of those that have one.
-struct AttentionBias { bool q = false, k = false, v = false, o = false; };
-struct MlpBias { bool gate = false, up = false, down = false; };
+struct AttentionBias {
+  bool q = false, k = false, v = false, o = false;
+};
+struct MlpBias {
+  bool gate = false, up = false, down = false;
+};
 
 struct ModelConfig {
-  std::string name;       ///< for people: base name of the source or general.name
-  std::string modelType;  ///< llama | qwen2 | qwen3 | mistral | … : provenance only, never decides anything
+  std::string name;      ///< for people: base name of the source or general.name
+  std::string modelType; ///< llama | qwen2 | qwen3 | mistral | … : provenance only, never decides anything
   int64_t vocabSize = 0, hiddenSize = 0, intermediateSize = 0, numHiddenLayers = 0;
   int64_t numAttentionHeads = 0, numKeyValueHeads = 0, headDim = 0;
   int64_t maxPositionEmbeddings = 0;
-  std::string hiddenAct = "silu";     ///< silu (gated MLP)
-  std::string normType = "rms";       ///< rms | layer (layer has a bias tensor)
-  double normEps = 1e-6;              ///< rms_norm_eps or layer_norm_eps
-  std::string qkNorm = "none";        ///< none | rms | layer: over each head of q and k
+  std::string hiddenAct = "silu"; ///< silu (gated MLP)
+  std::string normType = "rms";   ///< rms | layer (layer has a bias tensor)
+  double normEps = 1e-6;          ///< rms_norm_eps or layer_norm_eps
+  std::string qkNorm = "none";    ///< none | rms | layer: over each head of q and k
   double qkNormEps = 1e-6;
   RopeConfig rope;
   AttentionBias attentionBias;
   MlpBias mlpBias;
   bool headBias = false;
   bool tieWordEmbeddings = false;
-  std::optional<int64_t> slidingWindow;    ///< a row sees the last slidingWindow positions, itself included
-  std::vector<std::string> layerTypes;     ///< full_attention | sliding_attention a layer; empty: all alike
+  std::optional<int64_t> slidingWindow; ///< a row sees the last slidingWindow positions, itself included
+  std::vector<std::string> layerTypes;  ///< full_attention | sliding_attention a layer; empty: all alike
   std::optional<int64_t> bosTokenId;
   std::vector<int64_t> eosTokenIds;
-  /// key path ("rope_parameters.rope_theta") -> file:line:column it came from (base name of the file), for locations in the IR;
+  /// key path ("rope_parameters.rope_theta") -> file:line:column it came from (base name of the file), for locations in
+  /// the IR;
   /// "" -> the file itself. A binary file is one line: its column is the byte's offset + 1.
   std::map<std::string, std::string> where;
 
   bool slides(int64_t layer) const {
-    if (!slidingWindow) return false;
+    if (!slidingWindow)
+      return false;
     return layerTypes.empty() || layerTypes[layer] == "sliding_attention";
   }
 };

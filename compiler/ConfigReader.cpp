@@ -18,19 +18,48 @@
 namespace lathe {
 namespace {
 
-constexpr size_t kMaxBytes = size_t{1} << 20;
+constexpr size_t kMaxBytes = size_t{1} << 18;
 // Keys of a config nest two deep. toml++ frees a table recursively, so a line like a.a.a.a… must not get to it.
 constexpr size_t kMaxDotsPerLine = 24;
 
-constexpr std::array<std::string_view, 24> kKeys{
-    "name", "model_type", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
-    "num_key_value_heads", "head_dim", "max_position_embeddings", "hidden_act", "norm_type", "rms_norm_eps", "layer_norm_eps",
-    "qk_norm", "qk_norm_eps", "attention_bias", "mlp_bias", "tie_word_embeddings", "head_bias", "sliding_window", "layer_types",
-    "bos_token_id", "eos_token_id"};
+constexpr std::array<std::string_view, 24> kKeys{"name",
+                                                 "model_type",
+                                                 "vocab_size",
+                                                 "hidden_size",
+                                                 "intermediate_size",
+                                                 "num_hidden_layers",
+                                                 "num_attention_heads",
+                                                 "num_key_value_heads",
+                                                 "head_dim",
+                                                 "max_position_embeddings",
+                                                 "hidden_act",
+                                                 "norm_type",
+                                                 "rms_norm_eps",
+                                                 "layer_norm_eps",
+                                                 "qk_norm",
+                                                 "qk_norm_eps",
+                                                 "attention_bias",
+                                                 "mlp_bias",
+                                                 "tie_word_embeddings",
+                                                 "head_bias",
+                                                 "sliding_window",
+                                                 "layer_types",
+                                                 "bos_token_id",
+                                                 "eos_token_id"};
 constexpr std::array<std::string_view, 1> kTables{"rope_parameters"};
-constexpr std::array<std::string_view, 13> kRopeKeys{
-    "rope_type", "rope_layout", "rope_theta", "factor", "low_freq_factor", "high_freq_factor",
-    "original_max_position_embeddings", "beta_fast", "beta_slow", "attention_factor", "mscale", "mscale_all_dim", "truncate"};
+constexpr std::array<std::string_view, 13> kRopeKeys{"rope_type",
+                                                     "rope_layout",
+                                                     "rope_theta",
+                                                     "factor",
+                                                     "low_freq_factor",
+                                                     "high_freq_factor",
+                                                     "original_max_position_embeddings",
+                                                     "beta_fast",
+                                                     "beta_slow",
+                                                     "attention_factor",
+                                                     "mscale",
+                                                     "mscale_all_dim",
+                                                     "truncate"};
 
 /// The keys that mean something beside rope_type.
 std::vector<std::string_view> ropeKeysOf(std::string_view type) {
@@ -77,7 +106,9 @@ private:
     toml::source_position place;
   };
 
-  void wrong(toml::source_position place, std::string message) { problems.push_back({false, place, std::move(message)}); }
+  void wrong(toml::source_position place, std::string message) {
+    problems.push_back({false, place, std::move(message)});
+  }
   void expected(const Scope &scope, std::string_view key, std::string_view what, const toml::node &node) {
     wrong(node.source().begin, fmt::format("{}{}: expected {}, found {}", scope.prefix, key, what, describe(node)));
   }
@@ -152,7 +183,8 @@ private:
   std::vector<Problem> problems;
 };
 
-void Reader::knownKeys(const Scope &scope, std::span<const std::string_view> keys, std::span<const std::string_view> tables) {
+void Reader::knownKeys(const Scope &scope, std::span<const std::string_view> keys,
+                       std::span<const std::string_view> tables) {
   std::vector<std::string_view> known(keys.begin(), keys.end());
   known.insert(known.end(), tables.begin(), tables.end());
   for (const auto &[key, node] : scope.table) {
@@ -162,7 +194,8 @@ void Reader::knownKeys(const Scope &scope, std::span<const std::string_view> key
     // rope_theta at the top is what older Hugging Face configs have.
     if (scope.prefix.empty() && std::find(kRopeKeys.begin(), kRopeKeys.end(), key.str()) != kRopeKeys.end())
       hint = ": it belongs into the table [rope_parameters]";
-    wrong(key.source().begin, fmt::format("unknown key '{}{}'{}", scope.prefix, printable(key.str().substr(0, 80)), hint));
+    wrong(key.source().begin,
+          fmt::format("unknown key '{}{}'{}", scope.prefix, printable(key.str().substr(0, 80)), hint));
   }
 }
 
@@ -185,7 +218,8 @@ void Reader::biases(const Scope &scope, std::string_view key,
     return expected(scope, key, what, *node);
   for (const toml::node &item : *list) {
     auto name = item.value_exact<std::string_view>();
-    auto linear = std::find_if(linears.begin(), linears.end(), [&](const auto &entry) { return name && entry.first == *name; });
+    auto linear =
+        std::find_if(linears.begin(), linears.end(), [&](const auto &entry) { return name && entry.first == *name; });
     if (linear == linears.end())
       expected(scope, key, what, item);
     else if (*linear->second)
@@ -244,7 +278,8 @@ void Reader::norms(const Scope &scope) {
     config.qkNormEps = config.normEps;
     number(scope, "qk_norm_eps", config.qkNormEps, false);
   } else if (const toml::node *node = scope.table.get("qk_norm_eps")) {
-    wrong(node->source().begin, "qk_norm_eps: has no meaning with qk_norm = \"none\": remove it, or choose rms or layer");
+    wrong(node->source().begin,
+          "qk_norm_eps: has no meaning with qk_norm = \"none\": remove it, or choose rms or layer");
   }
 }
 
@@ -271,8 +306,9 @@ void Reader::root(const toml::table &table) {
          std::array<std::pair<std::string_view, bool *>, 4>{
              {{"q", &attention.q}, {"k", &attention.k}, {"v", &attention.v}, {"o", &attention.o}}});
   MlpBias &mlp = config.mlpBias;
-  biases(scope, "mlp_bias",
-         std::array<std::pair<std::string_view, bool *>, 3>{{{"gate", &mlp.gate}, {"up", &mlp.up}, {"down", &mlp.down}}});
+  biases(
+      scope, "mlp_bias",
+      std::array<std::pair<std::string_view, bool *>, 3>{{{"gate", &mlp.gate}, {"up", &mlp.up}, {"down", &mlp.down}}});
   boolean(scope, "tie_word_embeddings", config.tieWordEmbeddings);
   boolean(scope, "head_bias", config.headBias);
   optional(scope, "sliding_window", config.slidingWindow);
@@ -297,8 +333,9 @@ void Reader::rope(const toml::table &table) {
   for (const auto &[key, node] : table) {
     bool known = std::find(kRopeKeys.begin(), kRopeKeys.end(), key.str()) != kRopeKeys.end();
     if (known && std::find(meant.begin(), meant.end(), key.str()) == meant.end())
-      wrong(key.source().begin, fmt::format("rope_parameters.{}: has no meaning with rope_type = {}: remove it; keys that do: {}",
-                                            key.str(), inQuotes(rope.type), listed(meant)));
+      wrong(key.source().begin,
+            fmt::format("rope_parameters.{}: has no meaning with rope_type = {}: remove it; keys that do: {}",
+                        key.str(), inQuotes(rope.type), listed(meant)));
   }
   auto means = [&](std::string_view key) { return std::find(meant.begin(), meant.end(), key) != meant.end(); };
   if (!means("rope_theta"))
@@ -329,9 +366,10 @@ Result<void> checkLines(std::string_view text, const std::string &file) {
   while (!text.empty()) {
     size_t end = std::min(text.find('\n'), text.size());
     std::string_view content = text.substr(0, end);
-    if (!content.starts_with('#') && std::count(content.begin(), content.end(), '.') > static_cast<ptrdiff_t>(kMaxDotsPerLine))
-      return fail(ExitCode::badInput, "{}:{}:1: expected at most {} dots in a line: keys of a config nest two deep", file, line,
-                  kMaxDotsPerLine);
+    if (!content.starts_with('#') &&
+        std::count(content.begin(), content.end(), '.') > static_cast<ptrdiff_t>(kMaxDotsPerLine))
+      return fail(ExitCode::badInput, "{}:{}:1: expected at most {} dots in a line: keys of a config nest two deep",
+                  file, line, kMaxDotsPerLine);
     text.remove_prefix(std::min(end + 1, text.size()));
     ++line;
   }
@@ -340,7 +378,8 @@ Result<void> checkLines(std::string_view text, const std::string &file) {
 
 Result<ModelConfig> Reader::read(std::string_view text) {
   if (text.size() > kMaxBytes)
-    return fail(ExitCode::badInput, "{}: expected a config of at most {} bytes, found {}", file, kMaxBytes, text.size());
+    return fail(ExitCode::badInput, "{}: expected a config of at most {} bytes, found {}", file, kMaxBytes,
+                text.size());
   if (auto fine = checkLines(text, file); !fine)
     return propagate(fine);
   toml::parse_result parsed = toml::parse(text);
@@ -350,7 +389,9 @@ Result<ModelConfig> Reader::read(std::string_view text) {
   }
   config.where[""] = at({1, 1});
   root(parsed.table());
-  auto order = [](const Problem &problem) { return std::tuple(problem.missing, problem.place.line, problem.place.column); };
+  auto order = [](const Problem &problem) {
+    return std::tuple(problem.missing, problem.place.line, problem.place.column);
+  };
   auto first = std::min_element(problems.begin(), problems.end(),
                                 [&](const Problem &a, const Problem &b) { return order(a) < order(b); });
   if (first != problems.end())

@@ -38,7 +38,8 @@ int64_t layerOf(std::string_view name) {
   return digits > 0 ? layer : -1;
 }
 
-// Tensors that may be left over: derived tables of old checkpoints, a copy of the tied head, layers that the config leaves out.
+// Tensors that may be left over: derived tables of old checkpoints, a copy of the tied head, layers that the config
+// leaves out.
 bool mayBeUnused(const ModelConfig &config, const std::string &name) {
   return name.ends_with(".rotary_emb.inv_freq") || name == "rope_freqs.weight" ||
          (name == "lm_head.weight" && config.tieWordEmbeddings) || layerOf(name) >= config.numHiddenLayers;
@@ -54,18 +55,18 @@ Result<void> checkWeights(const ModelConfig &config, const WeightSource &source)
       return fail(ExitCode::badInput, "{}: tensor '{}' is missing: the config calls for it with shape {}; check {}",
                   source.origin(spec.name), spec.name, shapeText(spec.shape), keyBehind(spec.name));
     if (tensor->shape != spec.shape)
-      return fail(ExitCode::badInput, "{}: tensor '{}': expected shape {} from the config, found {}", source.origin(spec.name),
-                  spec.name, shapeText(spec.shape), shapeText(tensor->shape));
+      return fail(ExitCode::badInput, "{}: tensor '{}': expected shape {} from the config, found {}",
+                  source.origin(spec.name), spec.name, shapeText(spec.shape), shapeText(tensor->shape));
     if (tensor->element != "random" && !findElement(tensor->element))
-      return fail(ExitCode::badInput, "{}: tensor '{}': element type {} is not read; supported: {}", source.origin(spec.name),
-                  spec.name, tensor->element, listElements());
+      return fail(ExitCode::badInput, "{}: tensor '{}': element type {} is not read; supported: {}",
+                  source.origin(spec.name), spec.name, tensor->element, listElements());
     called.insert(spec.name);
   }
   // A tensor that nothing calls for, say a bias, would be left out of the maths without a word.
   for (const SourceTensor &tensor : source.list())
     if (!called.contains(tensor.name) && !mayBeUnused(config, tensor.name))
-      return fail(ExitCode::badInput, "{}: tensor {} is not called for by the config; check {}", source.origin(tensor.name),
-                  inQuotes(tensor.name), keyBehind(tensor.name));
+      return fail(ExitCode::badInput, "{}: tensor {} is not called for by the config; check {}",
+                  source.origin(tensor.name), inQuotes(tensor.name), keyBehind(tensor.name));
   return {};
 }
 

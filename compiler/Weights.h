@@ -19,9 +19,9 @@ namespace lathe {
 
 /// A tensor as its source has it.
 struct SourceTensor {
-  std::string name;            ///< canonical
-  std::string element;         ///< "F32" "F16" "BF16" "Q8_0" "Q4_0" "Q4_1" "Q6_K" or "random"
-  std::vector<int64_t> shape;  ///< row-major, [out, in] for a linear
+  std::string name;           ///< canonical
+  std::string element;        ///< "F32" "F16" "BF16" "Q8_0" "Q4_0" "Q4_1" "Q6_K" or "random"
+  std::vector<int64_t> shape; ///< row-major, [out, in] for a linear
 };
 
 class WeightSource {
@@ -51,8 +51,9 @@ struct ImportedModel {
   std::string tokenizerJson;                   ///< empty when the input has none; form: runtime/Tokenizer.h
 };
 
-/// Reads a TOML file, a Hugging Face folder (or its config.json), a GGUF file, or an OSC-Transformers .cfg; what it is is decided by
-/// content and name. `weights` is "" (take the input's own), a path (safetensors file, folder or GGUF) or "random:SEED".
+/// Reads a TOML file, a Hugging Face folder (or its config.json), a GGUF file, or an OSC-Transformers .cfg; what it is
+/// is decided by content and name. `weights` is "" (take the input's own), a path (safetensors file, folder or GGUF) or
+/// "random:SEED".
 Result<ImportedModel> importModel(const std::string &path, const std::string &weights);
 
 } // namespace lathe

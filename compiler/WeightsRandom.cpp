@@ -57,8 +57,8 @@ Result<void> RandomSource::read(const std::string &name, int64_t row, int64_t ro
     return fail(ExitCode::badInput, "{}: there is no tensor '{}'", origin(name), name);
   int64_t height = tensor->shape.size() == 2 ? tensor->shape[0] : 1, width = tensor->shape.back();
   if (row < 0 || rows < 0 || row > height || rows > height - row || static_cast<int64_t>(out.size()) != rows * width)
-    return fail(ExitCode::internal, "{}: tensor '{}': {} rows from {} of {} x {} into {} values", origin(name), name, rows, row,
-                height, width, out.size());
+    return fail(ExitCode::internal, "{}: tensor '{}': {} rows from {} of {} x {} into {} values", origin(name), name,
+                rows, row, height, width, out.size());
   if (name.ends_with(".bias") || name.ends_with("norm.weight")) {
     std::fill(out.begin(), out.end(), name.ends_with(".bias") ? 0.0f : 1.0f);
     return {};

@@ -29,7 +29,9 @@ inline float readHalf(const std::byte *from) {
   return halfToFloat(half);
 }
 
-void convertF32(const std::byte *from, int64_t blocks, float *to) { std::memcpy(to, from, static_cast<size_t>(blocks) * 4); }
+void convertF32(const std::byte *from, int64_t blocks, float *to) {
+  std::memcpy(to, from, static_cast<size_t>(blocks) * 4);
+}
 
 void convertF16(const std::byte *from, int64_t blocks, float *to) {
   for (int64_t i = 0; i < blocks; ++i)
@@ -78,7 +80,8 @@ void convertQ4_1(const std::byte *from, int64_t blocks, float *to) {
   }
 }
 
-// 128 bytes of low nibbles, 64 bytes of high pairs of bits, 16 int8 scales (one for 16 values), half scale of scales; zero is 32.
+// 128 bytes of low nibbles, 64 bytes of high pairs of bits, 16 int8 scales (one for 16 values), half scale of scales;
+// zero is 32.
 void convertQ6_K(const std::byte *from, int64_t blocks, float *to) {
   for (; blocks > 0; --blocks, from += 210, to += kSuperBlock) {
     const auto *low = reinterpret_cast<const uint8_t *>(from);
@@ -108,7 +111,8 @@ constexpr std::array<ElementLayout, 7> kElements{{
 } // namespace
 
 const ElementLayout *findElement(std::string_view name) {
-  auto found = std::find_if(kElements.begin(), kElements.end(), [&](const ElementLayout &layout) { return layout.name == name; });
+  auto found = std::find_if(kElements.begin(), kElements.end(),
+                            [&](const ElementLayout &layout) { return layout.name == name; });
   return found == kElements.end() ? nullptr : found;
 }
 
@@ -123,28 +127,28 @@ Result<void> readRows(const SourceTensor &tensor, std::span<const std::byte> dat
                       int64_t rows, std::span<float> out) {
   const ElementLayout *layout = findElement(tensor.element);
   if (!layout)
-    return fail(ExitCode::badInput, "{}: tensor {}: element type {} is not read; supported: {}", path, inQuotes(tensor.name),
-                tensor.element, listElements());
+    return fail(ExitCode::badInput, "{}: tensor {}: element type {} is not read; supported: {}", path,
+                inQuotes(tensor.name), tensor.element, listElements());
   bool matrix = tensor.shape.size() == 2;
   if (!matrix && tensor.shape.size() != 1)
-    return fail(ExitCode::badInput, "{}: tensor {}: expected one or two dimensions, found {}", path, inQuotes(tensor.name),
-                tensor.shape.size());
+    return fail(ExitCode::badInput, "{}: tensor {}: expected one or two dimensions, found {}", path,
+                inQuotes(tensor.name), tensor.shape.size());
   int64_t height = matrix ? tensor.shape[0] : 1, width = tensor.shape.back();
   if (row < 0 || rows < 0 || row > height || rows > height - row)
-    return fail(ExitCode::internal, "{}: tensor {}: rows {} to {} of {} were asked for", path, inQuotes(tensor.name), row, row + rows,
-                height);
+    return fail(ExitCode::internal, "{}: tensor {}: rows {} to {} of {} were asked for", path, inQuotes(tensor.name),
+                row, row + rows, height);
   if (width % layout->block != 0)
-    return fail(ExitCode::badInput, "{}: tensor {}: a row of {} values is no multiple of {}'s block of {}", path, inQuotes(tensor.name),
-                width, layout->name, layout->block);
+    return fail(ExitCode::badInput, "{}: tensor {}: a row of {} values is no multiple of {}'s block of {}", path,
+                inQuotes(tensor.name), width, layout->name, layout->block);
   if (out.size() != static_cast<size_t>(rows) * static_cast<size_t>(width))
-    return fail(ExitCode::internal, "{}: tensor {}: room for {} values, {} x {} asked for", path, inQuotes(tensor.name), out.size(), rows,
-                width);
+    return fail(ExitCode::internal, "{}: tensor {}: room for {} values, {} x {} asked for", path, inQuotes(tensor.name),
+                out.size(), rows, width);
   int64_t rowBytes = width / layout->block * layout->bytes;
   if (out.empty())
     return {};
   if (data.size() != static_cast<size_t>(height) * static_cast<size_t>(rowBytes))
-    return fail(ExitCode::internal, "{}: tensor {}: expected {} bytes, found {}", path, inQuotes(tensor.name), height * rowBytes,
-                data.size());
+    return fail(ExitCode::internal, "{}: tensor {}: expected {} bytes, found {}", path, inQuotes(tensor.name),
+                height * rowBytes, data.size());
   layout->convert(data.data() + row * rowBytes, rows * (width / layout->block), out.data());
   return {};
 }

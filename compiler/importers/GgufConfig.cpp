@@ -5,8 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/ConfigDiagnostics.h"
-#include "compiler/importers/Importers.h"
 #include "compiler/importers/Dequantize.h"
+#include "compiler/importers/Importers.h"
 
 #include <algorithm>
 #include <array>
@@ -19,14 +19,39 @@ namespace {
 constexpr std::array<std::string_view, 3> kArchitectures{"llama", "qwen2", "qwen3"};
 
 /// Keys behind "<architecture>." that are read here, or say nothing about the maths.
-constexpr std::array<std::string_view, 33> kKeys{
-    "block_count", "context_length", "embedding_length", "feed_forward_length", "vocab_size", "attention.head_count",
-    "attention.head_count_kv", "attention.key_length", "attention.value_length", "attention.layer_norm_rms_epsilon",
-    "attention.layer_norm_epsilon", "attention.sliding_window", "attention.causal", "attention.scale", "rope.dimension_count",
-    "rope.freq_base", "rope.scale_linear", "rope.scaling.type", "rope.scaling.factor", "rope.scaling.original_context_length",
-    "rope.scaling.finetuned", "rope.scaling.attn_factor", "rope.scaling.yarn_log_multiplier", "rope.scaling.yarn_ext_factor",
-    "rope.scaling.yarn_attn_factor", "rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow", "expert_count",
-    "expert_used_count", "use_parallel_residual", "tensor_data_layout", "attention.clamp_kqv", "logit_scale"};
+constexpr std::array<std::string_view, 33> kKeys{"block_count",
+                                                 "context_length",
+                                                 "embedding_length",
+                                                 "feed_forward_length",
+                                                 "vocab_size",
+                                                 "attention.head_count",
+                                                 "attention.head_count_kv",
+                                                 "attention.key_length",
+                                                 "attention.value_length",
+                                                 "attention.layer_norm_rms_epsilon",
+                                                 "attention.layer_norm_epsilon",
+                                                 "attention.sliding_window",
+                                                 "attention.causal",
+                                                 "attention.scale",
+                                                 "rope.dimension_count",
+                                                 "rope.freq_base",
+                                                 "rope.scale_linear",
+                                                 "rope.scaling.type",
+                                                 "rope.scaling.factor",
+                                                 "rope.scaling.original_context_length",
+                                                 "rope.scaling.finetuned",
+                                                 "rope.scaling.attn_factor",
+                                                 "rope.scaling.yarn_log_multiplier",
+                                                 "rope.scaling.yarn_ext_factor",
+                                                 "rope.scaling.yarn_attn_factor",
+                                                 "rope.scaling.yarn_beta_fast",
+                                                 "rope.scaling.yarn_beta_slow",
+                                                 "expert_count",
+                                                 "expert_used_count",
+                                                 "use_parallel_residual",
+                                                 "tensor_data_layout",
+                                                 "attention.clamp_kqv",
+                                                 "logit_scale"};
 
 class Reader {
 public:
@@ -39,7 +64,8 @@ private:
       error = std::move(failure);
   }
   template <typename... Args> void report(const std::string &key, fmt::format_string<Args...> format, Args &&...args) {
-    keep({ExitCode::badInput, fmt::format("{}: {}", file.place(key), fmt::format(format, std::forward<Args>(args)...))});
+    keep(
+        {ExitCode::badInput, fmt::format("{}: {}", file.place(key), fmt::format(format, std::forward<Args>(args)...))});
   }
   void locate(const std::string &key, const std::string &canonical) {
     if (auto value = file.metadata().find(key); value != file.metadata().end())
@@ -107,7 +133,8 @@ bool Reader::number(std::string_view key, double &value, const std::string &cano
 // A key that changes the maths in a way that is not supported, unless it has the value that does not.
 void Reader::neutral(std::string_view key, double value) {
   double found = value;
-  if (auto entry = file.metadata().find(own(key)); entry != file.metadata().end() && entry->second.type == GgufType::boolean)
+  if (auto entry = file.metadata().find(own(key));
+      entry != file.metadata().end() && entry->second.type == GgufType::boolean)
     found = entry->second.bytes.front() != 0;
   else
     number(key, found);
@@ -127,13 +154,15 @@ void Reader::sizes() {
   integer("attention.key_length", config.headDim, "head_dim");
   int64_t valueLength = config.headDim;
   if (integer("attention.value_length", valueLength, "head_dim") && valueLength != config.headDim)
-    report(own("attention.value_length"), "{} differs from the length of keys, {}: not supported", valueLength, config.headDim);
+    report(own("attention.value_length"), "{} differs from the length of keys, {}: not supported", valueLength,
+           config.headDim);
   integer("context_length", config.maxPositionEmbeddings, "max_position_embeddings", true);
   if (!integer("vocab_size", config.vocabSize, "vocab_size"))
     if (const GgufTensor *embedding = file.tensor("token_embd.weight"); embedding && embedding->shape.size() == 2)
       config.vocabSize = embedding->shape[0];
   if (!number("attention.layer_norm_rms_epsilon", config.normEps, "rms_norm_eps"))
-    keep({ExitCode::badInput, fmt::format("{}: missing key '{}': expected a number", file.path(), own("attention.layer_norm_rms_epsilon"))});
+    keep({ExitCode::badInput, fmt::format("{}: missing key '{}': expected a number", file.path(),
+                                          own("attention.layer_norm_rms_epsilon"))});
   int64_t window = 0;
   if (integer("attention.sliding_window", window, "sliding_window") && window != 0)
     config.slidingWindow = window;
@@ -153,7 +182,8 @@ void Reader::rope() {
   rope.layout = architecture == "llama" ? "interleaved" : "half";
   int64_t rotated = config.headDim;
   if (integer("rope.dimension_count", rotated, "rope_parameters") && rotated != config.headDim)
-    report(own("rope.dimension_count"), "{} of {} dimensions of a head are rotated: only whole heads are supported", rotated, config.headDim);
+    report(own("rope.dimension_count"), "{} of {} dimensions of a head are rotated: only whole heads are supported",
+           rotated, config.headDim);
   config.where.erase("rope_parameters");
   number("rope.freq_base", rope.theta, "rope_parameters.rope_theta");
   auto type = file.string(own("rope.scaling.type"));
@@ -169,20 +199,24 @@ void Reader::rope() {
     static constexpr std::array<std::string_view, 3> types{"none", "linear", "yarn"};
     rope.type = **type;
     if (rope.type != "linear" && rope.type != "yarn")
-      return report(own("rope.scaling.type"), "rope type {} is not supported{}", inQuotes(rope.type), suggestion(rope.type, types));
+      return report(own("rope.scaling.type"), "rope type {} is not supported{}", inQuotes(rope.type),
+                    suggestion(rope.type, types));
     if (!number("rope.scaling.factor", rope.factor, "rope_parameters.factor"))
-      keep({ExitCode::badInput, fmt::format("{}: missing key '{}': rope type {} needs it", file.path(), own("rope.scaling.factor"), rope.type)});
+      keep({ExitCode::badInput, fmt::format("{}: missing key '{}': rope type {} needs it", file.path(),
+                                            own("rope.scaling.factor"), rope.type)});
   }
   neutral("rope.scaling.yarn_log_multiplier", 0);
   neutral("rope.scaling.yarn_attn_factor", 1);
   if (rope.type == "yarn") {
     neutral("rope.scaling.yarn_ext_factor", 1);
     rope.originalMaxPositionEmbeddings = config.maxPositionEmbeddings;
-    integer("rope.scaling.original_context_length", rope.originalMaxPositionEmbeddings, "rope_parameters.original_max_position_embeddings");
+    integer("rope.scaling.original_context_length", rope.originalMaxPositionEmbeddings,
+            "rope_parameters.original_max_position_embeddings");
     number("rope.scaling.yarn_beta_fast", rope.betaFast, "rope_parameters.beta_fast");
     number("rope.scaling.yarn_beta_slow", rope.betaSlow, "rope_parameters.beta_slow");
     // llama.cpp multiplies its factor onto yarn's own, 0.1 ln(factor) + 1.
-    if (double factor = 1; number("rope.scaling.attn_factor", factor, "rope_parameters.attention_factor") && factor != 1)
+    if (double factor = 1;
+        number("rope.scaling.attn_factor", factor, "rope_parameters.attention_factor") && factor != 1)
       rope.attentionFactor = factor * (0.1 * std::log(rope.factor) + 1);
   } else {
     neutral("rope.scaling.attn_factor", 1);
@@ -205,8 +239,10 @@ std::vector<double> llama3Factors(const RopeConfig &rope, int64_t pairs) {
 }
 
 /// Files of llama3-style models hold the divisors, not the parameters. Only the ratios of original length, low and high
-/// frequency factor show in them: low is taken as 1, and high, where one point is all there is, as 4 (as all Llama 3 have it).
-std::optional<RopeConfig> fitLlama3(RopeConfig rope, const std::vector<float> &factors, std::span<const int64_t> lengths) {
+/// frequency factor show in them: low is taken as 1, and high, where one point is all there is, as 4 (as all Llama 3
+/// have it).
+std::optional<RopeConfig> fitLlama3(RopeConfig rope, const std::vector<float> &factors,
+                                    std::span<const int64_t> lengths) {
   int64_t pairs = static_cast<int64_t>(factors.size());
   auto reproduces = [&](const RopeConfig &candidate) {
     std::vector<double> made = llama3Factors(candidate, pairs);
@@ -239,7 +275,8 @@ std::optional<RopeConfig> fitLlama3(RopeConfig rope, const std::vector<float> &f
   if (points == 1) {
     length = (sumY * span + 1) / sumX;
   } else if (points > 1) {
-    double slope = (points * sumXY - sumX * sumY) / (points * sumXX - sumX * sumX), start = (sumY - slope * sumX) / points;
+    double slope = (points * sumXY - sumX * sumY) / (points * sumXX - sumX * sumX),
+           start = (sumY - slope * sumX) / points;
     span = -1 / start;
     length = slope * span;
     rope.highFreqFactor = std::round((span + 1) * 1e4) / 1e4;
@@ -265,7 +302,8 @@ void Reader::ropeFactors() {
   if (std::all_of(factors.begin(), factors.end(), [](float factor) { return factor == 1.0f; }))
     return;
   if (config.rope.type != "default")
-    return wrong(fmt::format("divides the frequencies, and so does rope type {}: not supported together", config.rope.type));
+    return wrong(
+        fmt::format("divides the frequencies, and so does rope type {}: not supported together", config.rope.type));
   int64_t stated = 0;
   integer("rope.scaling.original_context_length", stated, "rope_parameters.original_max_position_embeddings");
   std::array<int64_t, 2> lengths{stated, 8192};
@@ -287,7 +325,8 @@ void Reader::tokens() {
   locate("tokenizer.ggml.eos_token_id", "eos_token_id");
   // The ends of a text, of a turn and of a message all end a generation.
   for (const char *key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"})
-    if (auto end = id(key); end && std::find(config.eosTokenIds.begin(), config.eosTokenIds.end(), *end) == config.eosTokenIds.end())
+    if (auto end = id(key);
+        end && std::find(config.eosTokenIds.begin(), config.eosTokenIds.end(), *end) == config.eosTokenIds.end())
       config.eosTokenIds.push_back(*end);
 }
 
@@ -295,8 +334,8 @@ void Reader::tokens() {
 void Reader::presentTensors() {
   config.tieWordEmbeddings = !hasTensor("output.weight");
   config.headBias = hasTensor("output.bias");
-  config.attentionBias = {hasTensor("blk.0.attn_q.bias"), hasTensor("blk.0.attn_k.bias"), hasTensor("blk.0.attn_v.bias"),
-                          hasTensor("blk.0.attn_output.bias")};
+  config.attentionBias = {hasTensor("blk.0.attn_q.bias"), hasTensor("blk.0.attn_k.bias"),
+                          hasTensor("blk.0.attn_v.bias"), hasTensor("blk.0.attn_output.bias")};
   config.mlpBias = {hasTensor("blk.0.ffn_gate.bias"), hasTensor("blk.0.ffn_up.bias"), hasTensor("blk.0.ffn_down.bias")};
   if (architecture == "qwen3") {
     config.qkNorm = "rms";
@@ -309,11 +348,12 @@ Result<ModelConfig> Reader::read() {
   if (!name)
     return propagate(name);
   if (!*name)
-    return fail(ExitCode::badInput, "{}: missing key 'general.architecture'; supported: {}", file.path(), listed(kArchitectures));
+    return fail(ExitCode::badInput, "{}: missing key 'general.architecture'; supported: {}", file.path(),
+                listed(kArchitectures));
   architecture = **name;
   if (std::find(kArchitectures.begin(), kArchitectures.end(), architecture) == kArchitectures.end())
-    return fail(ExitCode::badInput, "{}: architecture {} is not supported; supported: {}", file.place("general.architecture"),
-                inQuotes(architecture), listed(kArchitectures));
+    return fail(ExitCode::badInput, "{}: architecture {} is not supported; supported: {}",
+                file.place("general.architecture"), inQuotes(architecture), listed(kArchitectures));
   config.where[""] = baseName(file.path()) + ":1:1";
   config.modelType = architecture;
   auto title = file.string("general.name");

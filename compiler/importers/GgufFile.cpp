@@ -19,8 +19,9 @@ constexpr uint64_t kMaxNameBytes = 256;
 constexpr int kMaxArrayDepth = 4;
 constexpr uint64_t kMaxAlignment = 1 << 20;
 
-constexpr std::array<std::string_view, 13> kTypeNames{"uint8", "int8", "uint16", "int16", "uint32", "int32", "float32",
-                                                      "bool", "string", "array", "uint64", "int64", "float64"};
+constexpr std::array<std::string_view, 13> kTypeNames{"uint8",  "int8",    "uint16", "int16",  "uint32",
+                                                      "int32",  "float32", "bool",   "string", "array",
+                                                      "uint64", "int64",   "float64"};
 
 std::string_view typeName(GgufType type) { return kTypeNames[static_cast<size_t>(type)]; }
 
@@ -31,24 +32,38 @@ struct TensorType {
   uint64_t block, bytes;
 };
 constexpr std::array<TensorType, 31> kTensorTypes{{
-    {0, "F32", 1, 4},        {1, "F16", 1, 2},         {2, "Q4_0", 32, 18},     {3, "Q4_1", 32, 20},     {6, "Q5_0", 32, 22},
-    {7, "Q5_1", 32, 24},     {8, "Q8_0", 32, 34},      {9, "Q8_1", 32, 40},     {10, "Q2_K", 256, 84},   {11, "Q3_K", 256, 110},
-    {12, "Q4_K", 256, 144},  {13, "Q5_K", 256, 176},   {14, "Q6_K", 256, 210},  {15, "Q8_K", 256, 292},  {16, "IQ2_XXS", 256, 66},
-    {17, "IQ2_XS", 256, 74}, {18, "IQ3_XXS", 256, 98}, {19, "IQ1_S", 256, 50},  {20, "IQ4_NL", 32, 18},  {21, "IQ3_S", 256, 110},
-    {22, "IQ2_S", 256, 82},  {23, "IQ4_XS", 256, 136}, {24, "I8", 1, 1},        {25, "I16", 1, 2},       {26, "I32", 1, 4},
-    {27, "I64", 1, 8},       {28, "F64", 1, 8},        {29, "IQ1_M", 256, 56},  {30, "BF16", 1, 2},      {34, "TQ1_0", 256, 54},
-    {35, "TQ2_0", 256, 66},
+    {0, "F32", 1, 4},         {1, "F16", 1, 2},         {2, "Q4_0", 32, 18},      {3, "Q4_1", 32, 20},
+    {6, "Q5_0", 32, 22},      {7, "Q5_1", 32, 24},      {8, "Q8_0", 32, 34},      {9, "Q8_1", 32, 40},
+    {10, "Q2_K", 256, 84},    {11, "Q3_K", 256, 110},   {12, "Q4_K", 256, 144},   {13, "Q5_K", 256, 176},
+    {14, "Q6_K", 256, 210},   {15, "Q8_K", 256, 292},   {16, "IQ2_XXS", 256, 66}, {17, "IQ2_XS", 256, 74},
+    {18, "IQ3_XXS", 256, 98}, {19, "IQ1_S", 256, 50},   {20, "IQ4_NL", 32, 18},   {21, "IQ3_S", 256, 110},
+    {22, "IQ2_S", 256, 82},   {23, "IQ4_XS", 256, 136}, {24, "I8", 1, 1},         {25, "I16", 1, 2},
+    {26, "I32", 1, 4},        {27, "I64", 1, 8},        {28, "F64", 1, 8},        {29, "IQ1_M", 256, 56},
+    {30, "BF16", 1, 2},       {34, "TQ1_0", 256, 54},   {35, "TQ2_0", 256, 66},
 }};
 
 } // namespace
 
 size_t ggufBytes(GgufType type) {
   switch (type) {
-  case GgufType::uint8: case GgufType::int8: case GgufType::boolean: return 1;
-  case GgufType::uint16: case GgufType::int16: return 2;
-  case GgufType::uint32: case GgufType::int32: case GgufType::float32: return 4;
-  case GgufType::uint64: case GgufType::int64: case GgufType::float64: return 8;
-  case GgufType::string: case GgufType::array: return 0;
+  case GgufType::uint8:
+  case GgufType::int8:
+  case GgufType::boolean:
+    return 1;
+  case GgufType::uint16:
+  case GgufType::int16:
+    return 2;
+  case GgufType::uint32:
+  case GgufType::int32:
+  case GgufType::float32:
+    return 4;
+  case GgufType::uint64:
+  case GgufType::int64:
+  case GgufType::float64:
+    return 8;
+  case GgufType::string:
+  case GgufType::array:
+    return 0;
   }
   return 0;
 }
@@ -61,25 +76,35 @@ template <typename T> static T load(std::string_view bytes) {
 
 std::optional<int64_t> ggufInteger(GgufType type, std::string_view bytes) {
   switch (type) {
-  case GgufType::uint8: return load<uint8_t>(bytes);
-  case GgufType::int8: return load<int8_t>(bytes);
-  case GgufType::uint16: return load<uint16_t>(bytes);
-  case GgufType::int16: return load<int16_t>(bytes);
-  case GgufType::uint32: return load<uint32_t>(bytes);
-  case GgufType::int32: return load<int32_t>(bytes);
-  case GgufType::int64: return load<int64_t>(bytes);
+  case GgufType::uint8:
+    return load<uint8_t>(bytes);
+  case GgufType::int8:
+    return load<int8_t>(bytes);
+  case GgufType::uint16:
+    return load<uint16_t>(bytes);
+  case GgufType::int16:
+    return load<int16_t>(bytes);
+  case GgufType::uint32:
+    return load<uint32_t>(bytes);
+  case GgufType::int32:
+    return load<int32_t>(bytes);
+  case GgufType::int64:
+    return load<int64_t>(bytes);
   case GgufType::uint64: {
     auto value = load<uint64_t>(bytes);
     return value > uint64_t{INT64_MAX} ? std::nullopt : std::optional<int64_t>(static_cast<int64_t>(value));
   }
-  default: return std::nullopt;
+  default:
+    return std::nullopt;
   }
 }
 
 /// Reads the header; every read is checked against the end of the file.
 class GgufReader {
 public:
-  explicit GgufReader(std::shared_ptr<const MappedFile> mapped) : text(mapped->text()) { gguf->file = std::move(mapped); }
+  explicit GgufReader(std::shared_ptr<const MappedFile> mapped) : text(mapped->text()) {
+    gguf->file = std::move(mapped);
+  }
   Result<std::shared_ptr<const GgufFile>> read();
 
 private:
@@ -88,7 +113,8 @@ private:
   }
   Result<std::string_view> take(uint64_t bytes, std::string_view what) {
     if (bytes > text.size() - offset)
-      return wrong(offset, fmt::format("{} of {} bytes goes beyond the file's end ({} bytes): truncated or damaged", what, bytes, text.size()));
+      return wrong(offset, fmt::format("{} of {} bytes goes beyond the file's end ({} bytes): truncated or damaged",
+                                       what, bytes, text.size()));
     std::string_view result = text.substr(offset, bytes);
     offset += bytes;
     return result;
@@ -127,7 +153,8 @@ private:
 Result<void> GgufReader::skip(GgufType type, uint64_t count, int depth) {
   if (uint64_t bytes = ggufBytes(type)) {
     if (count > (text.size() - offset) / bytes)
-      return wrong(offset, fmt::format("an array of {} {} goes beyond the file's end ({} bytes)", count, typeName(type), text.size()));
+      return wrong(offset, fmt::format("an array of {} {} goes beyond the file's end ({} bytes)", count, typeName(type),
+                                       text.size()));
     offset += count * bytes;
     return {};
   }
@@ -194,10 +221,13 @@ Result<void> GgufReader::tensorInfo(std::vector<uint64_t> &offsets) {
   if (!name)
     return propagate(name);
   if (name->size() > kMaxNameBytes)
-    return wrong(start, fmt::format("expected a tensor name of at most {} bytes, found {}", kMaxNameBytes, name->size()));
+    return wrong(start,
+                 fmt::format("expected a tensor name of at most {} bytes, found {}", kMaxNameBytes, name->size()));
   GgufTensor tensor;
   tensor.name = *name;
-  auto tensorWrong = [&](const std::string &what) { return wrong(start, fmt::format("tensor {}: {}", inQuotes(*name), what)); };
+  auto tensorWrong = [&](const std::string &what) {
+    return wrong(start, fmt::format("tensor {}: {}", inQuotes(*name), what));
+  };
   auto dimensions = scalar<uint32_t>("a tensor's rank");
   if (!dimensions)
     return propagate(dimensions);
@@ -208,19 +238,22 @@ Result<void> GgufReader::tensorInfo(std::vector<uint64_t> &offsets) {
     auto extent = scalar<uint64_t>("a tensor's shape");
     if (!extent)
       return propagate(extent);
-    if (*extent == 0 || *extent > (uint64_t{1} << 48) || __builtin_mul_overflow(values, *extent, &values) || values > uint64_t{1} << 48)
+    if (*extent == 0 || *extent > (uint64_t{1} << 48) || __builtin_mul_overflow(values, *extent, &values) ||
+        values > uint64_t{1} << 48)
       return tensorWrong(fmt::format("dimension {} of {} is not possible", i, *extent));
     tensor.shape.insert(tensor.shape.begin(), static_cast<int64_t>(*extent));
   }
   auto id = scalar<uint32_t>("a tensor's type");
   if (!id)
     return propagate(id);
-  auto type = std::find_if(kTensorTypes.begin(), kTensorTypes.end(), [&](const TensorType &known) { return known.id == *id; });
+  auto type =
+      std::find_if(kTensorTypes.begin(), kTensorTypes.end(), [&](const TensorType &known) { return known.id == *id; });
   if (type == kTensorTypes.end())
     return tensorWrong(fmt::format("unknown element type {}", *id));
   tensor.element = type->name;
   if (static_cast<uint64_t>(tensor.shape.back()) % type->block != 0)
-    return tensorWrong(fmt::format("a row of {} values is no multiple of {}'s block of {}", tensor.shape.back(), type->name, type->block));
+    return tensorWrong(fmt::format("a row of {} values is no multiple of {}'s block of {}", tensor.shape.back(),
+                                   type->name, type->block));
   auto place = scalar<uint64_t>("a tensor's offset");
   if (!place)
     return propagate(place);
@@ -238,7 +271,8 @@ Result<void> GgufReader::placeTensors(const std::vector<uint64_t> &offsets) {
   if (*stated) {
     alignment = static_cast<uint64_t>(**stated);
     if (**stated < 1 || alignment > kMaxAlignment || !std::has_single_bit(alignment))
-      return fail(ExitCode::badInput, "{}: expected a power of two up to {}, found {}", gguf->place("general.alignment"), kMaxAlignment, **stated);
+      return fail(ExitCode::badInput, "{}: expected a power of two up to {}, found {}",
+                  gguf->place("general.alignment"), kMaxAlignment, **stated);
   }
   uint64_t base = (offset + alignment - 1) / alignment * alignment;
   std::span<const std::byte> bytes = gguf->file->bytes();
@@ -247,11 +281,13 @@ Result<void> GgufReader::placeTensors(const std::vector<uint64_t> &offsets) {
     GgufTensor &tensor = gguf->tensorList[i];
     uint64_t room = base <= bytes.size() ? bytes.size() - base : 0;
     if (offsets[i] % alignment != 0)
-      return fail(ExitCode::badInput, "{}: tensor {}: its offset {} is no multiple of the alignment {}", gguf->path(), inQuotes(tensor.name),
-                  offsets[i], alignment);
+      return fail(ExitCode::badInput, "{}: tensor {}: its offset {} is no multiple of the alignment {}", gguf->path(),
+                  inQuotes(tensor.name), offsets[i], alignment);
     if (offsets[i] > room || sizes[i] > room - offsets[i])
-      return fail(ExitCode::badInput, "{}: tensor {}: {} bytes at offset {} go beyond the {} bytes of data: the file is truncated or damaged",
-                  gguf->path(), inQuotes(tensor.name), sizes[i], offsets[i], room);
+      return fail(
+          ExitCode::badInput,
+          "{}: tensor {}: {} bytes at offset {} go beyond the {} bytes of data: the file is truncated or damaged",
+          gguf->path(), inQuotes(tensor.name), sizes[i], offsets[i], room);
     tensor.data = bytes.subspan(base + offsets[i], sizes[i]);
   }
   for (const GgufTensor &tensor : gguf->tensorList)
@@ -259,7 +295,8 @@ Result<void> GgufReader::placeTensors(const std::vector<uint64_t> &offsets) {
   std::sort(order.begin(), order.end(), [](auto a, auto b) { return a->data.data() < b->data.data(); });
   for (size_t i = 1; i < order.size(); ++i)
     if (order[i - 1]->data.data() + order[i - 1]->data.size() > order[i]->data.data())
-      return fail(ExitCode::badInput, "{}: tensors {} and {} overlap", gguf->path(), inQuotes(order[i - 1]->name), inQuotes(order[i]->name));
+      return fail(ExitCode::badInput, "{}: tensors {} and {} overlap", gguf->path(), inQuotes(order[i - 1]->name),
+                  inQuotes(order[i]->name));
   std::sort(order.begin(), order.end(), [](auto a, auto b) { return a->name < b->name; });
   for (size_t i = 1; i < order.size(); ++i)
     if (order[i - 1]->name == order[i]->name)
@@ -313,7 +350,8 @@ std::string GgufFile::place(const std::string &key) const {
 }
 
 const GgufTensor *GgufFile::tensor(std::string_view name) const {
-  auto found = std::find_if(tensorList.begin(), tensorList.end(), [&](const GgufTensor &tensor) { return tensor.name == name; });
+  auto found =
+      std::find_if(tensorList.begin(), tensorList.end(), [&](const GgufTensor &tensor) { return tensor.name == name; });
   return found == tensorList.end() ? nullptr : &*found;
 }
 
@@ -323,7 +361,8 @@ Result<std::optional<int64_t>> GgufFile::integer(const std::string &key) const {
     return std::optional<int64_t>();
   if (auto value = ggufInteger(found->second.type, found->second.bytes))
     return value;
-  return fail(ExitCode::badInput, "{}: expected an integer, found a value of type {}", place(key), typeName(found->second.type));
+  return fail(ExitCode::badInput, "{}: expected an integer, found a value of type {}", place(key),
+              typeName(found->second.type));
 }
 
 Result<std::optional<double>> GgufFile::number(const std::string &key) const {
@@ -354,7 +393,8 @@ Result<std::optional<bool>> GgufFile::boolean(const std::string &key) const {
   if (found == values.end())
     return std::optional<bool>();
   if (found->second.type != GgufType::boolean)
-    return fail(ExitCode::badInput, "{}: expected a bool, found a value of type {}", place(key), typeName(found->second.type));
+    return fail(ExitCode::badInput, "{}: expected a bool, found a value of type {}", place(key),
+                typeName(found->second.type));
   return load<uint8_t>(found->second.bytes) != 0;
 }
 
@@ -363,7 +403,8 @@ Result<std::optional<std::string_view>> GgufFile::string(const std::string &key)
   if (found == values.end())
     return std::optional<std::string_view>();
   if (found->second.type != GgufType::string)
-    return fail(ExitCode::badInput, "{}: expected a string, found a value of type {}", place(key), typeName(found->second.type));
+    return fail(ExitCode::badInput, "{}: expected a string, found a value of type {}", place(key),
+                typeName(found->second.type));
   return found->second.bytes;
 }
 
@@ -372,11 +413,13 @@ Result<const GgufValue *> GgufFile::strings(const std::string &key) const {
   if (found == values.end())
     return nullptr;
   if (found->second.type != GgufType::array || found->second.element != GgufType::string)
-    return fail(ExitCode::badInput, "{}: expected an array of strings, found a value of type {}", place(key), typeName(found->second.type));
+    return fail(ExitCode::badInput, "{}: expected an array of strings, found a value of type {}", place(key),
+                typeName(found->second.type));
   return &found->second;
 }
 
-Result<void> GgufFile::eachString(const GgufValue &array, const std::function<Result<void>(uint64_t, std::string_view)> &each) const {
+Result<void> GgufFile::eachString(const GgufValue &array,
+                                  const std::function<Result<void>(uint64_t, std::string_view)> &each) const {
   std::string_view rest = array.bytes;
   for (uint64_t i = 0; i < array.count; ++i) {
     auto length = load<uint64_t>(rest.substr(0, 8));

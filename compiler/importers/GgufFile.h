@@ -22,21 +22,33 @@
 namespace lathe {
 
 enum class GgufType : uint32_t {
-  uint8, int8, uint16, int16, uint32, int32, float32, boolean, string, array, uint64, int64, float64
+  uint8,
+  int8,
+  uint16,
+  int16,
+  uint32,
+  int32,
+  float32,
+  boolean,
+  string,
+  array,
+  uint64,
+  int64,
+  float64
 };
 
 struct GgufValue {
   GgufType type = GgufType::uint8;
-  uint64_t offset = 0;          ///< of the value, from the start of the file
-  std::string_view bytes;       ///< a scalar's or string's bytes; an array's elements
+  uint64_t offset = 0;                ///< of the value, from the start of the file
+  std::string_view bytes;             ///< a scalar's or string's bytes; an array's elements
   GgufType element = GgufType::uint8; ///< of an array
-  uint64_t count = 0;           ///< elements of an array
+  uint64_t count = 0;                 ///< elements of an array
 };
 
 struct GgufTensor {
   std::string name;
-  std::string element;         ///< "F32", "Q4_1", … as ggml names its types
-  std::vector<int64_t> shape;  ///< row-major: reversed from the file's order
+  std::string element;        ///< "F32", "Q4_1", … as ggml names its types
+  std::vector<int64_t> shape; ///< row-major: reversed from the file's order
   std::span<const std::byte> data;
 };
 
@@ -59,7 +71,8 @@ public:
   Result<std::optional<std::string_view>> string(const std::string &key) const;
   /// Calls `each` with the index and text of every element of an array of strings; null when absent.
   Result<const GgufValue *> strings(const std::string &key) const;
-  Result<void> eachString(const GgufValue &array, const std::function<Result<void>(uint64_t, std::string_view)> &each) const;
+  Result<void> eachString(const GgufValue &array,
+                          const std::function<Result<void>(uint64_t, std::string_view)> &each) const;
 
 private:
   friend class GgufReader;

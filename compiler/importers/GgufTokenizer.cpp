@@ -47,15 +47,20 @@ constexpr std::array<PreTokenizer, 7> kPreTokenizers{{
 }};
 
 json byteLevel(bool addPrefixSpace, bool trimOffsets, bool useRegex) {
-  return {{"type", "ByteLevel"}, {"add_prefix_space", addPrefixSpace}, {"trim_offsets", trimOffsets}, {"use_regex", useRegex}};
+  return {{"type", "ByteLevel"},
+          {"add_prefix_space", addPrefixSpace},
+          {"trim_offsets", trimOffsets},
+          {"use_regex", useRegex}};
 }
 
 json preTokenizerJson(const PreTokenizer &pre) {
   json last = byteLevel(false, true, pre.pattern.empty());
   if (pre.pattern.empty() && !pre.digits)
     return last;
-  json first = pre.digits ? json{{"type", "Digits"}, {"individual_digits", true}}
-                          : json{{"type", "Split"}, {"pattern", {{"Regex", pre.pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
+  json first =
+      pre.digits
+          ? json{{"type", "Digits"}, {"individual_digits", true}}
+          : json{{"type", "Split"}, {"pattern", {{"Regex", pre.pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
   return {{"type", "Sequence"}, {"pretokenizers", json::array({first, last})}};
 }
 
@@ -94,13 +99,15 @@ Result<void> Writer::readTokens() {
   if (!*array)
     return fail(ExitCode::badInput, "{}: missing key '{}'", file.path(), key);
   if ((*array)->count > kMaxTokens)
-    return fail(ExitCode::badInput, "{}: expected at most {} tokens, found {}", file.place(key), kMaxTokens, (*array)->count);
+    return fail(ExitCode::badInput, "{}: expected at most {} tokens, found {}", file.place(key), kMaxTokens,
+                (*array)->count);
   // Types are an array of integers, one a token; without it every token is normal.
   auto types = file.metadata().find(typeKey);
   bool typed = types != file.metadata().end();
   size_t bytes = typed && types->second.type == GgufType::array ? ggufBytes(types->second.element) : 0;
   if (typed && (bytes == 0 || types->second.count != (*array)->count))
-    return fail(ExitCode::badInput, "{}: expected an array of {} integers, one a token", file.place(typeKey), (*array)->count);
+    return fail(ExitCode::badInput, "{}: expected an array of {} integers, one a token", file.place(typeKey),
+                (*array)->count);
   return file.eachString(**array, [&](uint64_t index, std::string_view token) -> Result<void> {
     if (!isUtf8(token))
       return fail(ExitCode::badInput, "{}: token {} is not UTF-8", file.place(key), index);
@@ -113,8 +120,13 @@ Result<void> Writer::readTokens() {
     if (type == unknown || type == control || type == userDefined) {
       if (addedTokens.size() >= (1 << 16))
         return fail(ExitCode::badInput, "{}: expected at most {} special tokens", file.place(typeKey), 1 << 16);
-      addedTokens.push_back({{"id", index}, {"content", token}, {"single_word", false}, {"lstrip", false}, {"rstrip", false},
-                             {"normalized", false}, {"special", type != userDefined}});
+      addedTokens.push_back({{"id", index},
+                             {"content", token},
+                             {"single_word", false},
+                             {"lstrip", false},
+                             {"rstrip", false},
+                             {"normalized", false},
+                             {"special", type != userDefined}});
     }
     return {};
   });
@@ -123,13 +135,14 @@ Result<void> Writer::readTokens() {
 Result<void> Writer::readMerges(const GgufValue &array) {
   const std::string key = "tokenizer.ggml.merges";
   if (array.count > kMaxMerges)
-    return fail(ExitCode::badInput, "{}: expected at most {} merges, found {}", file.place(key), kMaxMerges, array.count);
+    return fail(ExitCode::badInput, "{}: expected at most {} merges, found {}", file.place(key), kMaxMerges,
+                array.count);
   std::string whole;
   return file.eachString(array, [&](uint64_t index, std::string_view merge) -> Result<void> {
     size_t space = merge.find(' ', 1);
     if (space == std::string_view::npos || space + 1 >= merge.size())
-      return fail(ExitCode::badInput, "{}: merge {}: expected two tokens with a space between, found {}", file.place(key), index,
-                  inQuotes(merge));
+      return fail(ExitCode::badInput, "{}: merge {}: expected two tokens with a space between, found {}",
+                  file.place(key), index, inQuotes(merge));
     std::string_view left = merge.substr(0, space), right = merge.substr(space + 1);
     whole.assign(left).append(right);
     for (std::string_view part : {left, right, std::string_view(whole)})
@@ -145,7 +158,8 @@ Result<void> Writer::readMerges(const GgufValue &array) {
 Result<std::optional<int64_t>> Writer::tokenId(const std::string &key) const {
   auto id = file.integer(key);
   if (id && *id && (**id < 0 || **id >= static_cast<int64_t>(tokens.size())))
-    return fail(ExitCode::badInput, "{}: expected an id below the number of tokens, {}, found {}", file.place(key), tokens.size(), **id);
+    return fail(ExitCode::badInput, "{}: expected an id below the number of tokens, {}, found {}", file.place(key),
+                tokens.size(), **id);
   return id;
 }
 
@@ -201,13 +215,14 @@ Result<std::string> Writer::write() {
   if (!name)
     return propagate(name);
   std::string_view wanted = name->value_or("default");
-  auto known = std::find_if(kPreTokenizers.begin(), kPreTokenizers.end(), [&](const auto &entry) { return entry.name == wanted; });
+  auto known = std::find_if(kPreTokenizers.begin(), kPreTokenizers.end(),
+                            [&](const auto &entry) { return entry.name == wanted; });
   if (known == kPreTokenizers.end()) {
     std::vector<std::string_view> names;
     for (const PreTokenizer &entry : kPreTokenizers)
       names.push_back(entry.name);
-    return fail(ExitCode::badInput, "{}: pre-tokenizer {} is not supported{}", file.place("tokenizer.ggml.pre"), inQuotes(wanted),
-                suggestion(wanted, names));
+    return fail(ExitCode::badInput, "{}: pre-tokenizer {} is not supported{}", file.place("tokenizer.ggml.pre"),
+                inQuotes(wanted), suggestion(wanted, names));
   }
   pre = *known;
   if (auto read = readTokens(); !read)
@@ -229,7 +244,8 @@ Result<std::string> Writer::write() {
   text += ",\"normalizer\":" + print(pre.compose ? json{{"type", "NFC"}} : json(nullptr));
   text += ",\"pre_tokenizer\":" + print(preTokenizerJson(pre)) + ",\"post_processor\":" + print(*post);
   text += ",\"decoder\":" + print(byteLevel(true, true, true));
-  text += R"(,"model":{"type":"BPE","dropout":null,"unk_token":null,"continuing_subword_prefix":null,"end_of_word_suffix":null,)";
+  text +=
+      R"(,"model":{"type":"BPE","dropout":null,"unk_token":null,"continuing_subword_prefix":null,"end_of_word_suffix":null,)";
   text += fmt::format(R"("fuse_unk":false,"byte_fallback":false,"ignore_merges":{},"vocab":{{)", pre.ignoreMerges);
   for (size_t id = 0; id < tokens.size(); ++id) {
     text += id > 0 ? "," : "";

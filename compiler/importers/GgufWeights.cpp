@@ -8,8 +8,8 @@
 namespace lathe {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kModelNames{{
-    {"token_embd", "model.embed_tokens"}, {"output_norm", "model.norm"}, {"output", "lm_head"}}};
+constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kModelNames{
+    {{"token_embd", "model.embed_tokens"}, {"output_norm", "model.norm"}, {"output", "lm_head"}}};
 constexpr std::array<std::pair<std::string_view, std::string_view>, 11> kLayerNames{{
     {"attn_norm", "input_layernorm"},
     {"attn_q", "self_attn.q_proj"},

@@ -46,23 +46,59 @@ constexpr int64_t kDefaultMaxWindowLayers = 28; // Qwen2Config, Qwen3Config
 
 /// Keys of other models that change the maths, with the value (beside null) that does not.
 const std::pair<const char *, json> kForeignKeys[] = {
-    {"quantization_config", nullptr},   {"compression_config", nullptr},       {"partial_rotary_factor", 1.0},
-    {"rotary_pct", 1.0},                {"rope_interleaved", false},           {"rope_interleave", false},
-    {"use_mrope", false},               {"no_rope_layers", nullptr},           {"no_rope_layer_interval", nullptr},
-    {"attn_logit_softcapping", nullptr}, {"final_logit_softcapping", nullptr}, {"logits_soft_cap", nullptr},
-    {"query_pre_attn_scalar", nullptr}, {"attention_multiplier", nullptr},     {"attention_chunk_size", nullptr},
-    {"residual_multiplier", 1.0},       {"embedding_multiplier", 1.0},         {"logits_scaling", 1.0},
-    {"logit_scale", 1.0},               {"scale_emb", 1.0},                    {"scale_depth", nullptr},
-    {"dim_model_base", nullptr},        {"clip_qkv", nullptr},                 {"qkv_bias", nullptr},
-    {"use_qk_norm", false},             {"qk_layernorm", false},               {"hidden_activation", nullptr},
-    {"num_experts", 0},                 {"num_local_experts", 0},              {"n_routed_experts", 0},
-    {"alibi", false},                   {"use_alibi", false},                  {"use_parallel_residual", false},
-    {"parallel_attn", false},           {"is_encoder_decoder", false},         {"add_cross_attention", false},
+    {"quantization_config", nullptr},
+    {"compression_config", nullptr},
+    {"partial_rotary_factor", 1.0},
+    {"rotary_pct", 1.0},
+    {"rope_interleaved", false},
+    {"rope_interleave", false},
+    {"use_mrope", false},
+    {"no_rope_layers", nullptr},
+    {"no_rope_layer_interval", nullptr},
+    {"attn_logit_softcapping", nullptr},
+    {"final_logit_softcapping", nullptr},
+    {"logits_soft_cap", nullptr},
+    {"query_pre_attn_scalar", nullptr},
+    {"attention_multiplier", nullptr},
+    {"attention_chunk_size", nullptr},
+    {"residual_multiplier", 1.0},
+    {"embedding_multiplier", 1.0},
+    {"logits_scaling", 1.0},
+    {"logit_scale", 1.0},
+    {"scale_emb", 1.0},
+    {"scale_depth", nullptr},
+    {"dim_model_base", nullptr},
+    {"clip_qkv", nullptr},
+    {"qkv_bias", nullptr},
+    {"use_qk_norm", false},
+    {"qk_layernorm", false},
+    {"hidden_activation", nullptr},
+    {"num_experts", 0},
+    {"num_local_experts", 0},
+    {"n_routed_experts", 0},
+    {"alibi", false},
+    {"use_alibi", false},
+    {"use_parallel_residual", false},
+    {"parallel_attn", false},
+    {"is_encoder_decoder", false},
+    {"add_cross_attention", false},
 };
 
-constexpr std::array<std::string_view, 15> kRopeKeys{
-    "rope_type", "type", "rope_theta", "factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings",
-    "beta_fast", "beta_slow", "attention_factor", "mscale", "mscale_all_dim", "truncate", "partial_rotary_factor", "finetuned"};
+constexpr std::array<std::string_view, 15> kRopeKeys{"rope_type",
+                                                     "type",
+                                                     "rope_theta",
+                                                     "factor",
+                                                     "low_freq_factor",
+                                                     "high_freq_factor",
+                                                     "original_max_position_embeddings",
+                                                     "beta_fast",
+                                                     "beta_slow",
+                                                     "attention_factor",
+                                                     "mscale",
+                                                     "mscale_all_dim",
+                                                     "truncate",
+                                                     "partial_rotary_factor",
+                                                     "finetuned"};
 
 class Reader {
 public:
@@ -72,7 +108,8 @@ public:
 private:
   template <typename... Args> void report(const std::string &key, fmt::format_string<Args...> format, Args &&...args) {
     if (!error)
-      error = fmt::format("{}: {}: {}", placeInJson(text, path, key), key, fmt::format(format, std::forward<Args>(args)...));
+      error = fmt::format("{}: {}: {}", placeInJson(text, path, key), key,
+                          fmt::format(format, std::forward<Args>(args)...));
   }
   void expected(const std::string &key, std::string_view what, const json &value) {
     report(key, "expected {}, found {}", what, describeJson(value));
@@ -195,7 +232,8 @@ void Reader::windows() {
     }
   }
   std::optional<int64_t> window;
-  bool used = family.window == Window::always || (family.window == Window::whenUsed && boolean("use_sliding_window", false, "sliding_window"));
+  bool used = family.window == Window::always ||
+              (family.window == Window::whenUsed && boolean("use_sliding_window", false, "sliding_window"));
   if (used && !(root.contains("sliding_window") && root["sliding_window"].is_null())) {
     window = kDefaultWindow;
     integer("sliding_window", *window, false);
@@ -258,7 +296,8 @@ void Reader::scaledRope(const std::string &table) {
 
   auto required = [&](const std::string &key, double &value) {
     if (!number(own + key, value, canonical + key) && !error)
-      error = fmt::format("{}: missing key '{}{}': rope type {} needs it", placeInJson(text, path, table), own, key, rope.type);
+      error = fmt::format("{}: missing key '{}{}': rope type {} needs it", placeInJson(text, path, table), own, key,
+                          rope.type);
   };
   auto optional = [&](const std::string &key, std::optional<double> &value) {
     if (double found = 0; number(own + key, found, canonical + key))
@@ -280,7 +319,8 @@ void Reader::scaledRope(const std::string &table) {
     rope.truncate = boolean(own + "truncate", true, canonical + "truncate");
     // modeling_rope_utils.py: without a factor it is the ratio of the two lengths.
     if (!peek(own + "factor") && peek(own + original) && rope.originalMaxPositionEmbeddings > 0) {
-      rope.factor = static_cast<double>(config.maxPositionEmbeddings) / static_cast<double>(rope.originalMaxPositionEmbeddings);
+      rope.factor =
+          static_cast<double>(config.maxPositionEmbeddings) / static_cast<double>(rope.originalMaxPositionEmbeddings);
       return;
     }
   }
@@ -289,18 +329,21 @@ void Reader::scaledRope(const std::string &table) {
 
 Result<ModelConfig> Reader::read() {
   if (!root.is_object())
-    return fail(ExitCode::badInput, "{}: expected a JSON object, found {}", placeInJson(text, path, ""), describeJson(root));
+    return fail(ExitCode::badInput, "{}: expected a JSON object, found {}", placeInJson(text, path, ""),
+                describeJson(root));
   config.where[""] = placeInJson(text, baseName(path), "");
   std::string type = string("model_type", "");
   std::vector<std::string_view> names;
   for (const Family &candidate : kFamilies)
     names.push_back(candidate.name);
-  auto found = std::find_if(kFamilies.begin(), kFamilies.end(), [&](const Family &candidate) { return candidate.name == type; });
+  auto found =
+      std::find_if(kFamilies.begin(), kFamilies.end(), [&](const Family &candidate) { return candidate.name == type; });
   if (!error && found == kFamilies.end()) {
     if (type.empty())
-      return fail(ExitCode::badInput, "{}: missing key 'model_type'; supported: {}", placeInJson(text, path, ""), listed(names));
-    return fail(ExitCode::badInput, "{}: model_type: {} is not supported; supported: {}", placeInJson(text, path, "model_type"),
-                inQuotes(type), listed(names));
+      return fail(ExitCode::badInput, "{}: missing key 'model_type'; supported: {}", placeInJson(text, path, ""),
+                  listed(names));
+    return fail(ExitCode::badInput, "{}: model_type: {} is not supported; supported: {}",
+                placeInJson(text, path, "model_type"), inQuotes(type), listed(names));
   }
   if (error)
     return fail(ExitCode::badInput, "{}", *error);
@@ -342,7 +385,8 @@ Result<ModelConfig> Reader::read() {
 Result<std::shared_ptr<const MappedFile>> openBounded(const std::string &path) {
   auto file = MappedFile::open(path);
   if (file && (*file)->bytes().size() > kMaxBytes)
-    return fail(ExitCode::badInput, "{}: expected at most {} bytes, found {}", path, kMaxBytes, (*file)->bytes().size());
+    return fail(ExitCode::badInput, "{}: expected at most {} bytes, found {}", path, kMaxBytes,
+                (*file)->bytes().size());
   return file;
 }
 

@@ -125,7 +125,8 @@ Result<std::string> importHuggingFaceTokenizer(const std::string &folderName, co
   if (!root)
     return propagate(root);
   if (!root->is_object())
-    return fail(ExitCode::badInput, "{}: expected a JSON object, found {}", placeInJson(text, path, ""), describeJson(*root));
+    return fail(ExitCode::badInput, "{}: expected a JSON object, found {}", placeInJson(text, path, ""),
+                describeJson(*root));
   if (root->contains("lathe"))
     return fail(ExitCode::badInput, "{}: the key 'lathe' is reserved: remove it", placeInJson(text, path, "lathe"));
   auto side = readSide(folder / "tokenizer_config.json");

@@ -21,7 +21,10 @@ Result<Kind> kindOf(const std::string &path) {
   std::string_view text = (*file)->text();
   if (GgufFile::hasMagic(text) || path.ends_with(".gguf"))
     return Kind::gguf;
-  for (const auto &[suffix, kind] : {std::pair(".toml", Kind::toml), {".cfg", Kind::osc}, {".json", Kind::configJson}, {".safetensors", Kind::safetensors}})
+  for (const auto &[suffix, kind] : {std::pair(".toml", Kind::toml),
+                                     {".cfg", Kind::osc},
+                                     {".json", Kind::configJson},
+                                     {".safetensors", Kind::safetensors}})
     if (path.ends_with(suffix))
       return kind;
   std::string_view head = text.substr(0, 4096);
@@ -37,7 +40,8 @@ Result<std::string> readText(const std::string &path) {
     return propagate(file);
   constexpr size_t most = size_t{1} << 20;
   if ((*file)->bytes().size() > most)
-    return fail(ExitCode::badInput, "{}: expected a model config of at most {} bytes, found {}", path, most, (*file)->bytes().size());
+    return fail(ExitCode::badInput, "{}: expected a model config of at most {} bytes, found {}", path, most,
+                (*file)->bytes().size());
   return std::string((*file)->text());
 }
 
@@ -112,7 +116,9 @@ Result<ImportedModel> importAny(const std::string &path, bool withWeights) {
     break;
   }
   case Kind::safetensors:
-    return fail(ExitCode::badInput, "{}: holds weights but no config: give the folder with its config.json, or a .toml with --weights {}", path, path);
+    return fail(ExitCode::badInput,
+                "{}: holds weights but no config: give the folder with its config.json, or a .toml with --weights {}",
+                path, path);
   }
   if (!done)
     return propagate(done);
@@ -135,11 +141,13 @@ Result<std::shared_ptr<const WeightSource>> openWeights(const std::string &weigh
   if (*kind == Kind::folder || *kind == Kind::safetensors) {
     auto source = openSafetensors(weights);
     if (source && !*source)
-      return fail(ExitCode::badInput, "{}: expected model.safetensors or model.safetensors.index.json in the folder", weights);
+      return fail(ExitCode::badInput, "{}: expected model.safetensors or model.safetensors.index.json in the folder",
+                  weights);
     return source;
   }
   if (*kind != Kind::gguf)
-    return fail(ExitCode::badInput, "{}: expected weights: a safetensors file, a folder with them, a GGUF file, or random:SEED", weights);
+    return fail(ExitCode::badInput,
+                "{}: expected weights: a safetensors file, a folder with them, a GGUF file, or random:SEED", weights);
   auto file = GgufFile::open(weights);
   if (!file)
     return propagate(file);
@@ -150,8 +158,9 @@ Result<std::shared_ptr<const WeightSource>> openWeights(const std::string &weigh
   auto said = config.where.find("rope_parameters.rope_layout");
   if (config.rope.type != "none" && config.rope.layout != own->rope.layout) {
     if (said != config.where.end())
-      return fail(ExitCode::badInput, "{}: rope_parameters.rope_layout: the config says {}, but the rows of q and k in {} are {}", said->second,
-                  config.rope.layout, weights, own->rope.layout);
+      return fail(ExitCode::badInput,
+                  "{}: rope_parameters.rope_layout: the config says {}, but the rows of q and k in {} are {}",
+                  said->second, config.rope.layout, weights, own->rope.layout);
     config.rope.layout = own->rope.layout;
   }
   return openGgufWeights(std::move(*file));
@@ -166,7 +175,8 @@ Result<ImportedModel> importModel(const std::string &path, const std::string &we
   if (auto fine = checkConfig(model->config); !fine) {
     // Places have base names only, because they may get into artifacts; a message names the file as the user did.
     std::error_code ignored;
-    std::string file = std::filesystem::is_directory(path, ignored) ? (std::filesystem::path(path) / "config.json").string() : path;
+    std::string file =
+        std::filesystem::is_directory(path, ignored) ? (std::filesystem::path(path) / "config.json").string() : path;
     if (std::string base = baseName(file) + ":"; fine.error().message.starts_with(base))
       fine.error().message.replace(0, base.size() - 1, file);
     return propagate(fine);

@@ -20,7 +20,8 @@ namespace lathe {
 Result<ModelConfig> importHuggingFaceConfig(const std::string &path);
 /// tokenizer.json of a folder, with the object "lathe" added; empty when there is none.
 Result<std::string> importHuggingFaceTokenizer(const std::string &folder, const ModelConfig &config);
-/// A safetensors file, or a folder with model.safetensors or model.safetensors.index.json; null when a folder has neither.
+/// A safetensors file, or a folder with model.safetensors or model.safetensors.index.json; null when a folder has
+/// neither.
 Result<std::shared_ptr<const WeightSource>> openSafetensors(const std::string &path);
 
 Result<ModelConfig> importGgufConfig(const GgufFile &file);

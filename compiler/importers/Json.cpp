@@ -17,7 +17,8 @@ std::string placeOf(std::string_view text, const std::string &path, size_t offse
   std::string_view before = text.substr(0, std::min(offset, text.size()));
   size_t lines = static_cast<size_t>(std::count(before.begin(), before.end(), '\n'));
   size_t start = before.rfind('\n');
-  return fmt::format("{}:{}:{}", path, lines + 1, before.size() - (start == std::string_view::npos ? 0 : start + 1) + 1);
+  return fmt::format("{}:{}:{}", path, lines + 1,
+                     before.size() - (start == std::string_view::npos ? 0 : start + 1) + 1);
 }
 
 /// Walks a text once without keeping it: syntax, depth, number of values.
@@ -49,7 +50,8 @@ public:
       what.remove_prefix(std::min(what.find(": ", column), what.size() - 2) + 2);
     else if (size_t bracket = what.find("] "); bracket != std::string_view::npos)
       what.remove_prefix(bracket + 2);
-    message = fmt::format("{}: not JSON: {}", placeOf(text, path, position > 0 ? position - 1 : 0), printable(what.substr(0, 300)));
+    message = fmt::format("{}: not JSON: {}", placeOf(text, path, position > 0 ? position - 1 : 0),
+                          printable(what.substr(0, 300)));
     return false;
   }
 

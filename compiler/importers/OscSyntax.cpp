@@ -23,11 +23,14 @@ std::string_view trimmed(std::string_view text) {
   return first == std::string_view::npos ? "" : text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
 }
 
-size_t columnOf(std::string_view line, std::string_view part) { return static_cast<size_t>(part.data() - line.data()) + 1; }
+size_t columnOf(std::string_view line, std::string_view part) {
+  return static_cast<size_t>(part.data() - line.data()) + 1;
+}
 
 json parseValue(const std::string &text) {
   // Values are scalars and short lists: deeper text stays a string, as it does when it is no JSON at all.
-  size_t depth = static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return c == '[' || c == '{'; }));
+  size_t depth =
+      static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return c == '[' || c == '{'; }));
   json value = depth <= 64 ? json::parse(text, nullptr, false) : json(json::value_t::discarded);
   return value.is_discarded() ? json(printable(text)) : value;
 }
@@ -47,7 +50,8 @@ std::optional<int64_t> oscInteger(const json &value) {
     return value.get<int64_t>();
   if (value.is_string())
     return parseWhole<int64_t>(trimmed(value.get_ref<const std::string &>()));
-  if (value.is_number_float() && std::trunc(value.get<double>()) == value.get<double>() && std::abs(value.get<double>()) < 1e15)
+  if (value.is_number_float() && std::trunc(value.get<double>()) == value.get<double>() &&
+      std::abs(value.get<double>()) < 1e15)
     return static_cast<int64_t>(value.get<double>());
   return std::nullopt;
 }
@@ -66,7 +70,8 @@ std::optional<bool> oscBoolean(const json &value) {
     return value.get<bool>();
   std::string word = value.is_string() ? value.get<std::string>() : value.is_number_integer() ? value.dump() : "";
   std::transform(word.begin(), word.end(), word.begin(), [](unsigned char c) { return std::tolower(c); });
-  static constexpr std::array<std::string_view, 6> yes{"true", "1", "yes", "on", "t", "y"}, no{"false", "0", "no", "off", "f", "n"};
+  static constexpr std::array<std::string_view, 6> yes{"true", "1", "yes", "on", "t", "y"},
+      no{"false", "0", "no", "off", "f", "n"};
   if (std::find(yes.begin(), yes.end(), word) != yes.end())
     return true;
   if (std::find(no.begin(), no.end(), word) != no.end())
@@ -83,10 +88,12 @@ Result<void> OscFile::readSection(std::string_view line, size_t number) {
   std::string_view content = trimmed(line);
   size_t column = columnOf(line, content);
   if (content.back() != ']' || content.size() < 3)
-    return fail(ExitCode::badInput, "{}:{}:{}: expected a section like [model.attention], found {}", file, number, column, inQuotes(content));
+    return fail(ExitCode::badInput, "{}:{}:{}: expected a section like [model.attention], found {}", file, number,
+                column, inQuotes(content));
   std::string name(trimmed(content.substr(1, content.size() - 2)));
   if (const OscSection *other = section(name))
-    return fail(ExitCode::badInput, "{}:{}:{}: section [{}] appears twice: first on line {}", file, number, column, printable(name), other->line);
+    return fail(ExitCode::badInput, "{}:{}:{}: section [{}] appears twice: first on line {}", file, number, column,
+                printable(name), other->line);
   if (all.size() >= 4096)
     return fail(ExitCode::badInput, "{}:{}:{}: more than 4096 sections", file, number, column);
   all.push_back({std::move(name), number, {}});
@@ -98,18 +105,18 @@ Result<OscValue *> OscFile::readValue(std::string_view line, size_t number) {
   std::string_view key = trimmed(line.substr(0, std::min(separator, line.size())));
   size_t column = columnOf(line, trimmed(line));
   if (all.empty())
-    return fail(ExitCode::badInput, "{}:{}:{}: expected a section like [model] before the first key, found {}", file, number, column,
-                inQuotes(trimmed(line)));
+    return fail(ExitCode::badInput, "{}:{}:{}: expected a section like [model] before the first key, found {}", file,
+                number, column, inQuotes(trimmed(line)));
   OscSection &section = all.back();
   if (separator == std::string_view::npos || key.empty())
-    return fail(ExitCode::badInput, "{}:{}:{}: [{}] expected 'key = value', found {}", file, number, column, printable(section.name),
-                inQuotes(trimmed(line)));
+    return fail(ExitCode::badInput, "{}:{}:{}: [{}] expected 'key = value', found {}", file, number, column,
+                printable(section.name), inQuotes(trimmed(line)));
   std::string_view value = trimmed(line.substr(separator + 1));
   OscValue entry{std::string(value), {}, number, column, value.empty() ? separator + 2 : columnOf(line, value)};
   auto [other, fresh] = section.values.emplace(std::string(key), std::move(entry));
   if (!fresh)
-    return fail(ExitCode::badInput, "{}:{}:{}: [{}] key {} appears twice: first on line {}", file, number, column, printable(section.name),
-                inQuotes(key), other->second.line);
+    return fail(ExitCode::badInput, "{}:{}:{}: [{}] key {} appears twice: first on line {}", file, number, column,
+                printable(section.name), inQuotes(key), other->second.line);
   return &other->second;
 }
 
@@ -140,9 +147,11 @@ Result<void> OscFile::readLines(std::string_view text) {
   return {};
 }
 
-Result<std::string> OscFile::resolve(const OscSection &section, const std::string &key, const OscValue &value, int depth) {
+Result<std::string> OscFile::resolve(const OscSection &section, const std::string &key, const OscValue &value,
+                                     int depth) {
   auto wrong = [&](const std::string &what) {
-    return fail(ExitCode::badInput, "{}:{}:{}: [{}] {}: {}", file, value.line, value.valueColumn, printable(section.name), printable(key), what);
+    return fail(ExitCode::badInput, "{}:{}:{}: [{}] {}: {}", file, value.line, value.valueColumn,
+                printable(section.name), printable(key), what);
   };
   if (++references > kMaxReferences)
     return wrong(fmt::format("the file makes more than {} references", kMaxReferences));
@@ -162,7 +171,8 @@ Result<std::string> OscFile::resolve(const OscSection &section, const std::strin
       std::string_view name = rest.substr(2, std::min(end, rest.size()) - 2);
       size_t colon = name.find(':');
       if (end == std::string_view::npos || colon == std::string_view::npos)
-        return wrong("expected a reference like ${section:key}, found " + inQuotes(rest.substr(0, end == std::string_view::npos ? end : end + 1)));
+        return wrong("expected a reference like ${section:key}, found " +
+                     inQuotes(rest.substr(0, end == std::string_view::npos ? end : end + 1)));
       std::string_view targetName = trimmed(name.substr(0, colon));
       const OscSection *target = this->section(targetName);
       if (!target) {
@@ -171,7 +181,8 @@ Result<std::string> OscFile::resolve(const OscSection &section, const std::strin
           names.push_back(known.name);
         std::string_view near = nearestName(targetName, names);
         return wrong(fmt::format("{} refers to section [{}], which is not there{}", inQuotes(rest.substr(0, end + 1)),
-                                 printable(targetName.substr(0, 80)), near.empty() ? "" : fmt::format("; did you mean [{}]?", printable(near))));
+                                 printable(targetName.substr(0, 80)),
+                                 near.empty() ? "" : fmt::format("; did you mean [{}]?", printable(near))));
       }
       std::string targetKey(trimmed(name.substr(colon + 1)));
       auto entry = target->values.find(targetKey);
@@ -179,7 +190,8 @@ Result<std::string> OscFile::resolve(const OscSection &section, const std::strin
         std::vector<std::string_view> names;
         for (const auto &[known, ignored] : target->values)
           names.push_back(known);
-        return wrong(fmt::format("{} refers to a key that is not there{}", inQuotes(rest.substr(0, end + 1)), suggestion(targetKey, names)));
+        return wrong(fmt::format("{} refers to a key that is not there{}", inQuotes(rest.substr(0, end + 1)),
+                                 suggestion(targetKey, names)));
       }
       auto text = resolve(*target, targetKey, entry->second, depth + 1);
       if (!text)
@@ -218,7 +230,8 @@ Result<OscFile> OscFile::parse(std::string_view text, const std::string &path) {
   OscFile result;
   result.file = path;
   if (text.size() > kMaxBytes)
-    return fail(ExitCode::badInput, "{}: expected a config of at most {} bytes, found {}", path, kMaxBytes, text.size());
+    return fail(ExitCode::badInput, "{}: expected a config of at most {} bytes, found {}", path, kMaxBytes,
+                text.size());
   if (auto read = result.readLines(text); !read)
     return propagate(read);
   if (auto resolved = result.resolveAll(); !resolved)

@@ -25,10 +25,20 @@ using nlohmann::json;
 constexpr uint64_t kMaxHeader = 100'000'000; // the limit of the safetensors library
 constexpr size_t kMaxIndexBytes = size_t{64} << 20;
 
-constexpr std::array<std::pair<std::string_view, uint64_t>, 14> kElements{{{"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2},
-                                                                           {"I64", 8}, {"I32", 4}, {"I16", 2}, {"I8", 1},
-                                                                           {"U64", 8}, {"U32", 4}, {"U16", 2}, {"U8", 1},
-                                                                           {"BOOL", 1}, {"F8_E4M3", 1}}};
+constexpr std::array<std::pair<std::string_view, uint64_t>, 14> kElements{{{"F64", 8},
+                                                                           {"F32", 4},
+                                                                           {"F16", 2},
+                                                                           {"BF16", 2},
+                                                                           {"I64", 8},
+                                                                           {"I32", 4},
+                                                                           {"I16", 2},
+                                                                           {"I8", 1},
+                                                                           {"U64", 8},
+                                                                           {"U32", 4},
+                                                                           {"U16", 2},
+                                                                           {"U8", 1},
+                                                                           {"BOOL", 1},
+                                                                           {"F8_E4M3", 1}}};
 
 struct Entry {
   SourceTensor tensor;
@@ -65,7 +75,8 @@ public:
   std::string place;
 
 private:
-  Result<Entry> readEntry(const std::string &name, const json &value, std::span<const std::byte> data, const std::string &path);
+  Result<Entry> readEntry(const std::string &name, const json &value, std::span<const std::byte> data,
+                          const std::string &path);
 
   std::unordered_map<std::string, Entry> entries;
 };
@@ -78,7 +89,8 @@ Result<Entry> SafetensorsSource::readEntry(const std::string &name, const json &
   if (!value.is_object() || !value.contains("dtype") || !value.contains("shape") || !value.contains("data_offsets"))
     return wrong("expected an object with dtype, shape and data_offsets, found " + describeJson(value));
   const json &dtype = value["dtype"], &shape = value["shape"], &offsets = value["data_offsets"];
-  auto element = std::find_if(kElements.begin(), kElements.end(), [&](const auto &known) { return dtype == known.first; });
+  auto element =
+      std::find_if(kElements.begin(), kElements.end(), [&](const auto &known) { return dtype == known.first; });
   if (element == kElements.end())
     return wrong("unknown dtype: " + describeJson(dtype));
   auto isCount = [](const json &number) { return number.is_number_unsigned(); };
@@ -97,8 +109,9 @@ Result<Entry> SafetensorsSource::readEntry(const std::string &name, const json &
   }
   uint64_t begin = offsets[0].get<uint64_t>(), end = offsets[1].get<uint64_t>();
   if (begin > end || end > data.size())
-    return wrong(fmt::format("data_offsets: bytes {} to {} are not within the {} bytes of data: the file is truncated or damaged",
-                             begin, end, data.size()));
+    return wrong(fmt::format(
+        "data_offsets: bytes {} to {} are not within the {} bytes of data: the file is truncated or damaged", begin,
+        end, data.size()));
   if (end - begin != bytes)
     return wrong(fmt::format("its shape and dtype take {} bytes, its data_offsets {}", bytes, end - begin));
   entry.data = data.subspan(begin, bytes);
@@ -113,8 +126,10 @@ Result<void> SafetensorsSource::add(std::shared_ptr<const MappedFile> file) {
   uint64_t length = 0;
   std::memcpy(&length, bytes.data(), 8);
   if (length > bytes.size() - 8 || length > kMaxHeader)
-    return fail(ExitCode::badInput, "{}: byte 0: the header's length is {}, but the file has {} bytes: not a safetensors file, or truncated",
-                path, length, bytes.size());
+    return fail(
+        ExitCode::badInput,
+        "{}: byte 0: the header's length is {}, but the file has {} bytes: not a safetensors file, or truncated", path,
+        length, bytes.size());
   std::string_view header = file->text().substr(8, length);
   auto root = parseJson(header, path + " (header)");
   if (!root)
@@ -135,10 +150,12 @@ Result<void> SafetensorsSource::add(std::shared_ptr<const MappedFile> file) {
     if (auto [other, fresh] = entries.emplace(name, std::move(*entry)); !fresh)
       return fail(ExitCode::badInput, "{}: tensor {} is also in {}", path, inQuotes(name), other->second.file->path());
   }
-  std::sort(extents.begin(), extents.end(), [](const auto &a, const auto &b) { return a.first.data() < b.first.data(); });
+  std::sort(extents.begin(), extents.end(),
+            [](const auto &a, const auto &b) { return a.first.data() < b.first.data(); });
   for (size_t i = 1; i < extents.size(); ++i)
     if (extents[i - 1].first.data() + extents[i - 1].first.size() > extents[i].first.data())
-      return fail(ExitCode::badInput, "{}: tensors {} and {} overlap", path, inQuotes(extents[i - 1].second), inQuotes(extents[i].second));
+      return fail(ExitCode::badInput, "{}: tensors {} and {} overlap", path, inQuotes(extents[i - 1].second),
+                  inQuotes(extents[i].second));
   return {};
 }
 
@@ -154,13 +171,15 @@ Result<std::set<std::string>> readIndex(const std::string &path) {
   if (!root)
     return propagate(root);
   if (!root->is_object() || !root->contains("weight_map") || !(*root)["weight_map"].is_object())
-    return fail(ExitCode::badInput, "{}: expected an object 'weight_map' of tensor and file names", placeInJson(text, path, "weight_map"));
+    return fail(ExitCode::badInput, "{}: expected an object 'weight_map' of tensor and file names",
+                placeInJson(text, path, "weight_map"));
   std::set<std::string> names;
   for (const auto &[tensor, name] : (*root)["weight_map"].items()) {
     // A name with a folder in it could lead out of the model.
     if (!name.is_string() || name.get_ref<const std::string &>().find('/') != std::string::npos ||
         !name.get_ref<const std::string &>().ends_with(".safetensors"))
-      return fail(ExitCode::badInput, "{}: weight_map: tensor {}: expected the name of a safetensors file beside the index, found {}",
+      return fail(ExitCode::badInput,
+                  "{}: weight_map: tensor {}: expected the name of a safetensors file beside the index, found {}",
                   placeInJson(text, path, "weight_map"), inQuotes(tensor), describeJson(name));
     names.insert(name.get<std::string>());
   }
@@ -176,7 +195,8 @@ Result<std::shared_ptr<const WeightSource>> openSafetensors(const std::string &p
   std::vector<std::string> files;
   if (std::filesystem::is_directory(path, ignored)) {
     std::filesystem::path folder(path);
-    std::string index = (folder / "model.safetensors.index.json").string(), single = (folder / "model.safetensors").string();
+    std::string index = (folder / "model.safetensors.index.json").string(),
+                single = (folder / "model.safetensors").string();
     if (std::filesystem::exists(index, ignored)) {
       auto names = readIndex(index);
       if (!names)

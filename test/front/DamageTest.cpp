@@ -71,8 +71,8 @@ void consume(const std::string &path) {
   }
 }
 
-void damageMany(const std::string &original, std::string_view name, int rounds, uint64_t seed, const TemporaryFolder &folder,
-                const std::string &model) {
+void damageMany(const std::string &original, std::string_view name, int rounds, uint64_t seed,
+                const TemporaryFolder &folder, const std::string &model) {
   std::mt19937_64 random(seed);
   for (int round = 0; round < rounds; ++round) {
     SCOPED_TRACE(fmt::format("{} seed {} round {}", name, seed, round));
@@ -86,31 +86,36 @@ void damageMany(const std::string &original, std::string_view name, int rounds, 
 TEST(Damage, Toml) {
   TemporaryFolder folder;
   for (const char *name : {"SmolLM2-135M", "Qwen3-0.6B", "Llama-3.2-1B", "Mistral-7B"})
-    damageMany(readFile(repositoryFile(fmt::format("configs/models/{}.toml", name))), "m.toml", 400, 1, folder, folder.path("m.toml"));
+    damageMany(readFile(repositoryFile(fmt::format("configs/models/{}.toml", name))), "m.toml", 400, 1, folder,
+               folder.path("m.toml"));
 }
 
 TEST(Damage, Osc) {
   TemporaryFolder folder;
   for (const char *name : {"decoder", "build_decoder_literal_2"})
-    damageMany(readFile(repositoryFile(fmt::format("test/data/osc/{}.cfg", name))), "m.cfg", 600, 2, folder, folder.path("m.cfg"));
+    damageMany(readFile(repositoryFile(fmt::format("test/data/osc/{}.cfg", name))), "m.cfg", 600, 2, folder,
+               folder.path("m.cfg"));
 }
 
 TEST(Damage, Gguf) {
   TemporaryFolder folder;
   for (const char *name : {"llama", "llama3-odd", "qwen2", "qwen3"})
-    damageMany(readFile(repositoryFile(fmt::format("test/data/front/{}.gguf", name))), "m.gguf", 500, 3, folder, folder.path("m.gguf"));
+    damageMany(readFile(repositoryFile(fmt::format("test/data/front/{}.gguf", name))), "m.gguf", 500, 3, folder,
+               folder.path("m.gguf"));
 }
 
 TEST(Damage, HuggingFaceConfig) {
   TemporaryFolder folder;
   for (const char *name : {"llama3-rope-scaled", "qwen3", "mistral-window"})
-    damageMany(readFile(repositoryFile(fmt::format("test/data/reference/{}/config.json", name))), "config.json", 500, 4, folder, folder.path());
+    damageMany(readFile(repositoryFile(fmt::format("test/data/reference/{}/config.json", name))), "config.json", 500, 4,
+               folder, folder.path());
 }
 
 TEST(Damage, Safetensors) {
   TemporaryFolder folder;
   folder.write("config.json", readFile(repositoryFile("test/data/reference/qwen2/config.json")));
-  damageMany(readFile(repositoryFile("test/data/reference/qwen2/model.safetensors")), "model.safetensors", 200, 5, folder, folder.path());
+  damageMany(readFile(repositoryFile("test/data/reference/qwen2/model.safetensors")), "model.safetensors", 200, 5,
+             folder, folder.path());
 }
 
 TEST(Damage, SafetensorsHeader) {
@@ -136,13 +141,15 @@ TEST(Damage, Tokenizer) {
   size_t lathe = gguf->tokenizerJson.rfind(",\"lathe\":");
   ASSERT_NE(lathe, std::string::npos);
   std::string tokenizer = gguf->tokenizerJson.substr(0, lathe) + "}";
-  std::string side = R"({"bos_token":"<s>","eos_token":{"content":"</s>"},"chat_template":[{"name":"default","template":"{{ x }}"}]})";
+  std::string side =
+      R"({"bos_token":"<s>","eos_token":{"content":"</s>"},"chat_template":[{"name":"default","template":"{{ x }}"}]})";
   folder.write("tokenizer_config.json", side);
   damageMany(tokenizer, "tokenizer.json", 500, 7, folder, folder.path());
   folder.write("tokenizer.json", tokenizer);
   damageMany(side, "tokenizer_config.json", 300, 8, folder, folder.path());
   folder.write("tokenizer_config.json", side);
-  damageMany(R"({"weight_map":{"a":"x.safetensors","b":"y.safetensors"}})", "model.safetensors.index.json", 200, 9, folder, folder.path());
+  damageMany(R"({"weight_map":{"a":"x.safetensors","b":"y.safetensors"}})", "model.safetensors.index.json", 200, 9,
+             folder, folder.path());
 }
 
 TEST(Damage, Nesting) {

@@ -29,7 +29,9 @@ TemporaryFolder::~TemporaryFolder() {
   std::filesystem::remove_all(folder, ignored);
 }
 
-std::string TemporaryFolder::path(std::string_view name) const { return name.empty() ? folder.string() : (folder / name).string(); }
+std::string TemporaryFolder::path(std::string_view name) const {
+  return name.empty() ? folder.string() : (folder / name).string();
+}
 
 std::string TemporaryFolder::write(std::string_view name, std::string_view content) const {
   // Rewriting a file in place makes some file systems flush it to the disk first.
@@ -55,10 +57,18 @@ GgufBytes &GgufBytes::raw(std::string_view key, std::string_view bytes) {
   ++keys;
   return *this;
 }
-GgufBytes &GgufBytes::text(std::string_view key, std::string_view value) { return raw(key, littleEndian<uint32_t>(8) + ggufString(value)); }
-GgufBytes &GgufBytes::integer(std::string_view key, uint32_t value) { return raw(key, littleEndian<uint32_t>(4) + littleEndian(value)); }
-GgufBytes &GgufBytes::number(std::string_view key, float value) { return raw(key, littleEndian<uint32_t>(6) + littleEndian(value)); }
-GgufBytes &GgufBytes::boolean(std::string_view key, bool value) { return raw(key, littleEndian<uint32_t>(7) + std::string(1, value)); }
+GgufBytes &GgufBytes::text(std::string_view key, std::string_view value) {
+  return raw(key, littleEndian<uint32_t>(8) + ggufString(value));
+}
+GgufBytes &GgufBytes::integer(std::string_view key, uint32_t value) {
+  return raw(key, littleEndian<uint32_t>(4) + littleEndian(value));
+}
+GgufBytes &GgufBytes::number(std::string_view key, float value) {
+  return raw(key, littleEndian<uint32_t>(6) + littleEndian(value));
+}
+GgufBytes &GgufBytes::boolean(std::string_view key, bool value) {
+  return raw(key, littleEndian<uint32_t>(7) + std::string(1, value));
+}
 GgufBytes &GgufBytes::texts(std::string_view key, const std::vector<std::string> &values) {
   std::string bytes = littleEndian<uint32_t>(9) + littleEndian<uint32_t>(8) + littleEndian<uint64_t>(values.size());
   for (const std::string &value : values)
@@ -72,8 +82,8 @@ GgufBytes &GgufBytes::integers(std::string_view key, const std::vector<int32_t> 
   return raw(key, bytes);
 }
 
-GgufBytes &GgufBytes::tensor(std::string_view name, std::vector<uint64_t> shape, uint32_t type, std::string_view content,
-                             std::optional<uint64_t> offset) {
+GgufBytes &GgufBytes::tensor(std::string_view name, std::vector<uint64_t> shape, uint32_t type,
+                             std::string_view content, std::optional<uint64_t> offset) {
   data.resize((data.size() + 31) / 32 * 32);
   infos += ggufString(name) + littleEndian<uint32_t>(static_cast<uint32_t>(shape.size()));
   for (auto extent = shape.rbegin(); extent != shape.rend(); ++extent)

@@ -32,7 +32,8 @@ private:
 /// `text` with the one occurrence of `from` replaced; fails the test when there is not exactly one.
 std::string replaced(std::string text, std::string_view from, std::string_view to);
 
-/// The message of a failed result with every occurrence of `folder` + "/" left out; "" (and a failed test) when it succeeded.
+/// The message of a failed result with every occurrence of `folder` + "/" left out; "" (and a failed test) when it
+/// succeeded.
 template <typename T> std::string messageOf(const Result<T> &result, const std::string &folder = {}) {
   if (result) {
     ADD_FAILURE() << "expected an error";
@@ -73,7 +74,9 @@ private:
   std::string metadata, infos, data;
 };
 /// Little-endian bytes.
-template <typename T> std::string littleEndian(T value) { return std::string(reinterpret_cast<const char *>(&value), sizeof(T)); }
+template <typename T> std::string littleEndian(T value) {
+  return std::string(reinterpret_cast<const char *>(&value), sizeof(T));
+}
 std::string ggufString(std::string_view text);
 
 /// A safetensors file of a header and as many zero bytes of data.

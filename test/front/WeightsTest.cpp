@@ -69,7 +69,8 @@ TEST(Weights, ElementTypesMatchGguf) {
       if (std::isnan(theirs[i]))
         EXPECT_TRUE(std::isnan(mine[i])) << name << " " << i;
       else
-        EXPECT_EQ(std::memcmp(&mine[i], &theirs[i], 4), 0) << name << " " << i << ": " << mine[i] << " expected " << theirs[i];
+        EXPECT_EQ(std::memcmp(&mine[i], &theirs[i], 4), 0)
+            << name << " " << i << ": " << mine[i] << " expected " << theirs[i];
     }
   }
 }
@@ -79,7 +80,8 @@ TEST(Weights, EveryHalfIsExact) {
   for (size_t i = 0; i < halves.size(); ++i)
     halves[i] = static_cast<uint16_t>(i);
   std::vector<float> values(halves.size());
-  findElement("F16")->convert(reinterpret_cast<const std::byte *>(halves.data()), static_cast<int64_t>(halves.size()), values.data());
+  findElement("F16")->convert(reinterpret_cast<const std::byte *>(halves.data()), static_cast<int64_t>(halves.size()),
+                              values.data());
   for (size_t i = 0; i < halves.size(); ++i) {
     int exponent = static_cast<int>(i >> 10 & 31), fraction = static_cast<int>(i & 1023);
     double sign = i >> 15 ? -1 : 1;
@@ -117,7 +119,8 @@ TEST(Weights, SafetensorsHeaders) {
   TemporaryFolder folder;
   EXPECT_TRUE(openSafetensors(folder.write("none.safetensors", safetensorsBytes("{}  ", 0))).has_value());
   EXPECT_EQ(openError(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 7),
-            "m.safetensors: tensor \"a\": data_offsets: bytes 0 to 8 are not within the 7 bytes of data: the file is truncated or damaged");
+            "m.safetensors: tensor \"a\": data_offsets: bytes 0 to 8 are not within the 7 bytes of data: the file is "
+            "truncated or damaged");
 }
 
 TEST(Weights, SafetensorsErrors) {
@@ -125,26 +128,39 @@ TEST(Weights, SafetensorsErrors) {
     const char *header;
     const char *message;
   };
-  for (const Case &one : {
-           Case{R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})",
-                "m.safetensors: tensors \"a\" and \"b\" overlap"},
-           {R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}})", "m.safetensors: tensor \"a\": its shape and dtype take 8 bytes, its data_offsets 4"},
-           {R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}})",
-            "m.safetensors: tensor \"a\": data_offsets: bytes 8 to 0 are not within the 16 bytes of data: the file is truncated or damaged"},
-           {R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]}})", "m.safetensors: tensor \"a\": shape: the size overflows"},
-           {R"({"a":{"dtype":"F32","shape":[18446744073709551615],"data_offsets":[0,8]}})", "m.safetensors: tensor \"a\": shape: the size overflows"},
-           {R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", "m.safetensors: tensor \"a\": shape: expected at most 8 sizes, found a list"},
-           {R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8.0]}})", "m.safetensors: tensor \"a\": data_offsets: expected two byte offsets, found a list"},
-           {R"({"a":{"dtype":"Q9","shape":[2],"data_offsets":[0,8]}})", "m.safetensors: tensor \"a\": unknown dtype: the string \"Q9\""},
-           {R"({"a":[1]})", "m.safetensors: tensor \"a\": expected an object with dtype, shape and data_offsets, found a list"},
-           {R"([])", "m.safetensors: byte 8: expected a JSON object, found a list"},
-       })
+  for (
+      const Case &one : {
+          Case{
+              R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})",
+              "m.safetensors: tensors \"a\" and \"b\" overlap"},
+          {R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}})",
+           "m.safetensors: tensor \"a\": its shape and dtype take 8 bytes, its data_offsets 4"},
+          {R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}})",
+           "m.safetensors: tensor \"a\": data_offsets: bytes 8 to 0 are not within the 16 bytes of data: the file is "
+           "truncated or damaged"},
+          {R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]}})",
+           "m.safetensors: tensor \"a\": shape: the size overflows"},
+          {R"({"a":{"dtype":"F32","shape":[18446744073709551615],"data_offsets":[0,8]}})",
+           "m.safetensors: tensor \"a\": shape: the size overflows"},
+          {R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})",
+           "m.safetensors: tensor \"a\": shape: expected at most 8 sizes, found a list"},
+          {R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8.0]}})",
+           "m.safetensors: tensor \"a\": data_offsets: expected two byte offsets, found a list"},
+          {R"({"a":{"dtype":"Q9","shape":[2],"data_offsets":[0,8]}})",
+           "m.safetensors: tensor \"a\": unknown dtype: the string \"Q9\""},
+          {R"({"a":[1]})",
+           "m.safetensors: tensor \"a\": expected an object with dtype, shape and data_offsets, found a list"},
+          {R"([])", "m.safetensors: byte 8: expected a JSON object, found a list"},
+      })
     EXPECT_EQ(openError(one.header, 16), one.message) << one.header;
   EXPECT_EQ(openError("{", 0).substr(0, 40), "m.safetensors (header):1:2: not JSON: sy");
   TemporaryFolder folder;
-  EXPECT_EQ(messageOf(openSafetensors(folder.write("a.safetensors", "1234")), folder.path()), "a.safetensors: expected a safetensors file, found 4 bytes");
-  EXPECT_EQ(messageOf(openSafetensors(folder.write("a.safetensors", littleEndian<uint64_t>(1ull << 60) + "{}")), folder.path()),
-            "a.safetensors: byte 0: the header's length is 1152921504606846976, but the file has 10 bytes: not a safetensors file, or truncated");
+  EXPECT_EQ(messageOf(openSafetensors(folder.write("a.safetensors", "1234")), folder.path()),
+            "a.safetensors: expected a safetensors file, found 4 bytes");
+  EXPECT_EQ(messageOf(openSafetensors(folder.write("a.safetensors", littleEndian<uint64_t>(1ull << 60) + "{}")),
+                      folder.path()),
+            "a.safetensors: byte 0: the header's length is 1152921504606846976, but the file has 10 bytes: not a "
+            "safetensors file, or truncated");
   std::string deep(100000, '[');
   EXPECT_EQ(openError(deep, 0), "m.safetensors (header): JSON nests deeper than 64");
   std::string many = "{\"a\":[0" + std::string(1 << 22, ' ');
@@ -158,7 +174,9 @@ TEST(Weights, SeveralFiles) {
   std::string header = R"({"NAME":{"dtype":"BF16","shape":[1,2],"data_offsets":[0,4]}})";
   folder.write("x-1.safetensors", safetensorsBytes(replaced(header, "NAME", "a"), 4));
   folder.write("x-2.safetensors", safetensorsBytes(replaced(header, "NAME", "b"), 4));
-  auto index = [&](std::string_view map) { folder.write("model.safetensors.index.json", R"({"weight_map":)" + std::string(map) + "}"); };
+  auto index = [&](std::string_view map) {
+    folder.write("model.safetensors.index.json", R"({"weight_map":)" + std::string(map) + "}");
+  };
   index(R"({"a":"x-1.safetensors","b":"x-2.safetensors"})");
   auto source = openSafetensors(folder.path());
   ASSERT_OK(source);
@@ -166,12 +184,15 @@ TEST(Weights, SeveralFiles) {
   EXPECT_EQ((*source)->origin("b"), folder.path("x-2.safetensors"));
   EXPECT_EQ(readAll(**source, "b"), (std::vector<float>{0, 0}));
   folder.write("x-2.safetensors", safetensorsBytes(replaced(header, "NAME", "a"), 4));
-  EXPECT_EQ(messageOf(openSafetensors(folder.path()), folder.path()), "x-2.safetensors: tensor \"a\" is also in x-1.safetensors");
+  EXPECT_EQ(messageOf(openSafetensors(folder.path()), folder.path()),
+            "x-2.safetensors: tensor \"a\" is also in x-1.safetensors");
   index(R"({"a":"x-3.safetensors"})");
-  EXPECT_EQ(messageOf(openSafetensors(folder.path()), folder.path()), "x-3.safetensors: cannot open: No such file or directory");
+  EXPECT_EQ(messageOf(openSafetensors(folder.path()), folder.path()),
+            "x-3.safetensors: cannot open: No such file or directory");
   index(R"({"a":"../x.safetensors"})");
   EXPECT_EQ(messageOf(openSafetensors(folder.path()), folder.path()),
-            "model.safetensors.index.json:1:15: weight_map: tensor \"a\": expected the name of a safetensors file beside the index, found the "
+            "model.safetensors.index.json:1:15: weight_map: tensor \"a\": expected the name of a safetensors file "
+            "beside the index, found the "
             "string \"../x.safetensors\"");
   index("3");
   EXPECT_EQ(messageOf(openSafetensors(folder.path()), folder.path()),
@@ -233,16 +254,18 @@ TEST(Weights, CheckNamesWhatDoesNotFit) {
   auto source = randomWeights(config, 0);
   ModelConfig wanted = config;
   wanted.intermediateSize = 25;
-  EXPECT_EQ(messageOf(checkWeights(wanted, *source)),
-            "random:0: tensor 'model.layers.0.mlp.gate_proj.weight': expected shape [25, 16] from the config, found [24, 16]");
+  EXPECT_EQ(messageOf(checkWeights(wanted, *source)), "random:0: tensor 'model.layers.0.mlp.gate_proj.weight': "
+                                                      "expected shape [25, 16] from the config, found [24, 16]");
   wanted = config;
   wanted.numHiddenLayers = 2;
-  EXPECT_EQ(messageOf(checkWeights(wanted, *source)), "random:0: tensor 'model.layers.1.input_layernorm.weight' is missing: the config calls for it "
-                                                      "with shape [16]; check num_hidden_layers");
+  EXPECT_EQ(messageOf(checkWeights(wanted, *source)),
+            "random:0: tensor 'model.layers.1.input_layernorm.weight' is missing: the config calls for it "
+            "with shape [16]; check num_hidden_layers");
   wanted = config;
   wanted.attentionBias.v = true;
-  EXPECT_EQ(messageOf(checkWeights(wanted, *source)), "random:0: tensor 'model.layers.0.self_attn.v_proj.bias' is missing: the config calls for it "
-                                                      "with shape [16]; check attention_bias");
+  EXPECT_EQ(messageOf(checkWeights(wanted, *source)),
+            "random:0: tensor 'model.layers.0.self_attn.v_proj.bias' is missing: the config calls for it "
+            "with shape [16]; check attention_bias");
   ModelConfig biased = config;
   biased.mlpBias.up = true;
   EXPECT_EQ(messageOf(checkWeights(config, *randomWeights(biased, 0))),
@@ -258,11 +281,13 @@ TEST(Weights, CheckNamesWhatDoesNotFit) {
 
 TEST(Weights, UnreadElementTypes) {
   TemporaryFolder folder;
-  auto source = openSafetensors(folder.write("a.safetensors", safetensorsBytes(R"({"a":{"dtype":"F64","shape":[2],"data_offsets":[0,16]}})", 16)));
+  auto source = openSafetensors(folder.write(
+      "a.safetensors", safetensorsBytes(R"({"a":{"dtype":"F64","shape":[2],"data_offsets":[0,16]}})", 16)));
   ASSERT_OK(source);
   std::vector<float> values(2);
-  EXPECT_EQ(messageOf((*source)->read("a", 0, 1, values), folder.path()),
-            "a.safetensors: tensor \"a\": element type F64 is not read; supported: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q6_K");
+  EXPECT_EQ(
+      messageOf((*source)->read("a", 0, 1, values), folder.path()),
+      "a.safetensors: tensor \"a\": element type F64 is not read; supported: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q6_K");
 }
 
 TEST(Weights, ReadingIsThreadSafe) {
