@@ -98,6 +98,8 @@ void KernelLowering::lower(Operation *op) {
     m.store(store.getValueToStore(), address(m, store.getMemRef(), store.getIndices()));
     return op->erase();
   }
+  if (auto load = dyn_cast<vector::MaskedLoadOp>(op))
+    return replace(m.load(load.getType(), address(m, load.getBase(), load.getIndices()), load.getMask(), load.getPassThru()));
   if (auto store = dyn_cast<vector::MaskedStoreOp>(op)) {
     LLVM::MaskedStoreOp::create(m.b, store.getValueToStore(), address(m, store.getBase(), store.getIndices()), store.getMask(), 4);
     return op->erase();
@@ -145,7 +147,7 @@ LogicalResult KernelLowering::check() {
     if (auto buffer = dyn_cast<MemRefType>(type); !buffer || !isBare(buffer))
       return kernel.emitOpError() << "expected bare buffers, found " << type;
   auto walked = kernel.walk([&](Operation *op) {
-    bool moves = isa<vector::LoadOp, vector::StoreOp, vector::MaskedStoreOp, memref::LoadOp, memref::StoreOp, ScratchOp, DotOp>(op);
+    bool moves = isa<vector::LoadOp, vector::StoreOp, vector::MaskedLoadOp, vector::MaskedStoreOp, memref::LoadOp, memref::StoreOp, ScratchOp, DotOp>(op);
     bool known = moves || isa<ProgramIdOp, BatchOp, GatherPagesOp, ReduceOp>(op) || !isa_and_nonnull<KernDialect, memref::MemRefDialect>(op->getDialect());
     if (known && (moves || llvm::none_of(op->getOperandTypes(), llvm::IsaPred<MemRefType>)))
       return WalkResult::advance();
@@ -176,7 +178,7 @@ LogicalResult KernelLowering::run() {
 
   SmallVector<Operation *> ops;
   kernel.walk<WalkOrder::PreOrder>([&](Operation *op) {
-    if (isa_and_nonnull<KernDialect, memref::MemRefDialect>(op->getDialect()) || isa<vector::LoadOp, vector::StoreOp, vector::MaskedStoreOp>(op))
+    if (isa_and_nonnull<KernDialect, memref::MemRefDialect>(op->getDialect()) || isa<vector::LoadOp, vector::StoreOp, vector::MaskedLoadOp, vector::MaskedStoreOp>(op))
       ops.push_back(op);
   });
   for (Operation *op : ops)

@@ -40,8 +40,13 @@ Value Emitter::load(Value memref, ValueRange indices) {
 }
 
 Value Emitter::loadValid(Value memref, ValueRange indices, int64_t valid) {
-  Value raw = load(memref, indices);
-  return valid >= lanes ? raw : select(mask(valid), raw, splat(0.0f));
+  if (valid >= lanes)
+    return load(memref, indices);
+  Type element = cast<MemRefType>(memref.getType()).getElementType();
+  auto type = VectorType::get({lanes}, element);
+  Value zeros = arith::ConstantOp::create(b, b.getZeroAttr(type));
+  Value raw = vector::MaskedLoadOp::create(b, type, memref, indices, mask(valid), zeros);
+  return element.isF32() ? raw : Value(arith::ExtFOp::create(b, vec(), raw));
 }
 
 void Emitter::store(Value vector, Value memref, ValueRange indices) {

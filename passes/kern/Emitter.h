@@ -45,7 +45,7 @@ public:
 
   /// 16 floats at an element of a memref of f32 or bf16 (widened exactly).
   mlir::Value load(mlir::Value memref, mlir::ValueRange indices);
-  /// The same with lanes from `valid` on zero, whatever the memory holds.
+  /// The same with lanes from `valid` on zero; what stands there is not touched, and may lie behind the buffer's end.
   mlir::Value loadValid(mlir::Value memref, mlir::ValueRange indices, int64_t valid);
   /// 16 floats to a memref of f32 or bf16 (rounded to nearest even).
   void store(mlir::Value vector, mlir::Value memref, mlir::ValueRange indices);

@@ -63,7 +63,7 @@ FailureOr<Value> RowEpilogue::chunk(Value value, int64_t column) {
     Value buffer = k.buffer(Argument::Kind::activation, argument);
     if (!buffer)
       return linear.emitOpError() << "expected an epilogue's operand to be activations";
-    return e.load(buffer, {row, columnOf(column)});
+    return e.loadValid(buffer, {row, columnOf(column)}, tileColumns() - column);
   }
   auto product = [&](int64_t at) {
     Value result = tileAt(at);

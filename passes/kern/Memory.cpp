@@ -29,4 +29,8 @@ Value Memory::load(Type type, Value address) {
   return LLVM::LoadOp::create(b, type, address, alignment);
 }
 
+Value Memory::load(Type type, Value address, Value mask, Value otherwise) {
+  return LLVM::MaskedLoadOp::create(b, type, address, mask, otherwise, alignmentOf(type));
+}
+
 void Memory::store(Value value, Value address) { LLVM::StoreOp::create(b, value, address, alignmentOf(value.getType())); }

@@ -20,6 +20,8 @@ public:
   mlir::Value address(mlir::Value base, mlir::MemRefType type, mlir::ValueRange indices);
   mlir::Value offset(mlir::Value base, mlir::Value bytes);
   mlir::Value load(mlir::Type type, mlir::Value address);
+  /// The lanes of `mask`; the others are `otherwise`.
+  mlir::Value load(mlir::Type type, mlir::Value address, mlir::Value mask, mlir::Value otherwise);
   void store(mlir::Value value, mlir::Value address);
 };
 

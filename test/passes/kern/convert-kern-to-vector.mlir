@@ -52,7 +52,8 @@
 // CHECK-NEXT: %[[ELEMENT:.*]] = llvm.load %{{.*}} {alignment = 2 : i64} : !llvm.ptr -> bf16
 // CHECK: llvm.getelementptr %[[OTHER]][
 // CHECK-NEXT: llvm.store %[[ELEMENT]], %{{.*}} {alignment = 2 : i64} : bf16, !llvm.ptr
-// CHECK: llvm.intr.masked.store %[[V]], %{{.*}}, %{{.*}} {alignment = 4 : i32}
+// CHECK: llvm.intr.masked.store %[[V]], %{{.*}}, %[[MASK:.*]] {alignment = 4 : i32}
+// CHECK: llvm.intr.masked.load %{{.*}}, %[[MASK]], %[[V]] {alignment = 4 : i32}
 // CHECK-NOT: kern.
 // CHECK: return
 module @kernels attributes {kern.tier = "avx512vnni"} {
@@ -71,6 +72,8 @@ module @kernels attributes {kern.tier = "avx512vnni"} {
     memref.store %e, %s2[%u0] : memref<2xbf16>
     %m = vector.constant_mask [5] : vector<16xi1>
     vector.maskedstore %x[%u0, %u0], %m, %v : memref<?x96xf32>, vector<16xi1>, vector<16xf32>
+    %part = vector.maskedload %x[%u0, %t1], %m, %v : memref<?x96xf32>, vector<16xi1>, vector<16xf32> into vector<16xf32>
+    vector.store %part, %x[%u0, %t1] : memref<?x96xf32>, vector<16xf32>
     return
   }
 }

@@ -30,9 +30,8 @@
 // CHECK: %[[LASTPOSITION:.*]] = kern.batch row_position
 
 // The queries, scaled, the 24 columns padded with zeros.
-// CHECK: %[[PIECE:.*]] = vector.load %[[Q]]
-// CHECK: %[[PIECE:.*]] = vector.load %[[Q]]
-// CHECK-NEXT: %[[VALID:.*]] = arith.select %[[EIGHT]], %[[PIECE]], %[[ZERO]]
+// CHECK: vector.load %[[Q]]
+// CHECK: %[[VALID:.*]] = vector.maskedload %[[Q]][%{{.*}}, %{{.*}}], %[[EIGHT]], %[[ZERO]]
 // CHECK-NEXT: %[[SCALED:.*]] = arith.mulf %[[VALID]], %[[SCALE]]
 // CHECK-NEXT: vector.store %[[SCALED]], %[[QUERIES]]
 

@@ -188,3 +188,30 @@ func.func private @q(%batch: !lm.batch, %x: tensor<?x64xf32>, %w: tensor<80x64xf
   } : tensor<?x80xf32>
   return %r : tensor<?x80xf32>
 }
+
+// -----
+
+// A residual on heads of 24: the last head's second vector would end behind the row, so it is read and written by 8 lanes.
+// CHECK-LABEL: func.func @step() {
+// CHECK: func.func @residual(%{{.*}}: memref<?x64xf32>, %[[X:[a-z0-9]*]]: memref<?x96xf32>, %{{.*}}: memref<4x64x32xf32>
+// CHECK-DAG: %[[EIGHT:.*]] = arith.constant dense<[true, true, true, true, true, true, true, true, false, false, false, false, false, false, false, false]>
+// CHECK: %[[FIRST:.*]] = vector.load %[[X]]
+// CHECK: %[[SECOND:.*]] = vector.maskedload %[[X]][%{{.*}}, %{{.*}}], %[[EIGHT]], %{{.*}}
+// CHECK: %[[SUM:.*]] = arith.addf %{{.*}}, %[[SECOND]]
+// CHECK: vector.maskedstore %{{.*}}, %[[EIGHT]], %[[SUM]]
+
+#schedule = #kern.schedule<target = "avx512vnni", unit_block = 12, rows = 6, columns = 32>
+
+func.func @step() {
+  return
+}
+
+func.func private @residual(%a: tensor<?x64xf32>, %x: tensor<?x96xf32>, %w: tensor<96x64xf32>, %g: tensor<24xf32>) -> tensor<?x96xf32> attributes {kern.schedules = [#schedule]} {
+  %r = lm.fused "residual" {
+    %y = lm.linear %a, %w : (tensor<?x64xf32>, tensor<96x64xf32>) -> tensor<?x96xf32>
+    %n = lm.norm rms %y, %g eps 1.0e-5 per 24 : tensor<?x96xf32>, tensor<24xf32> -> tensor<?x96xf32>
+    %s = arith.addf %n, %x : tensor<?x96xf32>
+    lm.yield %s : tensor<?x96xf32>
+  } : tensor<?x96xf32>
+  return %r : tensor<?x96xf32>
+}

@@ -57,8 +57,7 @@
 // CHECK-NEXT: %[[PIECE:.*]] = vector.load %[[A]][%[[ROW]], %[[COLUMN]]]
 // CHECK-NEXT: vector.store %[[PIECE]], %[[ROWS]][%[[SLOT]], %[[COLUMN]]]
 // CHECK-NEXT: }
-// CHECK-NEXT: %[[LAST:.*]] = vector.load %[[A]][%[[ROW]], %c64]
-// CHECK-NEXT: %[[VALID:.*]] = arith.select %[[SIX]], %[[LAST]], %[[ZERO]]
+// CHECK-NEXT: %[[VALID:.*]] = vector.maskedload %[[A]][%[[ROW]], %c64], %[[SIX]], %[[ZERO]]
 // CHECK-NEXT: vector.store %[[VALID]], %[[ROWS]][%[[SLOT]], %c64]
 // CHECK: kern.dot %{{.*}} of 6 rows(%[[ROWS]][%{{.*}}]) by(%[[W]][%{{.*}}]) into
 // CHECK-NOT: lm.
@@ -138,8 +137,7 @@ func.func private @head(%batch: !lm.batch, %x: tensor<?x70xf32>, %w: tensor<100x
 // CHECK-NEXT: %[[AS:.*]] = kern.scratch : memref<12x2xf32>
 // CHECK-NEXT: %[[AO:.*]] = kern.scratch : memref<12x2xi32>
 // CHECK: %[[SUM:.*]] = scf.for %{{.*}} = %c0 to %c64 step %c16 iter_args(
-// CHECK: %[[LAST:.*]] = vector.load %[[A]][%[[ROW:.*]], %c64]
-// CHECK-NEXT: %[[VALID:.*]] = arith.select %[[SIX]], %[[LAST]], %[[ZERO]]
+// CHECK: %[[VALID:.*]] = vector.maskedload %[[A]][%{{.*}}, %c64], %[[SIX]], %[[ZERO]]
 // CHECK-NEXT: %[[SQUARE:.*]] = arith.mulf %[[VALID]], %[[VALID]]
 // CHECK-NEXT: %[[ALL:.*]] = arith.addf %[[SUM]], %[[SQUARE]]
 // CHECK-NEXT: %[[TOTAL:.*]] = kern.reduce add %[[ALL]]

@@ -1,0 +1,102 @@
+// A decoder layer, embedding and head as native code. The pipeline behind stage 20 is that of compiler/CpuCodegen.cpp, spelled with MLIR's and LLVM's own tools.
+// DEFINE: %{tier} =
+// DEFINE: %{quant} =
+// DEFINE: %{cpu} =
+// DEFINE: %{object} = lathe-opt %s --lm-fuse-pipeline=quant=%{quant} --kern-select-schedule=tiers=%{tier} --convert-lm-to-kern --kern-plan-memory --canonicalize --cse \
+// DEFINE:   | sed -n '/^  module @/,/^  }$/p' | lathe-opt --convert-kern-to-vector --canonicalize --cse \
+// DEFINE:   | mlir-opt --allow-unregistered-dialect --loop-invariant-code-motion --convert-scf-to-cf --convert-vector-to-llvm --convert-math-to-llvm --convert-arith-to-llvm --convert-index-to-llvm \
+// DEFINE:       --convert-func-to-llvm --convert-cf-to-llvm --reconcile-unrealized-casts \
+// DEFINE:   | mlir-translate --allow-unregistered-dialect --mlir-to-llvmir | opt -O2 %{cpu} -vectorize-loops=false -vectorize-slp=false --disable-builtin=memcpy --disable-builtin=memset \
+// DEFINE:   | llc -O3 %{cpu} --fp-contract=off -relocation-model=pic -filetype=obj -o %t.o
+// DEFINE: %{assembly} = llvm-objdump -d --no-show-raw-insn %t.o
+
+// avx512vnni: bytes are multiplied 64 at a time, the six rows of a register tile take each weight vector once.
+// REDEFINE: %{tier} = avx512vnni
+// REDEFINE: %{quant} = int8
+// REDEFINE: %{cpu} = -mcpu=x86-64-v4 -mattr=+avx512vnni
+// RUN: %{object}
+// RUN: %{assembly} | FileCheck %s --check-prefix=VNNI --implicit-check-not=call
+// RUN: llvm-nm --undefined-only %t.o | FileCheck %s --check-prefix=UNDEFINED --allow-empty
+// VNNI-LABEL: <norm_qkv_rope_append>:
+// VNNI: vpdpbusd %zmm
+// VNNI-LABEL: <attention>:
+// VNNI-NOT: vpdpbusd
+// VNNI: vfmadd{{.*}} %zmm
+// VNNI-LABEL: <o_residual>:
+// VNNI: vmovdqu64 {{.*}}, %[[W0:zmm[0-9]+]]
+// VNNI-NEXT: vmovdqu64 {{.*}}, %[[W1:zmm[0-9]+]]
+// VNNI-NEXT: vpbroadcastd {{.*}}, %[[X:zmm[0-9]+]]
+// VNNI-DAG: vpdpbusd %[[X]], %[[W0]], %zmm
+// VNNI-DAG: vpdpbusd %[[X]], %[[W1]], %zmm
+// VNNI-LABEL: <head_linear>:
+// VNNI: vpdpbusd %zmm
+
+// REDEFINE: %{quant} = f32
+// RUN: %{object}
+// RUN: %{assembly} | FileCheck %s --check-prefix=V4F32 --implicit-check-not=call --implicit-check-not=vpdpbusd
+// RUN: llvm-nm --undefined-only %t.o | FileCheck %s --check-prefix=UNDEFINED --allow-empty
+// V4F32-LABEL: <o_residual>:
+// V4F32: vfmadd{{.*}} %zmm
+
+// x86-64-v3: no instruction of a newer machine; bytes by the sign trick.
+// REDEFINE: %{tier} = x86-64-v3
+// REDEFINE: %{quant} = int8
+// REDEFINE: %{cpu} = -mcpu=x86-64-v3
+// RUN: %{object}
+// RUN: %{assembly} | FileCheck %s --check-prefix=V3 --implicit-check-not=call --implicit-check-not=zmm --implicit-check-not=vpdpbusd
+// RUN: llvm-nm --undefined-only %t.o | FileCheck %s --check-prefix=UNDEFINED --allow-empty
+// V3-LABEL: <norm_qkv_rope_append>:
+// V3: vpmaddubsw %ymm
+// V3-LABEL: <attention>:
+// V3: vfmadd{{.*}} %ymm
+// V3-LABEL: <o_residual>:
+// V3: vpabsb {{.*}}%ymm
+// V3: vpsignb {{.*}}%ymm
+// V3: vpmaddubsw {{.*}}%ymm
+// V3: vpmaddwd {{.*}}%ymm
+// V3: vpaddd {{.*}}%ymm
+
+// REDEFINE: %{quant} = f32
+// RUN: %{object}
+// RUN: %{assembly} | FileCheck %s --check-prefix=V3F32 --implicit-check-not=call --implicit-check-not=zmm --implicit-check-not=vpmaddubsw
+// RUN: llvm-nm --undefined-only %t.o | FileCheck %s --check-prefix=UNDEFINED --allow-empty
+// V3F32-LABEL: <o_residual>:
+// V3F32: vfmadd{{.*}} %ymm
+
+// UNDEFINED-NOT: {{.}}
+
+!kv = !lm.kv<heads = 1, dim = 24, page = 32, element = bf16>
+#rope = #lm.rope<layout = half, theta = 1.0e4, type = "default", params = {}>
+
+func.func @step(%batch: !lm.batch, %kv0: !kv) -> (tensor<?x100xf32>, !kv) {
+  %table = lm.weight "embed" : tensor<100x72xf32>
+  %x = lm.embed %table at %batch : tensor<100x72xf32> -> tensor<?x72xf32>
+  %g = lm.weight "input_norm" : tensor<72xf32>
+  %n = lm.norm rms %x, %g eps 1.0e-5 : tensor<?x72xf32>, tensor<72xf32> -> tensor<?x72xf32>
+  %wq = lm.weight "q" : tensor<72x72xf32>
+  %wk = lm.weight "k" : tensor<24x72xf32>
+  %wv = lm.weight "v" : tensor<24x72xf32>
+  %q = lm.linear %n, %wq : (tensor<?x72xf32>, tensor<72x72xf32>) -> tensor<?x72xf32>
+  %k = lm.linear %n, %wk : (tensor<?x72xf32>, tensor<24x72xf32>) -> tensor<?x24xf32>
+  %v = lm.linear %n, %wv : (tensor<?x72xf32>, tensor<24x72xf32>) -> tensor<?x24xf32>
+  %qr = lm.rope %q at %batch dim 24 by #rope : tensor<?x72xf32>
+  %kr = lm.rope %k at %batch dim 24 by #rope : tensor<?x24xf32>
+  %kv1 = lm.kv_append %kr, %v into %kv0 at %batch : tensor<?x24xf32>, tensor<?x24xf32>, !kv
+  %a = lm.attention %qr over %kv1 at %batch scale 2.0e-1 causal : tensor<?x72xf32>, !kv -> tensor<?x72xf32>
+  %wo = lm.weight "o" : tensor<72x72xf32>
+  %o = lm.linear %a, %wo : (tensor<?x72xf32>, tensor<72x72xf32>) -> tensor<?x72xf32>
+  %x1 = arith.addf %x, %o : tensor<?x72xf32>
+  %g1 = lm.weight "post_norm" : tensor<72xf32>
+  %n1 = lm.norm rms %x1, %g1 eps 1.0e-5 : tensor<?x72xf32>, tensor<72xf32> -> tensor<?x72xf32>
+  %wg = lm.weight "gate" : tensor<136x72xf32>
+  %wu = lm.weight "up" : tensor<136x72xf32>
+  %gate = lm.linear %n1, %wg : (tensor<?x72xf32>, tensor<136x72xf32>) -> tensor<?x136xf32>
+  %up = lm.linear %n1, %wu : (tensor<?x72xf32>, tensor<136x72xf32>) -> tensor<?x136xf32>
+  %h = lm.gated silu %gate, %up : tensor<?x136xf32>
+  %wd = lm.weight "down" : tensor<72x136xf32>
+  %d = lm.linear %h, %wd : (tensor<?x136xf32>, tensor<72x136xf32>) -> tensor<?x72xf32>
+  %x2 = arith.addf %x1, %d : tensor<?x72xf32>
+  %s = lm.select_rows %x2 at %batch : tensor<?x72xf32>
+  %y = lm.linear %s, %table : (tensor<?x72xf32>, tensor<100x72xf32>) -> tensor<?x100xf32>
+  return %y, %kv1 : tensor<?x100xf32>, !kv
+}
