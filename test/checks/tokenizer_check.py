@@ -291,7 +291,7 @@ def smollmContent():
     tokens, types, merges = (fields[f"tokenizer.ggml.{key}"].contents() for key in ("tokens", "token_type", "merges"))
     content = json.loads((FOLDER / "smollm.json").read_text())
     content["added_tokens"] = [added(token, index, special=True) for index, (token, kind) in enumerate(zip(tokens, types)) if kind == 3]
-    content["model"] |= {"vocab": {token: index for index, token in enumerate(tokens)}, "merges": merges, "unk_token": "<|endoftext|>"}
+    content["model"] |= {"vocab": {token: index for index, token in enumerate(tokens)}, "merges": merges}
     return content
 
 
@@ -300,10 +300,11 @@ def importedTokenizer(lathe, program, folder):
     with zipfile.ZipFile(lathe.artifact(smollm2(), "--quant", "f32")) as artifact:
         path = folder / "imported.json"
         path.write_bytes(artifact.read("tokenizer.json"))
-    reference = Tokenizer.from_str(json.dumps(smollmContent()))
+    content = json.loads(path.read_text())
+    expect(content.pop("lathe")["eos_token_ids"], "the importer's tokenizer.json names no end")
     texts = Texts(SEED + 4, ["<|im_start|>", "<|im_end|>"])
-    compareIds(program, path, reference, texts.lines + [texts.line() for _ in range(1000)])
-    compareIds(program, path, Tokenizer.from_file(str(path)), [texts.line() for _ in range(1000)])
+    for wanted in (smollmContent(), content):  # `tokenizers` reads no file with a key that it does not know
+        compareIds(program, path, Tokenizer.from_str(json.dumps(wanted)), texts.lines + [texts.line() for _ in range(1000)])
 
 
 def smollm(check, program, folder, *arguments):
