@@ -4,9 +4,11 @@ import json
 import os
 import re
 import signal
+import struct
 import subprocess
 import tempfile
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -173,8 +175,8 @@ def seeds(small):
 def stops(small):
     plain = small.lathe.generate(small.artifact, "-p", PROMPT, "-n", 40, "--ignore-eos", "--temp", 1, "--seed", 2)
     text = plain["text"]
-    at = next(i for i in range(4, len(text) - 4) if text.find(text[i:i + 3]) == i and "\ufffd" not in text[: i + 3])
-    stop = text[at:at + 3]
+    at = next(i for i in range(2, len(text) - 6) if text.find(text[i:i + 3]) == i and "\ufffd" not in text[i : i + 3])
+    stop = text[at : at + 3]
     answer = small.lathe.generate(small.artifact, "-p", PROMPT, "-n", 40, "--ignore-eos", "--temp", 1, "--seed", 2, "--stop", stop)
     expectEqual(answer["text"], text[:at], f"text before the stop string {stop!r}")
     expectEqual(answer["finish_reason"], "stop", "finish_reason")
@@ -279,13 +281,16 @@ def members(small):
 
 
 def newerVersion(small):
-    """An artifact of another version is refused with 4, not misread: the version is patched in place, hash and all is not."""
+    """An intact artifact of another version is refused with 4 and a message that says so."""
     data = small.artifact.read_bytes()
-    changed = re.sub(rb'("artifact_?[vV]ersion"\s*:\s*)1', rb"\g<1>9", data, count=1)
-    expect(changed != data, "no artifact version in the manifest")
-    done = small.lathe.run("generate", small.file("newer.lathe", changed), "--ids", "1", "-n", 1)
-    expect(done.status in (3, 4), f"exit status {done.status}: {done.stderr}")
-    expect("version" in done.stderr or "hash" in done.stderr, f"the error names neither version nor hash: {done.stderr}")
+    manifest = run(["unzip", "-p", small.artifact, "manifest.json"]).expect(0).stdout
+    changed = re.sub(rb'("artifact_?[vV]ersion"\s*:\s*)1', rb"\g<1>9", manifest, count=1)
+    expect(changed != manifest, f"no artifact version 1 in the manifest: {manifest[:200]}")
+    data = data.replace(manifest, changed)
+    # The zip's checksum of the member stands in its local header and in the directory.
+    data = data.replace(struct.pack("<I", zlib.crc32(manifest)), struct.pack("<I", zlib.crc32(changed)))
+    done = small.lathe.run("generate", small.file("newer.lathe", data), "--ids", "1", "-n", 1)
+    oneLineError(done, 4, "version", "9")
 
 
 def poolTooLarge(small):
@@ -309,7 +314,7 @@ def closedPipe(small):
 
 
 def interrupted(small):
-    requests = small.file("long.jsonl", "".join(json.dumps({"ids": [5 + i], "n": 120, "ignore_eos": True}) + "\n" for i in range(400)))
+    requests = small.file("long.jsonl", "".join(json.dumps({"ids": [5 + i % 300], "n": 120, "ignore_eos": True}) + "\n" for i in range(400)))
     output = small.file("kept.jsonl", "what stood here before\n")
     for command in (["batch", small.artifact, requests, "-o", output],
                     ["bench", small.artifact, "-p", 64, "-n", 64, "-r", 100000]):
@@ -334,7 +339,8 @@ def interruptedCompile(small):
     time.sleep(0.15)
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGINT)
-        expectEqual(process.wait(60), 130, "exit status of lathe compile after SIGINT")
+        status = process.wait(60)
+        expect(status in (130, -signal.SIGINT), f"exit status {status} of lathe compile after SIGINT")  # a shell shows both as 130
         expect(not output.exists(), "an interrupted compilation left an artifact")
         left = [p.name for p in small.folder.iterdir() if p.name.startswith("interrupted")]
         expect(not left, f"an interrupted compilation left {left}")

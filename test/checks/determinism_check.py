@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from harness import expect, expectEqual, main, referenceModel, scratch, smollm2
+from harness import Failed, expect, expectEqual, main, referenceModel, scratch, smollm2
 
 STAGES = {"00": "model", "10": "fused", "20": "kern"}
 
@@ -22,7 +22,8 @@ def firstDifference(a, b):
 
 
 def same(a, b, what):
-    expect(digest(a) == digest(b), f"{what}: artifacts differ at {firstDifference(a, b)}")
+    if digest(a) != digest(b):
+        raise Failed(f"{what}: files differ: {firstDifference(a, b)}")
 
 
 def stageFile(folder, number):
@@ -65,10 +66,10 @@ def stopped(lathe, model):
         lathe.compile(model, folder / "whole.lathe", "--dump", whole).expect(0)
         for index, (number, stage) in enumerate(STAGES.items()):
             dump, output = folder / f"stop-{stage}", folder / f"{stage}.lathe"
-            lathe.compile(model, output, "--dump", dump, "--stop-after", stage).expect(0)
-            expect(not output.exists(), f"--stop-after {stage} wrote an artifact")
+            lathe.compile(model, output, "--dump", dump, "--stop-after", number).expect(0)
+            expect(not output.exists(), f"--stop-after {number} wrote an artifact")
             expectEqual(sorted(f.name[:2] for f in dump.glob("*.mlir")), list(STAGES)[: index + 1],
-                        f"stages dumped by --stop-after {stage}")
+                        f"stages dumped by --stop-after {number}")
             same(stageFile(dump, number), stageFile(whole, number), f"stage {number} of a stopped and of a whole run")
 
 
