@@ -20,6 +20,9 @@ using nlohmann::json;
 
 constexpr uint64_t kMaxTokens = uint64_t{1} << 21;
 constexpr uint64_t kMaxMerges = uint64_t{1} << 22;
+constexpr uint64_t kMaxTokenBytes = uint64_t{1} << 16;
+constexpr uint64_t kMaxTemplateBytes = uint64_t{1} << 20;
+constexpr uint64_t kMaxJsonBytes = uint64_t{64} << 20; // of the vocabulary, and of the merges
 
 enum TokenType : int64_t { normal = 1, unknown = 2, control = 3, userDefined = 4 };
 
@@ -65,7 +68,11 @@ json preTokenizerJson(const PreTokenizer &pre) {
 }
 
 void appendString(std::string &text, std::string_view value) {
-  text += json(value).dump(-1, ' ', false, json::error_handler_t::replace);
+  auto needsEscape = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == '"' || c == '\\'; };
+  if (std::none_of(value.begin(), value.end(), needsEscape))
+    text.append("\"").append(value).append("\"");
+  else
+    text += json(value).dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
 class Writer {
@@ -109,8 +116,9 @@ Result<void> Writer::readTokens() {
     return fail(ExitCode::badInput, "{}: expected an array of {} integers, one a token", file.place(typeKey),
                 (*array)->count);
   return file.eachString(**array, [&](uint64_t index, std::string_view token) -> Result<void> {
-    if (!isUtf8(token))
-      return fail(ExitCode::badInput, "{}: token {} is not UTF-8", file.place(key), index);
+    if (token.size() > kMaxTokenBytes || !isUtf8(token))
+      return fail(ExitCode::badInput, "{}: token {}: expected UTF-8 of at most {} bytes", file.place(key), index,
+                  kMaxTokenBytes);
     if (!vocabulary.insert(token).second)
       return fail(ExitCode::badInput, "{}: token {} repeats {}", file.place(key), index, inQuotes(token));
     tokens.push_back(token);
@@ -151,6 +159,8 @@ Result<void> Writer::readMerges(const GgufValue &array) {
     if (!merges.empty())
       merges += ',';
     appendString(merges, merge);
+    if (merges.size() > kMaxJsonBytes)
+      return fail(ExitCode::badInput, "{}: expected at most {} bytes of merges", file.place(key), kMaxJsonBytes);
     return {};
   });
 }
@@ -175,8 +185,9 @@ Result<void> Writer::readFacts() {
   auto chat = file.string("tokenizer.chat_template");
   if (!chat)
     return propagate(chat);
-  if (*chat && !isUtf8(**chat))
-    return fail(ExitCode::badInput, "{}: expected UTF-8", file.place("tokenizer.chat_template"));
+  if (*chat && ((*chat)->size() > kMaxTemplateBytes || !isUtf8(**chat)))
+    return fail(ExitCode::badInput, "{}: expected UTF-8 of at most {} bytes", file.place("tokenizer.chat_template"),
+                kMaxTemplateBytes);
   facts.bosTokenId = *bos;
   facts.eosTokenIds = config.eosTokenIds;
   facts.addBos = addBos->value_or(pre.addBos) && bos->has_value();
@@ -251,8 +262,11 @@ Result<std::string> Writer::write() {
     text += id > 0 ? "," : "";
     appendString(text, tokens[id]);
     text += fmt::format(":{}", id);
+    if (text.size() > kMaxJsonBytes)
+      return fail(ExitCode::badInput, "{}: expected at most {} bytes of tokens", file.place("tokenizer.ggml.tokens"),
+                  kMaxJsonBytes);
   }
-  text += "},\"merges\":[" + merges + "]}," + printTokenizerFacts(facts) + "}\n";
+  text.append("},\"merges\":[").append(merges).append("]},").append(printTokenizerFacts(facts)).append("}\n");
   return text;
 }
 

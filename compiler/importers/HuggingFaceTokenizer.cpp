@@ -10,7 +10,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kMaxTokenizerBytes = size_t{128} << 20;
+constexpr size_t kMaxTokenizerBytes = size_t{48} << 20;
 constexpr size_t kMaxSideBytes = size_t{16} << 20;
 
 /// The members of an optional file of the folder; an empty object when there is none.

@@ -12,6 +12,8 @@ using nlohmann::json;
 constexpr size_t kMaxDepth = 64;
 // A value of nlohmann::json takes 16 bytes, in an object about 100.
 constexpr size_t kMaxValues = size_t{1} << 20;
+// The library's lexer keeps several copies of a token.
+constexpr size_t kMaxTokenBytes = size_t{4} << 20;
 
 std::string placeOf(std::string_view text, const std::string &path, size_t offset) {
   std::string_view before = text.substr(0, std::min(offset, text.size()));
@@ -21,11 +23,31 @@ std::string placeOf(std::string_view text, const std::string &path, size_t offse
                      before.size() - (start == std::string_view::npos ? 0 : start + 1) + 1);
 }
 
+/// The offset of a string, number or word that is too long; the text's size when there is none.
+size_t findLongToken(std::string_view text) {
+  size_t start = 0;
+  bool inString = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    char c = text[i];
+    if (inString && c == '\\') {
+      ++i;
+    } else if (c == '"') {
+      inString = !inString;
+      start = i + 1;
+    } else if (!inString && std::string_view(" \t\r\n,:[]{}").find(c) != std::string_view::npos) {
+      start = i + 1;
+    }
+    if (i + 1 > start + kMaxTokenBytes)
+      return start;
+  }
+  return text.size();
+}
+
 /// Walks a text once without keeping it: syntax, depth, number of values.
 class Surveyor final : public nlohmann::json_sax<json> {
 public:
-  Surveyor(std::string_view text, const std::string &path, std::string_view skipped)
-      : text(text), path(path), skipped(skipped) {}
+  Surveyor(std::string_view text, const std::string &path, size_t mostValues)
+      : text(text), path(path), mostValues(mostValues) {}
 
   bool null() override { return value(); }
   bool boolean(bool) override { return value(); }
@@ -38,11 +60,7 @@ public:
   bool start_array(size_t) override { return open(); }
   bool end_object() override { return --depth, true; }
   bool end_array() override { return --depth, true; }
-  bool key(string_t &name) override {
-    if (depth == 1)
-      skipping = !skipped.empty() && name == skipped;
-    return true;
-  }
+  bool key(string_t &) override { return true; }
   bool parse_error(size_t position, const std::string &, const nlohmann::detail::exception &exception) override {
     std::string_view what = exception.what();
     // "[json.exception.parse_error.101] parse error at line 1, column 2: syntax error …": the place is said by us.
@@ -59,9 +77,9 @@ public:
 
 private:
   bool value() {
-    if (skipping || ++values <= kMaxValues)
+    if (++values <= mostValues)
       return true;
-    message = fmt::format("{}: expected at most {} JSON values", path, kMaxValues);
+    message = fmt::format("{}: expected at most {} JSON values", path, mostValues);
     return false;
   }
   bool open() {
@@ -74,9 +92,7 @@ private:
 
   std::string_view text;
   const std::string &path;
-  std::string_view skipped;
-  size_t depth = 0, values = 0;
-  bool skipping = false;
+  size_t mostValues, depth = 0, values = 0;
 };
 
 /// Steps over a text that is known to be JSON.
@@ -110,6 +126,8 @@ public:
     return false;
   }
 
+  void skipValue();
+
 private:
   char peek() const { return offset < text.size() ? text[offset] : '\0'; }
   void space() {
@@ -122,38 +140,56 @@ private:
         ++offset;
     ++offset;
   }
-  void skipValue() {
-    size_t depth = 0;
-    do {
-      char c = peek();
-      if (c == '"') {
-        skipString();
-        continue;
-      }
-      if (c == '{' || c == '[')
-        ++depth;
-      else if ((c == '}' || c == ']') && depth > 0)
-        --depth;
-      else if (depth == 0 && (c == ',' || c == '}'))
-        return;
-      ++offset;
-    } while (offset < text.size() && (depth > 0 || (peek() != ',' && peek() != '}')));
-  }
-
   std::string_view text;
   size_t offset = 0;
 };
 
+void Walker::skipValue() {
+  size_t depth = 0;
+  do {
+    char c = peek();
+    if (c == '"') {
+      skipString();
+      continue;
+    }
+    if (c == '{' || c == '[')
+      ++depth;
+    else if ((c == '}' || c == ']') && depth > 0)
+      --depth;
+    else if (depth == 0 && (c == ',' || c == '}'))
+      return;
+    ++offset;
+  } while (offset < text.size() && (depth > 0 || (peek() != ',' && peek() != '}')));
+}
+
+Result<void> survey(std::string_view text, const std::string &path, size_t mostValues) {
+  Surveyor surveyor(text, path, mostValues);
+  if (!json::sax_parse(text, &surveyor))
+    return fail(ExitCode::badInput, "{}", surveyor.message);
+  return {};
+}
+
 } // namespace
 
 Result<json> parseJson(std::string_view text, const std::string &path, std::string_view skipped) {
-  Surveyor surveyor(text, path, skipped);
-  if (!json::sax_parse(text, &surveyor))
-    return fail(ExitCode::badInput, "{}", surveyor.message);
-  json::parser_callback_t keep = [&](int depth, json::parse_event_t event, json &parsed) {
-    return !(depth == 1 && event == json::parse_event_t::key && parsed == skipped);
-  };
-  json root = skipped.empty() ? json::parse(text, nullptr, false) : json::parse(text, keep, false);
+  if (size_t offset = findLongToken(text); offset < text.size())
+    return fail(ExitCode::badInput, "{}: expected a string or number of at most {} bytes", placeOf(text, path, offset),
+                kMaxTokenBytes);
+  std::string rest;
+  if (!skipped.empty()) {
+    if (auto fine = survey(text, path, text.size()); !fine)
+      return propagate(fine);
+    Walker walker(text);
+    if (walker.enter(skipped)) {
+      rest = text.substr(0, walker.at());
+      walker.skipValue();
+      rest.append("null").append(text.substr(walker.at()));
+      text = rest;
+    }
+  }
+  if (auto fine = survey(text, path, kMaxValues); !fine)
+    return propagate(fine);
+  json root = json::parse(text, nullptr, false);
   if (root.is_discarded())
     return fail(ExitCode::badInput, "{}: not JSON", path);
   return root;

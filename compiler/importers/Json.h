@@ -9,9 +9,9 @@
 
 namespace lathe {
 
-/// Parses JSON. Nesting is limited to 64, and the number of values so that memory stays below 256 MiB plus a few times
-/// the text. Members of the root object named `skipped` are checked, but not kept (the vocabulary of a tokenizer.json
-/// is large). Errors say path:line:column.
+/// Parses JSON. Nesting is limited to 64, a string to 4 MiB, and the number of values to 2^20, so that memory stays
+/// below 256 MiB plus a few times the text. The member `skipped` of the root object is checked, but is null in the
+/// result and not counted (the vocabulary of a tokenizer.json is large). Errors say path:line:column.
 Result<nlohmann::json> parseJson(std::string_view text, const std::string &path, std::string_view skipped = {});
 
 /// "path:line:column" of the value at `keys` (names of nested objects, joined by '.') in a text that parseJson accepts;

@@ -384,7 +384,7 @@ TEST(Gguf, TokenizerErrors) {
   EXPECT_EQ(tokenizerErrorOf(base().integers("tokenizer.ggml.tokens", {1})),
             "m.gguf: key 'tokenizer.ggml.tokens': expected an array of strings, found a value of type array");
   EXPECT_EQ(tokenizerErrorOf(base().texts("tokenizer.ggml.tokens", {"a", "\xff"})),
-            "m.gguf: key 'tokenizer.ggml.tokens': token 1 is not UTF-8");
+            "m.gguf: key 'tokenizer.ggml.tokens': token 1: expected UTF-8 of at most 65536 bytes");
   EXPECT_EQ(tokenizerErrorOf(base().texts("tokenizer.ggml.tokens", {"a", "a"})),
             "m.gguf: key 'tokenizer.ggml.tokens': token 1 repeats \"a\"");
   EXPECT_EQ(
@@ -399,7 +399,7 @@ TEST(Gguf, TokenizerErrors) {
   EXPECT_EQ(tokenizerErrorOf(withTokenizer().integer("tokenizer.ggml.add_bos_token", 1)),
             "m.gguf: key 'tokenizer.ggml.add_bos_token': expected a bool, found a value of type uint32");
   EXPECT_EQ(tokenizerErrorOf(withTokenizer().text("tokenizer.chat_template", "\xff")),
-            "m.gguf: key 'tokenizer.chat_template': expected UTF-8");
+            "m.gguf: key 'tokenizer.chat_template': expected UTF-8 of at most 1048576 bytes");
 }
 
 TEST(Gguf, OtherTokenizersAreLeftOut) {

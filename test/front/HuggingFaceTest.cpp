@@ -25,7 +25,7 @@ const std::string kLlama = R"({
 /// kLlama with members added or replaced.
 std::string with(std::string_view members) {
   json config = json::parse(kLlama);
-  config.update(json::parse("{" + std::string(members) + "}"));
+  config.update(json::parse(fmt::format("{{{}}}", members)));
   return config.dump();
 }
 

@@ -157,12 +157,15 @@ TEST(Weights, SafetensorsErrors) {
   TemporaryFolder folder;
   EXPECT_EQ(messageOf(openSafetensors(folder.write("a.safetensors", "1234")), folder.path()),
             "a.safetensors: expected a safetensors file, found 4 bytes");
-  EXPECT_EQ(messageOf(openSafetensors(folder.write("a.safetensors", littleEndian<uint64_t>(1ull << 60) + "{}")),
-                      folder.path()),
-            "a.safetensors: byte 0: the header's length is 1152921504606846976, but the file has 10 bytes: not a "
-            "safetensors file, or truncated");
+  EXPECT_EQ(
+      messageOf(openSafetensors(folder.write("a.safetensors", littleEndian<uint64_t>(1ull << 60) + "{}")),
+                folder.path()),
+      "a.safetensors: byte 0: expected a header of at most 2 bytes, found 1152921504606846976: not a safetensors file, "
+      "or truncated");
   std::string deep(100000, '[');
   EXPECT_EQ(openError(deep, 0), "m.safetensors (header): JSON nests deeper than 64");
+  std::string text = "{\"a\":\"" + std::string(5 << 20, 'x') + "\"}";
+  EXPECT_EQ(openError(text, 0), "m.safetensors (header):1:7: expected a string or number of at most 4194304 bytes");
   std::string many = "{\"a\":[0" + std::string(1 << 22, ' ');
   for (size_t i = 7; i + 2 < many.size(); i += 2)
     many[i] = ',', many[i + 1] = '1';
