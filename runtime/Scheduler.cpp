@@ -104,7 +104,6 @@ void Scheduler::retire(size_t number, const char *reason) {
   engine.kv().close(job.sequence);
   std::erase(running, number);
   job.completion.finishReason = reason;
-  job.completion.predictedSeconds = std::chrono::duration<double>(Clock::now() - job.firstToken).count();
   job.tokens = {};
 }
 
@@ -112,10 +111,12 @@ void Scheduler::retire(size_t number, const char *reason) {
 void Scheduler::accept(size_t number, std::span<const float> logits) {
   Job &job = jobs[number];
   int32_t id = sampler.sample(logits, job.tokens, job.request.sampling);
+  Clock::time_point now = Clock::now();
   if (job.completion.ids.empty()) {
-    job.firstToken = Clock::now();
+    job.firstToken = now;
     job.completion.promptSeconds = std::chrono::duration<double>(job.firstToken - job.start).count();
   }
+  job.completion.predictedSeconds = std::chrono::duration<double>(now - job.firstToken).count();
   job.tokens.push_back(id);
   job.completion.ids.push_back(id);
   if (job.request.logprobs >= 0)

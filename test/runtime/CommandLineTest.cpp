@@ -111,7 +111,7 @@ TEST_F(CommandLine, ExitCodes) {
     EXPECT_EQ(done.out, "") << arguments;
     if (code != 2) {
       EXPECT_EQ(std::count(done.err.begin(), done.err.end(), '\n'), 1) << arguments << ": " << done.err;
-      EXPECT_EQ(done.err.find("lathe: "), 0u) << done.err;
+      EXPECT_EQ(done.err.find("lathe: error: "), 0u) << done.err;
     }
   }
   EXPECT_FALSE(fs::exists(folder + "/x.safetensors"));

@@ -12,7 +12,7 @@ using namespace lathe;
 namespace {
 
 int report(const Error &error) {
-  fmt::print(stderr, "lathe: {}\n", error.message);
+  fmt::print(stderr, "lathe: error: {}\n", error.message);
   return static_cast<int>(error.code);
 }
 
