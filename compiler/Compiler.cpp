@@ -38,10 +38,11 @@ constexpr Stage stages[] = {{"00", "model"}, {"10", "fused"}, {"20", "kern"}, {"
 class Compilation {
 public:
   Compilation(const CompileOptions &options, const std::function<void(const std::string &, int64_t, int64_t)> &progress)
-      : options(options), progress(progress), diagnostics(&context, [this](Diagnostic &diagnostic) { note(diagnostic); }) {
+      : options(options), progress(progress),
+        diagnostics(&context, [this](Diagnostic &diagnostic) { note(diagnostic); }) {
     DialectRegistry registry;
-    registry.insert<lm::LmDialect, kern::KernDialect, arith::ArithDialect, math::MathDialect, scf::SCFDialect, vector::VectorDialect, memref::MemRefDialect,
-                    func::FuncDialect, LLVM::LLVMDialect>();
+    registry.insert<lm::LmDialect, kern::KernDialect, arith::ArithDialect, math::MathDialect, scf::SCFDialect,
+                    vector::VectorDialect, memref::MemRefDialect, func::FuncDialect, LLVM::LLVMDialect>();
     context.appendDialectRegistry(registry);
     context.loadAllAvailableDialects();
   }
@@ -119,8 +120,8 @@ Result<void> Compilation::runPasses(llvm::function_ref<void(OpPassManager &)> ad
   add(passes);
   firstError.clear();
   if (failed(passes.run(*module)))
-    return fail(options.from.empty() ? ExitCode::internal : ExitCode::badInput, "stage {}-{}: {}", stage.number, stage.name,
-                firstError.empty() ? "a pass failed without saying why" : firstError);
+    return fail(options.from.empty() ? ExitCode::internal : ExitCode::badInput, "stage {}-{}: {}", stage.number,
+                stage.name, firstError.empty() ? "a pass failed without saying why" : firstError);
   return {};
 }
 
@@ -131,7 +132,8 @@ Result<bool> Compilation::finishStage(const Stage &stage) {
     if (!mapped)
       return propagate(mapped);
     llvm::SourceMgr sources;
-    sources.AddNewSourceBuffer(llvm::MemoryBuffer::getMemBufferCopy((*mapped)->text(), baseName(options.from)), llvm::SMLoc());
+    sources.AddNewSourceBuffer(llvm::MemoryBuffer::getMemBufferCopy((*mapped)->text(), baseName(options.from)),
+                               llvm::SMLoc());
     firstError.clear();
     module = parseSourceFile<ModuleOp>(sources, &context);
     if (!module)
@@ -157,7 +159,8 @@ Result<void> Compilation::import() {
   if (options.context == 0)
     options.context = std::min<int64_t>(model.config.maxPositionEmbeddings, 8192);
   if (options.context < 1 || options.context > model.config.maxPositionEmbeddings)
-    return fail(ExitCode::usage, "--context {}: expected 1 to {}, the model's max_position_embeddings", options.context, model.config.maxPositionEmbeddings);
+    return fail(ExitCode::usage, "--context {}: expected 1 to {}, the model's max_position_embeddings", options.context,
+                model.config.maxPositionEmbeddings);
   if (options.kv.empty())
     options.kv = options.quant == "f32" ? "f32" : "bf16";
   summary.parameters = countParameters(model.config);
@@ -201,14 +204,17 @@ Result<void> Compilation::generateCode() {
   for (auto tierModule : module->getOps<ModuleOp>()) {
     const CpuTier *tier = findTier(tierModule.getName()->str());
     if (!tier)
-      return fail(ExitCode::badInput, "stage 20 has a module of tier '{}', which is none of avx512vnni and x86-64-v3", tierModule.getName()->str());
+      return fail(ExitCode::badInput, "stage 20 has a module of tier '{}', which is none of avx512vnni and x86-64-v3",
+                  tierModule.getName()->str());
     progress("compiling kernels for " + tier->name, done++, total);
     OwningOpRef<ModuleOp> copy = tierModule.clone();
     std::string lowered;
     firstError.clear();
-    auto compiled = compileTier(*copy, *tier, options.dumpDir.empty() && options.stopAfter.empty() ? nullptr : &lowered);
+    auto compiled =
+        compileTier(*copy, *tier, options.dumpDir.empty() && options.stopAfter.empty() ? nullptr : &lowered);
     if (!compiled)
-      return fail(compiled.error().code, "{}{}{}", compiled.error().message, firstError.empty() ? "" : ": ", firstError);
+      return fail(compiled.error().code, "{}{}{}", compiled.error().message, firstError.empty() ? "" : ": ",
+                  firstError);
     code[tier->name] = std::move(*compiled);
     if (auto dumped = dump("30-target-" + tier->name + ".mlir", lowered); !dumped)
       return dumped;
@@ -223,7 +229,8 @@ Result<void> Compilation::writeArtifact() {
   auto writer = ArtifactWriter::create(options.output);
   if (!writer)
     return propagate(writer);
-  std::vector<std::pair<std::string, std::string>> members{{"config.toml", printConfig(model.config)}, {"plan.json", printPlan(*plan)}};
+  std::vector<std::pair<std::string, std::string>> members{{"config.toml", printConfig(model.config)},
+                                                           {"plan.json", printPlan(*plan)}};
   if (!model.tokenizerJson.empty())
     members.emplace_back("tokenizer.json", model.tokenizerJson);
   for (auto &[file, text] : stageTexts)
@@ -258,8 +265,9 @@ Result<void> Compilation::writeArtifact() {
     total += packedBytes(weight);
   for (kern::WeightOp weight : weights) {
     progress("packing weights", summary.weightBytes, total);
-    auto added = (*writer)->addWeight(packedName(weight), packedBytes(weight), packedLayout(weight),
-                                      [&](std::span<std::byte> out) { return packWeight(weight, *model.weights, out); });
+    auto added =
+        (*writer)->addWeight(packedName(weight), packedBytes(weight), packedLayout(weight),
+                             [&](std::span<std::byte> out) { return packWeight(weight, *model.weights, out); });
     if (!added)
       return added;
     summary.weightBytes += packedBytes(weight);
@@ -270,7 +278,8 @@ Result<void> Compilation::writeArtifact() {
 
   summary.kernels = plan->kernels.size();
   summary.launches = plan->launches.size();
-  summary.kvBytesAtContext = 2 * plan->layers * plan->pageBytes() * ((options.context + plan->pageTokens - 1) / plan->pageTokens);
+  summary.kvBytesAtContext =
+      2 * plan->layers * plan->pageBytes() * ((options.context + plan->pageTokens - 1) / plan->pageTokens);
   for (const Slot &slot : plan->slots)
     summary.activationBytesPerRow += slot.bytesPerUnit;
   uint64_t size = 0;
@@ -301,13 +310,15 @@ Result<CompileSummary> Compilation::run() {
   if (!options.stopAfter.empty())
     return summary;
   if (!model.weights)
-    return fail(ExitCode::usage, "{}: a config without weights: give --weights PATH or --weights random:SEED", options.model);
+    return fail(ExitCode::usage, "{}: a config without weights: give --weights PATH or --weights random:SEED",
+                options.model);
   if (auto done = writeArtifact(); !done)
     return propagate(done);
   return summary;
 }
 
-Result<CompileSummary> compileModel(const CompileOptions &options, const std::function<void(const std::string &, int64_t, int64_t)> &progress) {
+Result<CompileSummary> compileModel(const CompileOptions &options,
+                                    const std::function<void(const std::string &, int64_t, int64_t)> &progress) {
   return Compilation(options, progress).run();
 }
 

@@ -25,11 +25,14 @@ struct CompileOptions {
 };
 
 struct CompileSummary {
-  int64_t parameters = 0, kernels = 0, launches = 0, weightBytes = 0, kvBytesAtContext = 0, activationBytesPerRow = 0, context = 0, artifactBytes = 0;
+  int64_t parameters = 0, kernels = 0, launches = 0, weightBytes = 0, kvBytesAtContext = 0, activationBytesPerRow = 0,
+          context = 0, artifactBytes = 0;
 };
 
-/// Runs every stage. `progress(what, done, total)` is called as work goes on. Nothing appears under `output` unless all of it is there.
-Result<CompileSummary> compileModel(const CompileOptions &options, const std::function<void(const std::string &what, int64_t done, int64_t total)> &progress);
-
+/// Runs every stage. `progress(what, done, total)` is called as work goes on. Nothing appears under `output` unless all
+/// of it is there.
+Result<CompileSummary>
+compileModel(const CompileOptions &options,
+             const std::function<void(const std::string &what, int64_t done, int64_t total)> &progress);
 
 } // namespace lathe

@@ -9,8 +9,8 @@
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Export.h"
 #include "mlir/Transforms/Passes.h"
-#include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Passes/PassBuilder.h"
@@ -81,8 +81,8 @@ Result<std::unique_ptr<llvm::TargetMachine>> machineFor(const CpuTier &tier) {
     return fail(ExitCode::internal, "LLVM has no x86-64 target: {}", why);
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Strict; // bits must not depend on what the backend finds to fuse
-  return std::unique_ptr<llvm::TargetMachine>(
-      target->createTargetMachine(triple, tier.cpu, tier.features, options, llvm::Reloc::PIC_, std::nullopt, llvm::CodeGenOptLevel::Aggressive));
+  return std::unique_ptr<llvm::TargetMachine>(target->createTargetMachine(
+      triple, tier.cpu, tier.features, options, llvm::Reloc::PIC_, std::nullopt, llvm::CodeGenOptLevel::Aggressive));
 }
 
 Result<std::string> emit(llvm::TargetMachine &machine, llvm::Module &module, llvm::CodeGenFileType type) {
@@ -127,16 +127,21 @@ Result<std::string> link(const std::string &object) {
     stream.close();
     if (error || stream.has_error()) {
       stream.clear_error();
-      return fail(ExitCode::resource, "cannot write {} bytes to the temporary folder: is the disk full?", object.size());
+      return fail(ExitCode::resource, "cannot write {} bytes to the temporary folder: is the disk full?",
+                  object.size());
     }
   }
-  std::optional<llvm::StringRef> redirects[] = {llvm::StringRef(""), llvm::StringRef(messages), llvm::StringRef(messages)};
+  std::optional<llvm::StringRef> redirects[] = {llvm::StringRef(""), llvm::StringRef(messages),
+                                                llvm::StringRef(messages)};
   std::string why;
-  int status = llvm::sys::ExecuteAndWait(*linker, {"ld.lld", "-shared", "--no-undefined", "--build-id=none", "-z", "noexecstack", "--hash-style=gnu", "-o", output, input},
+  int status = llvm::sys::ExecuteAndWait(*linker,
+                                         {"ld.lld", "-shared", "--no-undefined", "--build-id=none", "-z", "noexecstack",
+                                          "--hash-style=gnu", "-o", output, input},
                                          std::nullopt, redirects, 0, 0, &why);
   if (status != 0) {
     auto text = llvm::MemoryBuffer::getFile(messages);
-    return fail(ExitCode::internal, "linking kernels failed: {}", text && !(*text)->getBuffer().empty() ? (*text)->getBuffer().rtrim().str() : why);
+    return fail(ExitCode::internal, "linking kernels failed: {}",
+                text && !(*text)->getBuffer().empty() ? (*text)->getBuffer().rtrim().str() : why);
   }
   auto linked = llvm::MemoryBuffer::getFile(output, false, false);
   if (!linked)
@@ -149,7 +154,9 @@ Result<std::string> link(const std::string &object) {
 Result<NativeCode> compileTier(ModuleOp tierModule, const CpuTier &tier, std::string *dumped) {
   MLIRContext *context = tierModule.getContext();
   if (failed(lowerToLlvm(tierModule, dumped)))
-    return fail(ExitCode::internal, "lowering the kernels of tier {} failed; --dump DIR keeps the stages to reproduce it with lathe-opt", tier.name);
+    return fail(ExitCode::internal,
+                "lowering the kernels of tier {} failed; --dump DIR keeps the stages to reproduce it with lathe-opt",
+                tier.name);
   NativeCode code;
   for (auto function : tierModule.getOps<LLVM::LLVMFuncOp>())
     if (auto bytes = function->getAttrOfType<IntegerAttr>(kern::scratchBytesAttr))

@@ -14,8 +14,8 @@ namespace lathe {
 /// An ISA tier: a name in artifacts and on the command line, and what LLVM calls it.
 struct CpuTier {
   std::string name;
-  std::string cpu;      ///< -mcpu
-  std::string features; ///< -mattr
+  std::string cpu;         ///< -mcpu
+  std::string features;    ///< -mattr
   std::string vectorWidth; ///< prefer-vector-width
 };
 /// All tiers, best first.
@@ -23,12 +23,12 @@ const std::vector<CpuTier> &cpuTiers();
 const CpuTier *findTier(const std::string &name);
 
 struct NativeCode {
-  std::string sharedObject;                   ///< ELF, position-independent, no undefined symbol
+  std::string sharedObject;                    ///< ELF, position-independent, no undefined symbol
   std::map<std::string, int64_t> scratchBytes; ///< by kernel
 };
 
-/// Compiles a tier's module of kernels (stage 20; it is lowered in place to LLVM). `dumped` gets the module's text after
-/// convert-kern-to-vector (stage 30) when not null.
+/// Compiles a tier's module of kernels (stage 20; it is lowered in place to LLVM). `dumped` gets the module's text
+/// after convert-kern-to-vector (stage 30) when not null.
 Result<NativeCode> compileTier(mlir::ModuleOp tierModule, const CpuTier &tier, std::string *dumped);
 
 } // namespace lathe

@@ -37,14 +37,15 @@ Result<std::string> disassemble(std::string_view sharedObject, const std::string
   const CpuTier *tier = findTier(tierName);
   if (!tier)
     return fail(ExitCode::usage, "no tier '{}'", tierName);
-  auto binary = llvm::object::ObjectFile::createELFObjectFile(llvm::MemoryBufferRef({sharedObject.data(), sharedObject.size()}, tierName));
+  auto binary = llvm::object::ObjectFile::createELFObjectFile(
+      llvm::MemoryBufferRef({sharedObject.data(), sharedObject.size()}, tierName));
   if (!binary)
     return fail(ExitCode::badInput, "kernels/{}.so: {}", tierName, llvm::toString(binary.takeError()));
   auto code = codeOf(llvm::cast<llvm::object::ELFObjectFileBase>(**binary), kernel);
   if (!code)
     return propagate(code);
-  LLVMDisasmContextRef context =
-      LLVMCreateDisasmCPUFeatures("x86_64-unknown-linux-gnu", tier->cpu.c_str(), tier->features.c_str(), nullptr, 0, nullptr, nullptr);
+  LLVMDisasmContextRef context = LLVMCreateDisasmCPUFeatures("x86_64-unknown-linux-gnu", tier->cpu.c_str(),
+                                                             tier->features.c_str(), nullptr, 0, nullptr, nullptr);
   if (!context)
     return fail(ExitCode::internal, "LLVM has no x86-64 disassembler");
   LLVMSetDisasmOptions(context, LLVMDisassembler_Option_AsmPrinterVariant | LLVMDisassembler_Option_PrintImmHex);

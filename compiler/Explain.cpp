@@ -7,27 +7,31 @@
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
-#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/StringMap.h"
 
 using namespace mlir;
 
 namespace lathe {
 
 static void loadDialects(MLIRContext &context) {
-  context.loadDialect<lm::LmDialect, kern::KernDialect, arith::ArithDialect, math::MathDialect, scf::SCFDialect, vector::VectorDialect, memref::MemRefDialect,
-                      func::FuncDialect, LLVM::LLVMDialect>();
+  context.loadDialect<lm::LmDialect, kern::KernDialect, arith::ArithDialect, math::MathDialect, scf::SCFDialect,
+                      vector::VectorDialect, memref::MemRefDialect, func::FuncDialect, LLVM::LLVMDialect>();
 }
 
 Result<std::string> explainFusion(std::string_view stage00, const std::string &quant) {
   MLIRContext context(MLIRContext::Threading::DISABLED);
   loadDialects(context);
   // Layers that are alike give the same remark: said once, with how often. A layer's number would tell them apart.
-  llvm::MapVector<std::string, int64_t> remarks;
+  std::vector<std::pair<std::string, int64_t>> remarks;
+  llvm::StringMap<size_t> seen;
   ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
     std::string text = diagnostic.str();
     for (Diagnostic &more : diagnostic.getNotes())
       text += "; " + more.str();
-    ++remarks[text];
+    auto [it, fresh] = seen.try_emplace(text, remarks.size());
+    if (fresh)
+      remarks.emplace_back(text, 0);
+    ++remarks[it->second].second;
   });
   auto module = parseSourceString<ModuleOp>(llvm::StringRef(stage00.data(), stage00.size()), ParserConfig(&context));
   if (!module)

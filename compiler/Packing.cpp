@@ -28,7 +28,7 @@ std::vector<std::string> sourcesOf(WeightOp op) {
 /// Rows of output features.
 struct FeatureMap {
   std::vector<std::string> names; ///< empty for a source of zeros
-  std::vector<int64_t> rows; ///< of each source
+  std::vector<int64_t> rows;      ///< of each source
   PackAttr pack;
 
   /// The source and row that a packed row comes from; source -1 is padding.
@@ -72,7 +72,10 @@ Result<FeatureMap> featuresOf(WeightOp op, const WeightSource &source) {
   FeatureMap map{.names = sourcesOf(op), .rows = {}, .pack = op.getPackAttr()};
   for (std::string &name : map.names) {
     if (llvm::StringRef rest(name); rest.consume_front("zeros ")) {
-      map.rows.push_back(std::stoll(rest.str()));
+      int64_t rows = 0;
+      if (rest.getAsInteger(10, rows) || rows < 1)
+        return fail(ExitCode::badInput, "weight source '{}': expected 'zeros' and a number of rows", name);
+      map.rows.push_back(rows);
       name.clear();
       continue;
     }
@@ -85,7 +88,8 @@ Result<FeatureMap> featuresOf(WeightOp op, const WeightSource &source) {
 }
 
 /// [panels][k][32] floats, or [panels][k/4][32][4] codes, or [panels][groups][32] scales: the panels [begin, end).
-Result<void> packPanels(WeightOp op, const WeightSource &source, const FeatureMap &map, std::span<std::byte> out, int64_t begin, int64_t end) {
+Result<void> packPanels(WeightOp op, const WeightSource &source, const FeatureMap &map, std::span<std::byte> out,
+                        int64_t begin, int64_t end) {
   int64_t k = op.getK(), group = op.getGroup().value_or(0);
   std::vector<float> rows(panelWidth * k);
   for (int64_t panel = begin; panel < end; ++panel) {
@@ -93,7 +97,8 @@ Result<void> packPanels(WeightOp op, const WeightSource &source, const FeatureMa
     for (int64_t lane = 0; lane < panelWidth;) {
       auto [from, row] = map.at(panel * panelWidth + lane);
       int64_t run = 1; // neighbours are read together
-      while (lane + run < panelWidth && from >= 0 && map.at(panel * panelWidth + lane + run) == std::pair{from, row + run})
+      while (lane + run < panelWidth && from >= 0 &&
+             map.at(panel * panelWidth + lane + run) == std::pair{from, row + run})
         ++run;
       if (from >= 0 && !map.names[from].empty())
         if (auto read = source.read(map.names[from], row, run, std::span(rows).subspan(lane * k, run * k)); !read)
@@ -126,7 +131,8 @@ Result<void> packPanels(WeightOp op, const WeightSource &source, const FeatureMa
         for (int64_t i = 0; i < roundUp(count, 4); ++i) {
           float code = i < count && step > 0 ? std::clamp(std::nearbyint(x[i] / step), -127.0f, 127.0f) : 0.0f;
           int64_t column = g * group + i;
-          reinterpret_cast<uint8_t *>(out.data())[((panel * quads + column / 4) * panelWidth + lane) * 4 + column % 4] = static_cast<uint8_t>(static_cast<int>(code) + 128);
+          reinterpret_cast<uint8_t *>(out.data())[((panel * quads + column / 4) * panelWidth + lane) * 4 + column % 4] =
+              static_cast<uint8_t>(static_cast<int>(code) + 128);
         }
       }
   }
@@ -137,10 +143,13 @@ Result<void> packMatrix(WeightOp op, const WeightSource &source, std::span<std::
   auto map = featuresOf(op, source);
   if (!map)
     return propagate(map);
-  int64_t panels = typeOf(op).getDimSize(0), workers = std::clamp<int64_t>(std::thread::hardware_concurrency(), 1, ceilDiv(panels, 16));
+  int64_t panels = typeOf(op).getDimSize(0),
+          workers = std::clamp<int64_t>(std::thread::hardware_concurrency(), 1, ceilDiv(panels, 16));
   std::vector<Result<void>> done(workers);
   std::vector<std::thread> threads;
-  auto share = [&](int64_t w) { done[w] = packPanels(op, source, *map, out, panels * w / workers, panels * (w + 1) / workers); };
+  auto share = [&](int64_t w) {
+    done[w] = packPanels(op, source, *map, out, panels * w / workers, panels * (w + 1) / workers);
+  };
   for (int64_t w = 1; w < workers; ++w)
     threads.emplace_back(share, w);
   share(0);
@@ -174,7 +183,8 @@ Result<void> packVector(WeightOp op, const WeightSource &source, std::span<std::
   return {};
 }
 
-/// cos and sin of angles, [2][positions][pairs padded]; see ropeSpan. The padding is zero, so padded lanes come out zero.
+/// cos and sin of angles, [2][positions][pairs padded]; see ropeSpan. The padding is zero, so padded lanes come out
+/// zero.
 void packRope(WeightOp op, std::span<std::byte> out) {
   auto shape = typeOf(op).getShape();
   int64_t positions = shape[1], padded = shape[2];
@@ -184,7 +194,8 @@ void packRope(WeightOp op, std::span<std::byte> out) {
   std::fill_n(to, 2 * positions * padded, 0.0f);
   for (int64_t p = 0; p < positions; ++p)
     for (size_t j = 0; j < frequencies.inverse.size(); ++j) {
-      double angle = (low ? p : p * ropeSpan) * frequencies.inverse[j], factor = low ? frequencies.attentionFactor : 1.0;
+      double angle = (low ? p : p * ropeSpan) * frequencies.inverse[j],
+             factor = low ? frequencies.attentionFactor : 1.0;
       to[p * padded + j] = static_cast<float>(std::cos(angle) * factor);
       to[(positions + p) * padded + j] = static_cast<float>(std::sin(angle) * factor);
     }
@@ -225,10 +236,14 @@ Result<void> packWeight(WeightOp op, const WeightSource &source, std::span<std::
   switch (op.getPart()) {
   case Part::values:
   case Part::codes:
-  case Part::scales: return packMatrix(op, source, out);
-  case Part::vector: return packVector(op, source, out);
+  case Part::scales:
+    return packMatrix(op, source, out);
+  case Part::vector:
+    return packVector(op, source, out);
   case Part::rope_low:
-  case Part::rope_high: packRope(op, out); return {};
+  case Part::rope_high:
+    packRope(op, out);
+    return {};
   }
   return {};
 }

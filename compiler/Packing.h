@@ -11,7 +11,8 @@
 
 namespace lathe {
 
-/// A name for a packed array that is unique in an artifact and says what it is: "layers.0.self_attn.q_proj+k_proj+v_proj.codes".
+/// A name for a packed array that is unique in an artifact and says what it is:
+/// "layers.0.self_attn.q_proj+k_proj+v_proj.codes".
 std::string packedName(kern::WeightOp op);
 /// "codes [30][144][32][4] i8 heads 64".
 std::string packedLayout(kern::WeightOp op);

@@ -30,9 +30,12 @@ namespace {
 
 lathe::Unit planUnit(kern::Unit unit) {
   switch (unit) {
-  case kern::Unit::rows: return lathe::Unit::rows;
-  case kern::Unit::logit_rows: return lathe::Unit::logitRows;
-  case kern::Unit::blocks: return lathe::Unit::blocks;
+  case kern::Unit::rows:
+    return lathe::Unit::rows;
+  case kern::Unit::logit_rows:
+    return lathe::Unit::logitRows;
+  case kern::Unit::blocks:
+    return lathe::Unit::blocks;
   }
   return lathe::Unit::rows;
 }
@@ -71,7 +74,8 @@ private:
       auto function = tier.lookupSymbol<func::FuncOp>(name);
       auto compiled = code.find(tier.getName()->str());
       if (!function || compiled == code.end())
-        return fail(ExitCode::badInput, "kernel '{}' is launched but tier {} has no code for it", name.str(), tier.getName()->str());
+        return fail(ExitCode::badInput, "kernel '{}' is launched but tier {} has no code for it", name.str(),
+                    tier.getName()->str());
       auto integer = [&](StringRef attribute) { return function->getAttrOfType<IntegerAttr>(attribute).getInt(); };
       auto unit = function->getAttrOfType<kern::UnitAttr>(unitAttr).getValue();
       auto schedule = function->getAttrOfType<ScheduleAttr>(scheduleAttr);
@@ -83,7 +87,8 @@ private:
       bool attends = unit == kern::Unit::blocks;
       if (attends)
         plan.attentionRows = schedule.getUnitBlock();
-      entry.variants[tier.getName()->str()] = {attends ? 1 : schedule.getUnitBlock(), compiled->second.scratchBytes.at(name.str())};
+      entry.variants[tier.getName()->str()] = {attends ? 1 : schedule.getUnitBlock(),
+                                               compiled->second.scratchBytes.at(name.str())};
     }
     plan.kernels.push_back(std::move(entry));
     return it->second;

@@ -11,6 +11,7 @@ namespace lathe {
 std::vector<kern::WeightOp> packedWeights(mlir::ModuleOp module);
 
 /// The plan of a stage-20 module. `code` gives each tier's scratch; `vocab` and `context` are the model's.
-Result<Plan> writePlan(mlir::ModuleOp module, const std::map<std::string, NativeCode> &code, int64_t vocab, int64_t context);
+Result<Plan> writePlan(mlir::ModuleOp module, const std::map<std::string, NativeCode> &code, int64_t vocab,
+                       int64_t context);
 
 } // namespace lathe

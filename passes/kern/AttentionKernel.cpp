@@ -9,7 +9,8 @@
 //     output / sum
 //
 // A page is the unit of the online softmax wherever a row stands and however the step is cut, so a row's result has the
-// same bits in prefill, decode and any batch. Formula: Milakov and Gimelshein, "Online normalizer calculation for softmax".
+// same bits in prefill, decode and any batch. Formula: Milakov and Gimelshein, "Online normalizer calculation for
+// softmax".
 //
 //===----------------------------------------------------------------------===//
 #include "passes/kern/KernelBuilder.h"
@@ -28,8 +29,9 @@ constexpr float minusInfinity = -1.0e30f;
 class AttentionBuilder {
 public:
   explicit AttentionBuilder(KernelContext &k)
-      : k(k), e(k.e), op(cast<lm::AttentionOp>(k.signature.anchor)), kv(op.getKv().getType()), dim(kv.getDim()), paddedDim(roundUp(dim, lanes)),
-        page(kv.getPage()), headsPerGroup(widthOf(op.getQuery()) / (kv.getHeads() * dim)), tileRows(k.schedule.getRows()) {}
+      : k(k), e(k.e), op(cast<lm::AttentionOp>(k.signature.anchor)), kv(op.getKv().getType()), dim(kv.getDim()),
+        paddedDim(roundUp(dim, lanes)), page(kv.getPage()),
+        headsPerGroup(widthOf(op.getQuery()) / (kv.getHeads() * dim)), tileRows(k.schedule.getRows()) {}
 
   LogicalResult run();
 
@@ -73,8 +75,9 @@ LogicalResult AttentionBuilder::run() {
   positions = e.scratch({most, 1}, e.b.getI32Type());
   Type i = e.b.getIndexType();
   auto range = ProgramIdOp::create(e.b, TypeRange{i, i, i, i});
-  e.loop(range.getUnitBegin(), range.getUnitEnd(), 1,
-         [&](Value number) { e.loop(range.getTileBegin(), range.getTileEnd(), 1, [&](Value head) { block(number, head); }); });
+  e.loop(range.getUnitBegin(), range.getUnitEnd(), 1, [&](Value number) {
+    e.loop(range.getTileBegin(), range.getTileEnd(), 1, [&](Value head) { block(number, head); });
+  });
   return success();
 }
 
@@ -99,7 +102,8 @@ void AttentionBuilder::block(Value number, Value head) {
     }
     e.storeScalar(e.constant(minusInfinity), maxima, {q, zero});
     e.storeScalar(e.constant(0.0f), sums, {q, zero});
-    e.storeScalar(arith::IndexCastOp::create(e.b, e.b.getI32Type(), e.batch(Field::row_position, row)), positions, {q, zero});
+    e.storeScalar(arith::IndexCastOp::create(e.b, e.b.getI32Type(), e.batch(Field::row_position, row)), positions,
+                  {q, zero});
   });
 
   Value pageIndex = e.index(page), firstPage = zero;
@@ -154,8 +158,11 @@ void AttentionBuilder::queryTile(Value first, Value physical, Value firstPositio
   for (int64_t i = 0; i < lanes; ++i)
     counting[i] = i;
   Value lane = arith::ConstantOp::create(e.b, DenseElementsAttr::get(ints, ArrayRef<int32_t>(counting)));
-  Value start = vector::BroadcastOp::create(e.b, ints, arith::IndexCastOp::create(e.b, e.b.getI32Type(), firstPosition).getResult());
-  auto i32 = [&](int64_t value) -> Value { return arith::ConstantOp::create(e.b, DenseElementsAttr::get(ints, static_cast<int32_t>(value))); };
+  Value start = vector::BroadcastOp::create(
+      e.b, ints, arith::IndexCastOp::create(e.b, e.b.getI32Type(), firstPosition).getResult());
+  auto i32 = [&](int64_t value) -> Value {
+    return arith::ConstantOp::create(e.b, DenseElementsAttr::get(ints, static_cast<int32_t>(value)));
+  };
 
   for (int64_t r = 0; r < tileRows; ++r) {
     Value position = vector::BroadcastOp::create(e.b, ints, e.loadScalar(positions, {q[r], zero}));
@@ -165,7 +172,8 @@ void AttentionBuilder::queryTile(Value first, Value physical, Value firstPositio
       Value at = e.add(e.add(start, lane), i32(p * lanes));
       Value sees = e.compare(arith::CmpIPredicate::sle, at, position);
       if (op.getWindow())
-        sees = arith::AndIOp::create(e.b, sees, e.compare(arith::CmpIPredicate::sgt, at, e.sub(position, i32(*op.getWindow()))));
+        sees = arith::AndIOp::create(e.b, sees,
+                                     e.compare(arith::CmpIPredicate::sgt, at, e.sub(position, i32(*op.getWindow()))));
       seen.push_back(sees);
       score.push_back(e.select(sees, scores[r * pieces + p], e.splat(minusInfinity)));
       largest = e.max(largest, score.back());

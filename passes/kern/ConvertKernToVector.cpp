@@ -1,9 +1,9 @@
 //===- ConvertKernToVector.cpp - kernels as vector code over bare pointers ---===//
 //
-//   func.func @k(%x: memref<?x576xf32>, …)      ->   func.func @k(%buffers: !llvm.ptr, %step: !llvm.ptr, %u0: i64, …, %scratch: !llvm.ptr)
-//   %v = vector.load %x[%r, %c]                 ->   %v = llvm.load (x + (r * 576 + c) * 4)
-//   %p = kern.batch row_position[%r]            ->   %p = llvm.load (step->rowPosition + r * 4)
-//   kern.dot …, kern.reduce …                   ->   loops and trees of vector operations
+//   func.func @k(%x: memref<?x576xf32>, …)      ->   func.func @k(%buffers: !llvm.ptr, %step: !llvm.ptr, %u0: i64, …,
+//   %scratch: !llvm.ptr) %v = vector.load %x[%r, %c]                 ->   %v = llvm.load (x + (r * 576 + c) * 4) %p =
+//   kern.batch row_position[%r]            ->   %p = llvm.load (step->rowPosition + r * 4) kern.dot …, kern.reduce … ->
+//   loops and trees of vector operations
 //
 // The signature is KernelFn of runtime/Abi.h.
 //
@@ -34,7 +34,8 @@ namespace {
 
 class KernelLowering {
 public:
-  KernelLowering(func::FuncOp kernel, ByteDot byteDot) : kernel(kernel), byteDot(byteDot), pointer(LLVM::LLVMPointerType::get(kernel.getContext())) {}
+  KernelLowering(func::FuncOp kernel, ByteDot byteDot)
+      : kernel(kernel), byteDot(byteDot), pointer(LLVM::LLVMPointerType::get(kernel.getContext())) {}
 
   LogicalResult run();
 
@@ -42,7 +43,9 @@ private:
   LogicalResult check();
   void lower(Operation *op);
   Value base(Value memref) { return pointers.lookup(memref); }
-  Value address(Memory &m, Value memref, ValueRange indices) { return m.address(base(memref), cast<MemRefType>(memref.getType()), indices); }
+  Value address(Memory &m, Value memref, ValueRange indices) {
+    return m.address(base(memref), cast<MemRefType>(memref.getType()), indices);
+  }
   Value reduce(Memory &m, ReduceOp op);
   /// Element `i` of an int32 array that the step points to.
   Value element(Memory &m, size_t field, Value i);
@@ -99,9 +102,11 @@ void KernelLowering::lower(Operation *op) {
     return op->erase();
   }
   if (auto load = dyn_cast<vector::MaskedLoadOp>(op))
-    return replace(m.load(load.getType(), address(m, load.getBase(), load.getIndices()), load.getMask(), load.getPassThru()));
+    return replace(
+        m.load(load.getType(), address(m, load.getBase(), load.getIndices()), load.getMask(), load.getPassThru()));
   if (auto store = dyn_cast<vector::MaskedStoreOp>(op)) {
-    LLVM::MaskedStoreOp::create(m.b, store.getValueToStore(), address(m, store.getBase(), store.getIndices()), store.getMask(), 4);
+    LLVM::MaskedStoreOp::create(m.b, store.getValueToStore(), address(m, store.getBase(), store.getIndices()),
+                                store.getMask(), 4);
     return op->erase();
   }
   if (auto allocation = dyn_cast<ScratchOp>(op)) {
@@ -118,17 +123,28 @@ void KernelLowering::lower(Operation *op) {
   if (auto batch = dyn_cast<BatchOp>(op)) {
     size_t field = 0;
     switch (batch.getField()) {
-    case Field::token_ids: field = offsetof(LatheStep, tokenIds); break;
-    case Field::row_sequence: field = offsetof(LatheStep, rowSequence); break;
-    case Field::row_position: field = offsetof(LatheStep, rowPosition); break;
-    case Field::logit_row: field = offsetof(LatheStep, logitRow); break;
-    case Field::block_row: field = offsetof(LatheStep, blockRow); break;
+    case Field::token_ids:
+      field = offsetof(LatheStep, tokenIds);
+      break;
+    case Field::row_sequence:
+      field = offsetof(LatheStep, rowSequence);
+      break;
+    case Field::row_position:
+      field = offsetof(LatheStep, rowPosition);
+      break;
+    case Field::logit_row:
+      field = offsetof(LatheStep, logitRow);
+      break;
+    case Field::block_row:
+      field = offsetof(LatheStep, blockRow);
+      break;
     }
     return replace(element(m, field, batch.getIndex()));
   }
   if (auto gather = dyn_cast<GatherPagesOp>(op)) {
     Value stride = m.load(m.b.getIndexType(), m.offset(step, m.index(offsetof(LatheStep, pageStride))));
-    Value at = arith::AddIOp::create(m.b, arith::MulIOp::create(m.b, gather.getSequence(), stride).getResult(), gather.getLogical());
+    Value at = arith::AddIOp::create(m.b, arith::MulIOp::create(m.b, gather.getSequence(), stride).getResult(),
+                                     gather.getLogical());
     return replace(element(m, offsetof(LatheStep, pageTable), at));
   }
   if (auto reduction = dyn_cast<ReduceOp>(op))
@@ -147,8 +163,10 @@ LogicalResult KernelLowering::check() {
     if (auto buffer = dyn_cast<MemRefType>(type); !buffer || !isBare(buffer))
       return kernel.emitOpError() << "expected bare buffers, found " << type;
   auto walked = kernel.walk([&](Operation *op) {
-    bool moves = isa<vector::LoadOp, vector::StoreOp, vector::MaskedLoadOp, vector::MaskedStoreOp, memref::LoadOp, memref::StoreOp, ScratchOp, DotOp>(op);
-    bool known = moves || isa<ProgramIdOp, BatchOp, GatherPagesOp, ReduceOp>(op) || !isa_and_nonnull<KernDialect, memref::MemRefDialect>(op->getDialect());
+    bool moves = isa<vector::LoadOp, vector::StoreOp, vector::MaskedLoadOp, vector::MaskedStoreOp, memref::LoadOp,
+                     memref::StoreOp, ScratchOp, DotOp>(op);
+    bool known = moves || isa<ProgramIdOp, BatchOp, GatherPagesOp, ReduceOp>(op) ||
+                 !isa_and_nonnull<KernDialect, memref::MemRefDialect>(op->getDialect());
     if (known && (moves || llvm::none_of(op->getOperandTypes(), llvm::IsaPred<MemRefType>)))
       return WalkResult::advance();
     op->emitOpError() << "expected only loads, stores and kern.dot on a kernel's buffers";
@@ -178,7 +196,8 @@ LogicalResult KernelLowering::run() {
 
   SmallVector<Operation *> ops;
   kernel.walk<WalkOrder::PreOrder>([&](Operation *op) {
-    if (isa_and_nonnull<KernDialect, memref::MemRefDialect>(op->getDialect()) || isa<vector::LoadOp, vector::StoreOp, vector::MaskedLoadOp, vector::MaskedStoreOp>(op))
+    if (isa_and_nonnull<KernDialect, memref::MemRefDialect>(op->getDialect()) ||
+        isa<vector::LoadOp, vector::StoreOp, vector::MaskedLoadOp, vector::MaskedStoreOp>(op))
       ops.push_back(op);
   });
   for (Operation *op : ops)
@@ -210,9 +229,11 @@ struct ConvertKernToVector : kern::impl::ConvertKernToVectorBase<ConvertKernToVe
       if (failed(KernelLowering(kernel, byteDot).run()))
         return signalPassFailure();
 
-    // exp as a polynomial of vectors (LLVM would call libm a lane), bf16 as integer operations (it would call a library).
+    // exp as a polynomial of vectors (LLVM would call libm a lane), bf16 as integer operations (it would call a
+    // library).
     RewritePatternSet patterns(&getContext());
-    populateMathPolynomialApproximationPatterns(patterns, [](StringRef name) { return name == math::ExpOp::getOperationName(); });
+    populateMathPolynomialApproximationPatterns(patterns,
+                                                [](StringRef name) { return name == math::ExpOp::getOperationName(); });
     arith::populateExpandBFloat16Patterns(patterns);
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       return signalPassFailure();

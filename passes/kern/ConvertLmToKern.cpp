@@ -1,7 +1,7 @@
 //===- ConvertLmToKern.cpp - the step as launches of kernels ----------------===//
 //
-//   func.func private @o_residual(%x, %a, %w) -> …      module @avx512vnni { func.func @o_residual(%x: memref<…>, …) { … kern.dot … } }
-//   func.func @step(%batch, %kv0) {                     func.func @step() {
+//   func.func private @o_residual(%x, %a, %w) -> …      module @avx512vnni { func.func @o_residual(%x: memref<…>, …) {
+//   … kern.dot … } } func.func @step(%batch, %kv0) {                     func.func @step() {
 //     %w = lm.weight "…"                          ->      %w = kern.weight codes ["…"] …
 //     %y = call @o_residual(%x, %a, %w)                   %y = kern.buffer rows
 //   }                                                     kern.launch @o_residual(%x, %a, %w, %y)
@@ -31,8 +31,10 @@ FailureOr<SmallVector<Attribute>> sourcesOf(Value value) {
   if (auto weight = dyn_cast_or_null<lm::WeightOp>(op))
     return SmallVector<Attribute>{weight.getSourceAttr()};
   if (auto constant = dyn_cast_or_null<arith::ConstantOp>(op))
-    if (auto dense = dyn_cast<DenseElementsAttr>(constant.getValue()); dense && dense.isSplat() && isa<FloatType>(dense.getElementType()) && dense.getSplatValue<APFloat>().isZero())
-      return SmallVector<Attribute>{StringAttr::get(op->getContext(), "zeros " + Twine(dense.getType().getShape().front()))};
+    if (auto dense = dyn_cast<DenseElementsAttr>(constant.getValue());
+        dense && dense.isSplat() && isa<FloatType>(dense.getElementType()) && dense.getSplatValue<APFloat>().isZero())
+      return SmallVector<Attribute>{
+          StringAttr::get(op->getContext(), "zeros " + Twine(dense.getType().getShape().front()))};
   if (auto stack = dyn_cast_or_null<lm::StackOp>(op)) {
     SmallVector<Attribute> all;
     for (Value input : stack.getInputs()) {
@@ -43,7 +45,8 @@ FailureOr<SmallVector<Attribute>> sourcesOf(Value value) {
     }
     return all;
   }
-  return op ? op->emitOpError() << "expected a weight, a stack of weights or zeros" : emitError(value.getLoc()) << "expected a weight";
+  return op ? op->emitOpError() << "expected a weight, a stack of weights or zeros"
+            : emitError(value.getLoc()) << "expected a weight";
 }
 
 class HostBuilder {
@@ -80,7 +83,8 @@ FailureOr<Value> HostBuilder::weight(const Argument &argument, Value lmValue, Lo
     sources = *found;
   }
   auto optional = [&](int64_t value) { return value ? b.getI64IntegerAttr(value) : IntegerAttr(); };
-  SmallVector<Attribute> key{PartAttr::get(b.getContext(), argument.part), b.getArrayAttr(sources), TypeAttr::get(argument.type), b.getI64IntegerAttr(argument.k),
+  SmallVector<Attribute> key{PartAttr::get(b.getContext(), argument.part), b.getArrayAttr(sources),
+                             TypeAttr::get(argument.type), b.getI64IntegerAttr(argument.k),
                              b.getI64IntegerAttr(argument.group)};
   if (argument.pack)
     key.push_back(argument.pack);
@@ -88,8 +92,9 @@ FailureOr<Value> HostBuilder::weight(const Argument &argument, Value lmValue, Lo
     key.push_back(argument.rope);
   Value &value = weights[b.getArrayAttr(key)];
   if (!value)
-    value = WeightOp::create(b, loc, argument.type, PartAttr::get(b.getContext(), argument.part), b.getArrayAttr(sources), argument.pack,
-                             optional(argument.group), argument.rope, b.getI64IntegerAttr(argument.k));
+    value =
+        WeightOp::create(b, loc, argument.type, PartAttr::get(b.getContext(), argument.part), b.getArrayAttr(sources),
+                         argument.pack, optional(argument.group), argument.rope, b.getI64IntegerAttr(argument.k));
   return value;
 }
 
@@ -108,7 +113,9 @@ LogicalResult HostBuilder::launch(func::CallOp call) {
 
   SmallVector<Value> operands;
   for (const Argument &argument : signature.arguments) {
-    Value lmValue = argument.number < 0 ? Value() : argument.kind == Argument::Kind::output ? resultOf(argument.number) : call.getOperand(argument.number);
+    Value lmValue = argument.number < 0                       ? Value()
+                    : argument.kind == Argument::Kind::output ? resultOf(argument.number)
+                                                              : call.getOperand(argument.number);
     switch (argument.kind) {
     case Argument::Kind::weight: {
       auto value = weight(argument, lmValue, call.getLoc());
@@ -121,20 +128,24 @@ LogicalResult HostBuilder::launch(func::CallOp call) {
       if (!buffers.contains(lmValue))
         return call.emitOpError() << "expected activations that a kernel before it gives";
       if (units.lookup(lmValue) != Unit::rows)
-        return call.emitOpError() << "expected activations of all rows: a kernel after the rows were selected must select them itself";
+        return call.emitOpError()
+               << "expected activations of all rows: a kernel after the rows were selected must select them itself";
       operands.push_back(buffers.lookup(lmValue));
       break;
     }
     case Argument::Kind::keys:
     case Argument::Kind::values:
-      operands.push_back(KvOp::create(b, call.getLoc(), argument.type, b.getI64IntegerAttr(layerOf(lmValue)),
-                                      argument.kind == Argument::Kind::keys ? mlir::UnitAttr::get(b.getContext()) : mlir::UnitAttr()));
+      operands.push_back(
+          KvOp::create(b, call.getLoc(), argument.type, b.getI64IntegerAttr(layerOf(lmValue)),
+                       argument.kind == Argument::Kind::keys ? mlir::UnitAttr::get(b.getContext()) : mlir::UnitAttr()));
       break;
     case Argument::Kind::output: {
       Unit unit = signature.unit == Unit::logit_rows ? Unit::logit_rows : Unit::rows;
-      bool logits = lmValue && llvm::any_of(lmValue.getUsers(), [](Operation *user) { return isa<func::ReturnOp>(user); });
+      bool logits =
+          lmValue && llvm::any_of(lmValue.getUsers(), [](Operation *user) { return isa<func::ReturnOp>(user); });
       if (logits && unit != Unit::logit_rows)
-        return call.emitOpError() << "expected the step's result to be of selected rows: it has room for the rows whose logits are wanted";
+        return call.emitOpError()
+               << "expected the step's result to be of selected rows: it has room for the rows whose logits are wanted";
       auto buffer = BufferOp::create(b, call.getLoc(), argument.type, unit, IntegerAttr(), logits);
       if (lmValue) {
         buffers[lmValue] = buffer;

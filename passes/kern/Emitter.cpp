@@ -63,9 +63,13 @@ void Emitter::storeValid(Value vector, Value memref, ValueRange indices, int64_t
 }
 
 Value Emitter::loadScalar(Value memref, ValueRange indices) { return memref::LoadOp::create(b, memref, indices); }
-void Emitter::storeScalar(Value value, Value memref, ValueRange indices) { memref::StoreOp::create(b, value, memref, indices); }
+void Emitter::storeScalar(Value value, Value memref, ValueRange indices) {
+  memref::StoreOp::create(b, value, memref, indices);
+}
 
-Value Emitter::scratch(ArrayRef<int64_t> shape, Type element) { return ScratchOp::create(b, MemRefType::get(shape, element)); }
+Value Emitter::scratch(ArrayRef<int64_t> shape, Type element) {
+  return ScratchOp::create(b, MemRefType::get(shape, element));
+}
 
 void Emitter::loop(Value from, Value to, int64_t step, Body body) {
   auto op = scf::ForOp::create(b, from, to, index(step));

@@ -39,8 +39,12 @@ public:
   mlir::Value fma(mlir::Value x, mlir::Value y, mlir::Value z);
   mlir::Value max(mlir::Value x, mlir::Value y) { return mlir::arith::MaximumFOp::create(b, x, y); }
   mlir::Value minIndex(mlir::Value x, mlir::Value y) { return mlir::arith::MinSIOp::create(b, x, y); }
-  mlir::Value compare(mlir::arith::CmpIPredicate predicate, mlir::Value x, mlir::Value y) { return mlir::arith::CmpIOp::create(b, predicate, x, y); }
-  mlir::Value select(mlir::Value condition, mlir::Value x, mlir::Value y) { return mlir::arith::SelectOp::create(b, condition, x, y); }
+  mlir::Value compare(mlir::arith::CmpIPredicate predicate, mlir::Value x, mlir::Value y) {
+    return mlir::arith::CmpIOp::create(b, predicate, x, y);
+  }
+  mlir::Value select(mlir::Value condition, mlir::Value x, mlir::Value y) {
+    return mlir::arith::SelectOp::create(b, condition, x, y);
+  }
   mlir::Value reduce(Combine kind, mlir::Value vector);
 
   /// 16 floats at an element of a memref of f32 or bf16 (widened exactly).
@@ -60,7 +64,8 @@ public:
   using Body = llvm::function_ref<void(mlir::Value)>;
   void loop(mlir::Value from, mlir::Value to, int64_t step, Body body);
   using CarryBody = llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::Value, mlir::ValueRange)>;
-  llvm::SmallVector<mlir::Value> loop(mlir::Value from, mlir::Value to, int64_t step, mlir::ValueRange carried, CarryBody body);
+  llvm::SmallVector<mlir::Value> loop(mlir::Value from, mlir::Value to, int64_t step, mlir::ValueRange carried,
+                                      CarryBody body);
   void when(mlir::Value condition, llvm::function_ref<void()> then);
 
   /// activation(x), elementwise: silu, gelu, gelu_tanh, relu.

@@ -20,7 +20,8 @@ inline constexpr llvm::StringLiteral schedulesAttr = "kern.schedules";
 inline constexpr llvm::StringLiteral tierAttr = "kern.tier";
 /// Function attribute of a lowered kernel: bytes of private memory.
 inline constexpr llvm::StringLiteral scratchBytesAttr = "kern.scratch_bytes";
-/// Rows of one attention block on CPUs: enough queries to reuse a page's keys from L1, few enough that a chunk gives every worker several.
+/// Rows of one attention block on CPUs: enough queries to reuse a page's keys from L1, few enough that a chunk gives
+/// every worker several.
 inline constexpr int64_t attentionRows = 8;
 
 #define GEN_PASS_DECL

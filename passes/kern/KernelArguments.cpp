@@ -28,7 +28,9 @@ struct Analysis {
 
   Analysis(KernelSignature &s, int64_t context) : s(s), b(s.function.getContext()), context(context) {}
 
-  MemRefType rows(int64_t width) { return MemRefType::get({ShapedType::kDynamic, roundUp(width, panelWidth)}, b.getF32Type()); }
+  MemRefType rows(int64_t width) {
+    return MemRefType::get({ShapedType::kDynamic, roundUp(width, panelWidth)}, b.getF32Type());
+  }
 
   /// Both arrays of a quantised weight, or the one of a float weight, in panels.
   void addPanels(BlockArgument weight, int64_t panels, PackAttr pack) {
@@ -57,8 +59,12 @@ struct Analysis {
     auto argument = argumentOf(value);
     if (!argument)
       return emitError(value.getLoc()) << "expected a gain or bias that is an argument of the kernel";
-    s.arguments.push_back({.kind = Argument::Kind::weight, .type = MemRefType::get({width}, b.getF32Type()), .number = argument.getArgNumber(),
-                           .part = Part::vector, .pack = pack, .k = 1});
+    s.arguments.push_back({.kind = Argument::Kind::weight,
+                           .type = MemRefType::get({width}, b.getF32Type()),
+                           .number = argument.getArgNumber(),
+                           .part = Part::vector,
+                           .pack = pack,
+                           .k = 1});
     return success();
   }
 
@@ -68,8 +74,11 @@ struct Analysis {
       if (a.rope == rope.getRope() && a.k == static_cast<int64_t>(rope.getDim()))
         return;
     auto add = [&](Part part, int64_t count) {
-      s.arguments.push_back({.kind = Argument::Kind::weight, .type = MemRefType::get({2, count, pairs}, b.getF32Type()), .part = part,
-                             .k = static_cast<int64_t>(rope.getDim()), .rope = rope.getRope()});
+      s.arguments.push_back({.kind = Argument::Kind::weight,
+                             .type = MemRefType::get({2, count, pairs}, b.getF32Type()),
+                             .part = part,
+                             .k = static_cast<int64_t>(rope.getDim()),
+                             .rope = rope.getRope()});
     };
     add(Part::rope_low, ropeSpan);
     add(Part::rope_high, ceilDiv(context, ropeSpan));
@@ -78,9 +87,11 @@ struct Analysis {
   void addPages(BlockArgument kv) {
     auto type = cast<lm::KvType>(kv.getType());
     int64_t dim = roundUp(type.getDim(), lanes), any = ShapedType::kDynamic;
-    s.arguments.push_back({.kind = Argument::Kind::keys, .type = MemRefType::get({any, type.getHeads(), dim, type.getPage()}, type.getElement()),
+    s.arguments.push_back({.kind = Argument::Kind::keys,
+                           .type = MemRefType::get({any, type.getHeads(), dim, type.getPage()}, type.getElement()),
                            .number = kv.getArgNumber()});
-    s.arguments.push_back({.kind = Argument::Kind::values, .type = MemRefType::get({any, type.getHeads(), type.getPage(), dim}, type.getElement()),
+    s.arguments.push_back({.kind = Argument::Kind::values,
+                           .type = MemRefType::get({any, type.getHeads(), type.getPage(), dim}, type.getElement()),
                            .number = kv.getArgNumber()});
   }
 
@@ -124,7 +135,8 @@ struct Analysis {
       s.panelsPerTile = 1;
       s.segmentTiles = {ceilDiv(widths[0], panelWidth)};
     } else {
-      // Parts without a head: each begins a new panel. `heads` with the whole part as its head says just that when they are equal.
+      // Parts without a head: each begins a new panel. `heads` with the whole part as its head says just that when they
+      // are equal.
       for (int64_t width : widths)
         if (width != widths[0])
           return split.emitOpError() << "expected equal parts where no epilogue works on heads";
@@ -147,14 +159,17 @@ struct Analysis {
       selects |= isa<lm::SelectRowsOp>(op);
     }
     if (!s.anchor)
-      return s.fused.emitOpError() << "expected an anchor (linear, attention or embed): the CPU target has no kernel of elementwise ops alone";
+      return s.fused.emitOpError() << "expected an anchor (linear, attention or embed): the CPU target has no kernel "
+                                      "of elementwise ops alone";
     s.unit = isa<lm::AttentionOp>(s.anchor) ? Unit::blocks : selects ? Unit::logit_rows : Unit::rows;
 
     for (BlockArgument argument : s.function.getArguments())
-      if (auto type = dyn_cast<RankedTensorType>(argument.getType()); type && type.getRank() == 2 && type.isDynamicDim(0)) {
+      if (auto type = dyn_cast<RankedTensorType>(argument.getType());
+          type && type.getRank() == 2 && type.isDynamicDim(0)) {
         if (!type.getElementType().isF32())
           return s.fused.emitOpError() << "expected activations in f32 between kernels, found " << type;
-        s.arguments.push_back({.kind = Argument::Kind::activation, .type = rows(type.getDimSize(1)), .number = argument.getArgNumber()});
+        s.arguments.push_back(
+            {.kind = Argument::Kind::activation, .type = rows(type.getDimSize(1)), .number = argument.getArgNumber()});
       }
 
     if (auto linear = dyn_cast<lm::LinearOp>(s.anchor)) {
@@ -199,7 +214,8 @@ struct Analysis {
     }
     for (auto [i, result] : llvm::enumerate(s.fused.getResults()))
       if (auto type = dyn_cast<RankedTensorType>(result.getType()))
-        s.arguments.push_back({.kind = Argument::Kind::output, .type = rows(type.getDimSize(1)), .number = static_cast<int64_t>(i)});
+        s.arguments.push_back(
+            {.kind = Argument::Kind::output, .type = rows(type.getDimSize(1)), .number = static_cast<int64_t>(i)});
     return success();
   }
 };

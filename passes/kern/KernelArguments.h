@@ -33,9 +33,9 @@ struct KernelSignature {
   mlir::Operation *anchor = nullptr;
   Unit unit = Unit::rows;
   int64_t tiles = 1;
-  int64_t panelsPerTile = 0; ///< linears
+  int64_t panelsPerTile = 0;               ///< linears
   llvm::SmallVector<int64_t> segmentTiles; ///< linears: tiles of each result of the split (or the one result)
-  PackAttr pack;             ///< linears
+  PackAttr pack;                           ///< linears
   int64_t tileBytes = 0, unitFlops = 0;
   llvm::SmallVector<Argument> arguments;
 
@@ -63,6 +63,8 @@ mlir::FailureOr<KernelSignature> signatureOf(mlir::func::FuncOp function, int64_
 /// The argument of the lm function that a value inside its lm.fused is, or null.
 mlir::BlockArgument argumentOf(mlir::Value value);
 
-inline int64_t widthOf(mlir::Value value) { return llvm::cast<mlir::RankedTensorType>(value.getType()).getShape().back(); }
+inline int64_t widthOf(mlir::Value value) {
+  return llvm::cast<mlir::RankedTensorType>(value.getType()).getShape().back();
+}
 
 } // namespace lathe::kern

@@ -31,7 +31,8 @@ FailureOr<func::FuncOp> kern::buildKernel(ModuleOp module, const KernelSignature
   SmallVector<Type> types;
   for (const Argument &argument : signature.arguments)
     types.push_back(argument.type);
-  auto kernel = func::FuncOp::create(builder, lmFunction.getLoc(), lmFunction.getName(), builder.getFunctionType(types, {}));
+  auto kernel =
+      func::FuncOp::create(builder, lmFunction.getLoc(), lmFunction.getName(), builder.getFunctionType(types, {}));
   kernel->setAttr(scheduleAttr, schedule);
   kernel->setAttr(unitAttr, kern::UnitAttr::get(mlir, signature.unit));
   kernel->setAttr(tilesAttr, builder.getI64IntegerAttr(signature.tiles));

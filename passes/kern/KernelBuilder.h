@@ -7,7 +7,8 @@
 namespace lathe::kern {
 
 /// Builds the kernel of `signature` under `schedule` at the end of `module`, named like the lm function.
-mlir::FailureOr<mlir::func::FuncOp> buildKernel(mlir::ModuleOp module, const KernelSignature &signature, ScheduleAttr schedule);
+mlir::FailureOr<mlir::func::FuncOp> buildKernel(mlir::ModuleOp module, const KernelSignature &signature,
+                                                ScheduleAttr schedule);
 
 /// What the builders of the kernel kinds share.
 struct KernelContext {

@@ -18,10 +18,12 @@ using namespace lathe::kern;
 
 namespace {
 
-/// The epilogue of one row of one tile. Columns of the tile are static; values that an op over heads has made stand in the tile itself.
+/// The epilogue of one row of one tile. Columns of the tile are static; values that an op over heads has made stand in
+/// the tile itself.
 class RowEpilogue {
 public:
-  RowEpilogue(KernelContext &k, Value tile, Value row, Value slot, Value tileIndex) : k(k), e(k.e), tile(tile), row(row), slot(slot), tileIndex(tileIndex) {}
+  RowEpilogue(KernelContext &k, Value tile, Value row, Value slot, Value tileIndex)
+      : k(k), e(k.e), tile(tile), row(row), slot(slot), tileIndex(tileIndex) {}
 
   LogicalResult run();
 
@@ -33,7 +35,10 @@ private:
   LogicalResult ropeHead(lm::RopeOp rope);
   LogicalResult storeRow(Value value, Value destination);
   LogicalResult append(lm::KvAppendOp op);
-  bool belongs(Value value, int64_t segment) const { auto it = segmentOf.find(value); return it != segmentOf.end() && it->second == segment; }
+  bool belongs(Value value, int64_t segment) const {
+    auto it = segmentOf.find(value);
+    return it != segmentOf.end() && it->second == segment;
+  }
   int64_t headWidth() const { return k.signature.pack.getDim(); }
   bool heads() const { return k.signature.pack.getOrder() == Order::heads; }
   bool interleaved() const { return k.signature.pack.getOrder() == Order::interleaved; }
@@ -45,9 +50,9 @@ private:
   KernelContext &k;
   Emitter &e;
   Value tile, row, slot, tileIndex;
-  Value inTile;          ///< the value that stands in the tile now, biases added; null: the product
-  Value localTile;       ///< tile's number within the segment
-  int64_t current = 0;   ///< segment
+  Value inTile;        ///< the value that stands in the tile now, biases added; null: the product
+  Value localTile;     ///< tile's number within the segment
+  int64_t current = 0; ///< segment
   llvm::DenseMap<Value, int64_t> segmentOf;
 };
 
@@ -95,7 +100,8 @@ FailureOr<Value> RowEpilogue::chunk(Value value, int64_t column) {
       return failure();
     return e.add(*x, *y);
   }
-  return op->emitOpError() << "expected an epilogue that the CPU target knows (linear, split, gated, addf, norm per head, rope, kv_append)";
+  return op->emitOpError() << "expected an epilogue that the CPU target knows (linear, split, gated, addf, norm per "
+                              "head, rope, kv_append)";
 }
 
 LogicalResult RowEpilogue::normHead(lm::NormOp norm) {
@@ -157,8 +163,9 @@ LogicalResult RowEpilogue::ropeHead(lm::RopeOp rope) {
   for (int64_t j = 0; j < half; j += lanes) {
     Value x, y;
     if (interleavedPairs) {
-      auto both = vector::DeinterleaveOp::create(
-          e.b, vector::LoadOp::create(e.b, VectorType::get({2 * lanes}, e.f32()), tile, ValueRange{slot, e.index(2 * j)}).getResult());
+      auto both = vector::DeinterleaveOp::create(e.b, vector::LoadOp::create(e.b, VectorType::get({2 * lanes}, e.f32()),
+                                                                             tile, ValueRange{slot, e.index(2 * j)})
+                                                          .getResult());
       x = both.getRes1();
       y = both.getRes2();
     } else {
@@ -279,7 +286,8 @@ LogicalResult RowEpilogue::run() {
 LogicalResult kern::buildLinear(KernelContext &k) {
   Emitter &e = k.e;
   auto linear = cast<lm::LinearOp>(k.signature.anchor);
-  auto range = ProgramIdOp::create(e.b, TypeRange{e.b.getIndexType(), e.b.getIndexType(), e.b.getIndexType(), e.b.getIndexType()});
+  auto range = ProgramIdOp::create(
+      e.b, TypeRange{e.b.getIndexType(), e.b.getIndexType(), e.b.getIndexType(), e.b.getIndexType()});
   Value u0 = range.getUnitBegin(), u1 = range.getUnitEnd();
   int64_t rows = k.schedule.getRows();
 
@@ -306,8 +314,10 @@ LogicalResult kern::buildLinear(KernelContext &k) {
       Value count = e.minIndex(e.sub(u1, unit), e.index(rows));
       Value inputRow = prologue.computes() ? e.sub(unit, u0) : unit;
       for (int64_t p = 0; p < k.signature.panelsPerTile; ++p) {
-        Value panel = k.signature.panelsPerTile == 1 ? t : e.add(e.mul(t, e.index(k.signature.panelsPerTile)), e.index(p));
-        DotOp::create(e.b, count, e.b.getI64IntegerAttr(rows), prologue.arrays(), inputRow, weight, panel, tile, e.index(p * panelWidth), e.b.getI64IntegerAttr(width), group);
+        Value panel =
+            k.signature.panelsPerTile == 1 ? t : e.add(e.mul(t, e.index(k.signature.panelsPerTile)), e.index(p));
+        DotOp::create(e.b, count, e.b.getI64IntegerAttr(rows), prologue.arrays(), inputRow, weight, panel, tile,
+                      e.index(p * panelWidth), e.b.getI64IntegerAttr(width), group);
       }
       e.loop(e.index(0), count, 1, [&](Value slot) {
         if (failed(RowEpilogue(k, tile, e.add(unit, slot), slot, t).run()))

@@ -16,7 +16,8 @@ namespace {
 
 class TileBuilder {
 public:
-  TileBuilder(DotOp dot, OpBuilder &builder, ByteDot byteDot, int64_t rows, int64_t columns, llvm::function_ref<Value(Value)> base)
+  TileBuilder(DotOp dot, OpBuilder &builder, ByteDot byteDot, int64_t rows, int64_t columns,
+              llvm::function_ref<Value(Value)> base)
       : dot(dot), m(builder, dot.getLoc()), b(m.b), byteDot(byteDot), rows(rows), columns(columns), base(base) {}
 
   void build() {
@@ -32,12 +33,15 @@ public:
 private:
   int64_t vectors() const { return columns / lanes; }
   VectorType vec(Type element, int64_t count = lanes) { return VectorType::get({count}, element); }
-  Value at(Value memref, ValueRange indices) { return m.address(base(memref), cast<MemRefType>(memref.getType()), indices); }
+  Value at(Value memref, ValueRange indices) {
+    return m.address(base(memref), cast<MemRefType>(memref.getType()), indices);
+  }
   Value add(Value x, int64_t y) { return y == 0 ? x : Value(arith::AddIOp::create(b, x, m.index(y))); }
   Value add(Value x, Value y) { return arith::AddIOp::create(b, x, y); }
   Value splat(Value scalar) { return vector::BroadcastOp::create(b, vec(scalar.getType()), scalar); }
 
-  SmallVector<Value> loop(Value from, Value to, ValueRange carried, llvm::function_ref<SmallVector<Value>(Value, ValueRange)> body) {
+  SmallVector<Value> loop(Value from, Value to, ValueRange carried,
+                          llvm::function_ref<SmallVector<Value>(Value, ValueRange)> body) {
     auto op = scf::ForOp::create(b, from, to, m.index(1), carried);
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(op.getBody());
@@ -51,7 +55,8 @@ private:
     return loop(m.index(0), m.index(dot.getK()), sums, [&](Value k, ValueRange carried) {
       SmallVector<Value> weight, next;
       for (int64_t v = 0; v < vectors(); ++v)
-        weight.push_back(m.load(vec(b.getF32Type()), at(dot.getWeight()[0], {dot.getPanel(), k, m.index(first + v * lanes)})));
+        weight.push_back(
+            m.load(vec(b.getF32Type()), at(dot.getWeight()[0], {dot.getPanel(), k, m.index(first + v * lanes)})));
       for (int64_t i = 0; i < rows; ++i) {
         Value x = splat(m.load(b.getF32Type(), at(dot.getInput()[0], {add(dot.getRow(), i), k})));
         for (int64_t v = 0; v < vectors(); ++v)
@@ -66,7 +71,8 @@ private:
     Value zero = arith::ConstantOp::create(b, DenseElementsAttr::get(vec(b.getF32Type()), 0.0f));
     SmallVector<Value> sums(rows * vectors(), zero);
     if (k >= group)
-      sums = loop(m.index(0), m.index(k / group), sums, [&](Value g, ValueRange carried) { return oneGroup(first, g, group / 4, carried); });
+      sums = loop(m.index(0), m.index(k / group), sums,
+                  [&](Value g, ValueRange carried) { return oneGroup(first, g, group / 4, carried); });
     if (k % group != 0)
       sums = oneGroup(first, m.index(k / group), ceilDiv(k % group, 4), sums);
     return sums;
@@ -78,8 +84,9 @@ private:
     SmallVector<Value> ints;
     for (int64_t i = 0; i < rows; ++i) {
       // The weights are biased by 128; their sum with the activations starts at what that adds too much.
-      Value start = byteDot == ByteDot::vnni512 ? splat(m.load(b.getI32Type(), at(dot.getInput()[2], {add(dot.getRow(), i), g})))
-                                                : arith::ConstantOp::create(b, DenseElementsAttr::get(vec(b.getI32Type()), 0)).getResult();
+      Value start = byteDot == ByteDot::vnni512
+                        ? splat(m.load(b.getI32Type(), at(dot.getInput()[2], {add(dot.getRow(), i), g})))
+                        : arith::ConstantOp::create(b, DenseElementsAttr::get(vec(b.getI32Type()), 0)).getResult();
       ints.append(vectors(), start);
     }
     ints = loop(m.index(0), m.index(quads), ints, [&](Value q, ValueRange carried) {
@@ -87,7 +94,9 @@ private:
       Value column = arith::MulIOp::create(b, quad, m.index(4));
       SmallVector<Value> weight, next;
       for (int64_t v = 0; v < vectors(); ++v)
-        weight.push_back(m.load(vec(b.getI8Type(), 4 * lanes), at(dot.getWeight()[0], {dot.getPanel(), quad, m.index(first + v * lanes), m.index(0)})));
+        weight.push_back(
+            m.load(vec(b.getI8Type(), 4 * lanes),
+                   at(dot.getWeight()[0], {dot.getPanel(), quad, m.index(first + v * lanes), m.index(0)})));
       for (int64_t i = 0; i < rows; ++i) {
         Value four = LLVM::LoadOp::create(b, b.getI32Type(), at(dot.getInput()[0], {add(dot.getRow(), i), column}), 4);
         Value x = vector::BitCastOp::create(b, vec(b.getI8Type(), 4 * lanes), splat(four));
@@ -106,7 +115,8 @@ private:
       Value scale = splat(m.load(b.getF32Type(), at(dot.getInput()[1], {add(dot.getRow(), i), g})));
       for (int64_t v = 0; v < vectors(); ++v) {
         Value sum = arith::SIToFPOp::create(b, vec(b.getF32Type()), ints[i * vectors() + v]);
-        next.push_back(math::FmaOp::create(b, arith::MulFOp::create(b, sum, scale).getResult(), scales[v], sums[i * vectors() + v]));
+        next.push_back(math::FmaOp::create(b, arith::MulFOp::create(b, sum, scale).getResult(), scales[v],
+                                           sums[i * vectors() + v]));
       }
     }
     return next;
@@ -121,7 +131,9 @@ private:
       return call("llvm.x86.avx512.vpdpbusd.512", sum.getType(), {sum, weight, x});
     Value halves[2];
     for (int64_t h = 0; h < 2; ++h) {
-      auto half = [&](Value value, int64_t size) -> Value { return vector::ExtractStridedSliceOp::create(b, value, h * size, size, 1); };
+      auto half = [&](Value value, int64_t size) -> Value {
+        return vector::ExtractStridedSliceOp::create(b, value, h * size, size, 1);
+      };
       auto bytes = vec(b.getI8Type(), 32);
       Value bias = arith::ConstantOp::create(b, DenseElementsAttr::get(bytes, int8_t(-128)));
       Value w = arith::XOrIOp::create(b, half(weight, 32), bias);

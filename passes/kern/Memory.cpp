@@ -33,4 +33,6 @@ Value Memory::load(Type type, Value address, Value mask, Value otherwise) {
   return LLVM::MaskedLoadOp::create(b, type, address, mask, otherwise, alignmentOf(type));
 }
 
-void Memory::store(Value value, Value address) { LLVM::StoreOp::create(b, value, address, alignmentOf(value.getType())); }
+void Memory::store(Value value, Value address) {
+  LLVM::StoreOp::create(b, value, address, alignmentOf(value.getType()));
+}

@@ -11,7 +11,9 @@ namespace lathe::kern {
 /// LLVM loads and stores that assume no more alignment than the element's.
 class Memory {
 public:
-  Memory(mlir::OpBuilder &b, mlir::Location loc) : b(loc, b.getContext()) { this->b.setInsertionPoint(b.getInsertionBlock(), b.getInsertionPoint()); }
+  Memory(mlir::OpBuilder &b, mlir::Location loc) : b(loc, b.getContext()) {
+    this->b.setInsertionPoint(b.getInsertionBlock(), b.getInsertionPoint());
+  }
 
   mlir::ImplicitLocOpBuilder b;
 

@@ -2,8 +2,8 @@
 //
 //   %x = kern.buffer rows : memref<?x576xf32>   ->   %x = kern.buffer rows slot 0 : memref<?x576xf32>
 //
-// Launches run in order, so a buffer lives from its first to its last launch. First fit in order of birth among free slots, the one nearest in
-// size first; a slot never holds an input and an output of one launch.
+// Launches run in order, so a buffer lives from its first to its last launch. First fit in order of birth among free
+// slots, the one nearest in size first; a slot never holds an input and an output of one launch.
 //
 //===----------------------------------------------------------------------===//
 #include "passes/kern/KernPasses.h"
@@ -51,7 +51,8 @@ struct PlanMemory : lathe::kern::impl::KernPlanMemoryBase<PlanMemory> {
       int64_t width = cast<MemRefType>(buffer.getResult().getType()).getDimSize(1);
       Slot *best = nullptr;
       for (Slot &slot : slots)
-        if (slot.unit == buffer.getUnit() && slot.freeFrom <= first && (!best || std::abs(slot.width - width) < std::abs(best->width - width)))
+        if (slot.unit == buffer.getUnit() && slot.freeFrom <= first &&
+            (!best || std::abs(slot.width - width) < std::abs(best->width - width)))
           best = &slot;
       if (!best)
         best = &slots.emplace_back(Slot{buffer.getUnit(), 0, 0});

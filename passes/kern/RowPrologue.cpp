@@ -17,8 +17,10 @@ LogicalResult RowPrologue::prepare(Value value) {
   if (auto quantize = value.getDefiningOp<lm::QuantizeOp>()) {
     int64_t group = lm::quantOf(quantize.getResult().getType()).getGroup(), groups = ceilDiv(width, group);
     if (group % lanes != 0)
-      return quantize.emitOpError() << "expected groups of a multiple of " << lanes << " on this target, found " << group;
-    scratch = {e.scratch({block, roundUp(width, lanes)}, e.b.getI8Type()), e.scratch({block, groups}, e.f32()), e.scratch({block, groups}, e.b.getI32Type())};
+      return quantize.emitOpError() << "expected groups of a multiple of " << lanes << " on this target, found "
+                                    << group;
+    scratch = {e.scratch({block, roundUp(width, lanes)}, e.b.getI8Type()), e.scratch({block, groups}, e.f32()),
+               e.scratch({block, groups}, e.b.getI32Type())};
     computed = true;
   } else if (argumentOf(value)) {
     Value buffer = k.buffer(Argument::Kind::activation, value);
@@ -48,7 +50,8 @@ FailureOr<Value> RowPrologue::chunk(Value value, Value column, int64_t valid) {
       return failure();
     Statistics s = statistics.lookup(op);
     Value centred = s.mean ? e.sub(*x, s.mean) : *x;
-    Value result = e.mul(e.mul(centred, s.inverse), e.load(k.buffer(Argument::Kind::weight, norm.getGain(), Part::vector), {column}));
+    Value result = e.mul(e.mul(centred, s.inverse),
+                         e.load(k.buffer(Argument::Kind::weight, norm.getGain(), Part::vector), {column}));
     if (norm.getBias())
       result = e.add(result, e.load(k.buffer(Argument::Kind::weight, norm.getBias(), Part::vector), {column}));
     return result;
@@ -65,7 +68,8 @@ FailureOr<Value> RowPrologue::chunk(Value value, Value column, int64_t valid) {
       return failure();
     return e.mul(e.silu(*gate), *up);
   }
-  return op->emitOpError() << "expected a prologue that the CPU target knows (select_rows, norm, quantize, addf, gated silu)";
+  return op->emitOpError()
+         << "expected a prologue that the CPU target knows (select_rows, norm, quantize, addf, gated silu)";
 }
 
 FailureOr<Value> RowPrologue::sumChunks(int64_t width, llvm::function_ref<FailureOr<Value>(Value, int64_t)> body) {
@@ -157,8 +161,9 @@ LogicalResult RowPrologue::quantizeRow(lm::QuantizeOp quantize, Value slot) {
       Value rounded = math::RoundEvenOp::create(e.b, e.mul(value, inverse));
       Value code = arith::FPToSIOp::create(e.b, ints, rounded);
       sum = e.add(sum, code);
-      vector::StoreOp::create(e.b, arith::TruncIOp::create(e.b, VectorType::get({lanes}, e.b.getI8Type()), code).getResult(), scratch[0],
-                              ValueRange{slot, e.add(first, e.index(i * lanes))});
+      vector::StoreOp::create(e.b,
+                              arith::TruncIOp::create(e.b, VectorType::get({lanes}, e.b.getI8Type()), code).getResult(),
+                              scratch[0], ValueRange{slot, e.add(first, e.index(i * lanes))});
     }
     Value minus128 = arith::ConstantOp::create(e.b, e.b.getI32IntegerAttr(-128));
     e.storeScalar(e.mul(e.reduce(Combine::add, sum), minus128), scratch[2], {slot, number});

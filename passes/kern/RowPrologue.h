@@ -23,13 +23,17 @@ public:
   mlir::LogicalResult row(mlir::Value unit, mlir::Value slot);
 
 private:
-  struct Statistics { mlir::Value mean, inverse; };
+  struct Statistics {
+    mlir::Value mean, inverse;
+  };
 
   mlir::FailureOr<mlir::Value> chunk(mlir::Value value, mlir::Value column, int64_t valid);
   mlir::LogicalResult measure(lm::NormOp norm);
   mlir::LogicalResult quantizeRow(lm::QuantizeOp quantize, mlir::Value slot);
-  /// Calls `body(column, valid lanes)` for all 16-column pieces of the row; sums what it returns when `carried` is given.
-  mlir::FailureOr<mlir::Value> sumChunks(int64_t width, llvm::function_ref<mlir::FailureOr<mlir::Value>(mlir::Value, int64_t)> body);
+  /// Calls `body(column, valid lanes)` for all 16-column pieces of the row; sums what it returns when `carried` is
+  /// given.
+  mlir::FailureOr<mlir::Value> sumChunks(int64_t width,
+                                         llvm::function_ref<mlir::FailureOr<mlir::Value>(mlir::Value, int64_t)> body);
 
   KernelContext &k;
   Emitter &e;

@@ -1,6 +1,7 @@
 //===- SelectSchedule.cpp - one schedule a kernel and tier ------------------===//
 //
-//   func.func private @qkv(...)   ->   func.func private @qkv(...) attributes {kern.schedules = [#kern.schedule<target = "avx512vnni", ...>, ...]}
+//   func.func private @qkv(...)   ->   func.func private @qkv(...) attributes {kern.schedules = [#kern.schedule<target
+//   = "avx512vnni", ...>, ...]}
 //
 //===----------------------------------------------------------------------===//
 #include "passes/kern/KernPasses.h"
@@ -20,7 +21,8 @@ using namespace lathe::kern;
 
 namespace {
 
-/// What of a tier a schedule depends on. A dot over int8 groups keeps two accumulators a 16 lanes (i32 and f32), one over f32 one.
+/// What of a tier a schedule depends on. A dot over int8 groups keeps two accumulators a 16 lanes (i32 and f32), one
+/// over f32 one.
 struct Tier {
   StringLiteral name;
   int64_t rowsI8, rowsF32, columns;
@@ -29,7 +31,8 @@ struct Tier {
 /// x86-64-v3: 16 ymm; a 16-lane vector takes two.
 constexpr Tier knownTiers[] = {{"avx512vnni", 6, 8, 32}, {"x86-64-v3", 2, 4, 16}};
 
-/// Bytes of scratch that a row block may take: half of the smallest L2 of the tiers' machines, the other half is the panels'.
+/// Bytes of scratch that a row block may take: half of the smallest L2 of the tiers' machines, the other half is the
+/// panels'.
 constexpr int64_t scratchBudget = 256 << 10;
 
 struct SelectSchedule : kern::impl::KernSelectScheduleBase<SelectSchedule> {

@@ -10,7 +10,8 @@ namespace lathe {
 
 namespace {
 
-/// Says on stderr what goes on, once it has gone on for a second: a line that is written over on a terminal, a line per step elsewhere.
+/// Says on stderr what goes on, once it has gone on for a second: a line that is written over on a terminal, a line per
+/// step elsewhere.
 class Progress {
 public:
   void operator()(const std::string &what, int64_t done, int64_t total) {
@@ -44,7 +45,9 @@ std::string grouped(int64_t value) {
 }
 
 std::string size(int64_t bytes) {
-  return bytes >= 1 << 30 ? fmt::format("{:.2f} GiB", bytes / double(1 << 30)) : bytes >= 1 << 20 ? fmt::format("{:.1f} MiB", bytes / double(1 << 20)) : fmt::format("{:.1f} KiB", bytes / 1024.0);
+  return bytes >= 1 << 30   ? fmt::format("{:.2f} GiB", bytes / double(1 << 30))
+         : bytes >= 1 << 20 ? fmt::format("{:.1f} MiB", bytes / double(1 << 20))
+                            : fmt::format("{:.1f} KiB", bytes / 1024.0);
 }
 
 Result<void> compile(CompileOptions options) {
@@ -56,7 +59,8 @@ Result<void> compile(CompileOptions options) {
   if (!summary)
     return propagate(summary);
   if (!options.stopAfter.empty()) {
-    fmt::print(stderr, "stopped after stage {}{}\n", options.stopAfter, options.dumpDir.empty() ? "" : ": " + options.dumpDir);
+    fmt::print(stderr, "stopped after stage {}{}\n", options.stopAfter,
+               options.dumpDir.empty() ? "" : ": " + options.dumpDir);
     return {};
   }
   fmt::print(stderr,
@@ -65,9 +69,10 @@ Result<void> compile(CompileOptions options) {
              "  kernels     {}, {} launches a step\n"
              "  weights     {}\n"
              "  memory      {} at a context of {} (weights, KV {}, activations {} a row)\n",
-             options.output, size(summary->artifactBytes), progress.seconds(), grouped(summary->parameters), summary->kernels, summary->launches,
-             size(summary->weightBytes), size(summary->weightBytes + summary->kvBytesAtContext + 512 * summary->activationBytesPerRow), summary->context,
-             size(summary->kvBytesAtContext), size(summary->activationBytesPerRow));
+             options.output, size(summary->artifactBytes), progress.seconds(), grouped(summary->parameters),
+             summary->kernels, summary->launches, size(summary->weightBytes),
+             size(summary->weightBytes + summary->kvBytesAtContext + 512 * summary->activationBytesPerRow),
+             summary->context, size(summary->kvBytesAtContext), size(summary->activationBytesPerRow));
   return {};
 }
 
@@ -78,13 +83,21 @@ void addCompile(CLI::App &app, Command &run) {
   CLI::App *command = app.add_subcommand("compile", "Compile a model to an artifact");
   command->footer("Examples:\n  lathe compile SmolLM2-135M-Instruct.Q4_1.gguf -o smollm2.lathe --quant int8\n"
                   "  lathe compile configs/models/Qwen3-0.6B.toml -o qwen3.lathe --weights random:0 --dump stages/");
-  command->add_option("model", options->model, "TOML file, Hugging Face folder, GGUF file, or OSC-Transformers .cfg")->required();
+  command->add_option("model", options->model, "TOML file, Hugging Face folder, GGUF file, or OSC-Transformers .cfg")
+      ->required();
   command->add_option("-o,--output", options->output, "the artifact to write");
-  command->add_option("--weights", options->weights, "safetensors file or folder, GGUF, or random:SEED; default: the model's own");
-  command->add_option("--quant", options->quant, "how weights and activations are stored")->check(CLI::IsMember({"f32", "int8"}))->capture_default_str();
-  command->add_option("--group", options->group, "elements that share a scale in int8")->check(CLI::IsMember({32, 64}))->capture_default_str();
-  command->add_option("--kv", options->kv, "element of the KV store; default: f32 with --quant f32, else bf16")->check(CLI::IsMember({"f32", "bf16"}));
-  command->add_option("-c,--context", options->context, "positions of a sequence; default: the model's, at most 8192")->check(CLI::PositiveNumber);
+  command->add_option("--weights", options->weights,
+                      "safetensors file or folder, GGUF, or random:SEED; default: the model's own");
+  command->add_option("--quant", options->quant, "how weights and activations are stored")
+      ->check(CLI::IsMember({"f32", "int8"}))
+      ->capture_default_str();
+  command->add_option("--group", options->group, "elements that share a scale in int8")
+      ->check(CLI::IsMember({32, 64}))
+      ->capture_default_str();
+  command->add_option("--kv", options->kv, "element of the KV store; default: f32 with --quant f32, else bf16")
+      ->check(CLI::IsMember({"f32", "bf16"}));
+  command->add_option("-c,--context", options->context, "positions of a sequence; default: the model's, at most 8192")
+      ->check(CLI::PositiveNumber);
   std::vector<std::string> tierNames;
   for (const CpuTier &tier : cpuTiers())
     tierNames.push_back(tier.name);
@@ -92,8 +105,12 @@ void addCompile(CLI::App &app, Command &run) {
   command->add_option("--target", *target, "what to compile for")->check(CLI::IsMember({"cpu"}))->capture_default_str();
   command->add_option("--cpu", options->tiers, "ISA tiers; default: all")->check(CLI::IsMember(tierNames));
   command->add_option("--dump", options->dumpDir, "write the IR after every stage to this folder");
-  command->add_option("--stop-after", options->stopAfter, "stop after stage 00, 10, 20 or 30")->check(CLI::IsMember({"00", "10", "20", "30"}));
-  command->add_option("--from", options->from, "go on from a stage file (NN-name.mlir of stage 00, 10 or 20) instead of making it")->check(CLI::ExistingFile);
+  command->add_option("--stop-after", options->stopAfter, "stop after stage 00, 10, 20 or 30")
+      ->check(CLI::IsMember({"00", "10", "20", "30"}));
+  command
+      ->add_option("--from", options->from,
+                   "go on from a stage file (NN-name.mlir of stage 00, 10 or 20) instead of making it")
+      ->check(CLI::ExistingFile);
   command->callback([options, target, &run] { run = [options, target] { return compile(*options); }; });
 }
 

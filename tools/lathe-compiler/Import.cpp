@@ -8,7 +8,8 @@ void addImport(CLI::App &app, Command &run) {
   auto model = std::make_shared<std::string>();
   CLI::App *command = app.add_subcommand("import", "Print the canonical TOML of anything Lathe reads");
   command->footer("Examples:\n  lathe import model.gguf > model.toml\n  lathe import ./Qwen3-0.6B/");
-  command->add_option("model", *model, "TOML file, Hugging Face folder, GGUF file, or OSC-Transformers .cfg")->required();
+  command->add_option("model", *model, "TOML file, Hugging Face folder, GGUF file, or OSC-Transformers .cfg")
+      ->required();
   command->callback([model, &run] {
     run = [model]() -> Result<void> {
       auto imported = importModel(*model, "");

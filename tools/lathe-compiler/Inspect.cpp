@@ -21,7 +21,9 @@ std::string_view textOf(const Artifact &artifact, std::string_view name) {
   return bytes ? std::string_view(reinterpret_cast<const char *>(bytes->data()), bytes->size()) : std::string_view();
 }
 
-const char *unitName(Unit unit) { return unit == Unit::rows ? "rows" : unit == Unit::logitRows ? "logit rows" : "row blocks"; }
+const char *unitName(Unit unit) {
+  return unit == Unit::rows ? "rows" : unit == Unit::logitRows ? "logit rows" : "row blocks";
+}
 
 int64_t launchesOf(const Plan &plan, int64_t kernel) {
   int64_t count = 0;
@@ -37,22 +39,36 @@ Result<void> summary(const Artifact &artifact, const Plan &plan, const InspectOp
   uint64_t weightBytes = 0;
   for (const PackedWeight &weight : m.weights)
     weightBytes += weight.bytes;
-  int64_t pages = (plan.context + plan.pageTokens - 1) / plan.pageTokens, kvBytes = 2 * plan.layers * plan.pageBytes() * pages;
+  int64_t pages = (plan.context + plan.pageTokens - 1) / plan.pageTokens,
+          kvBytes = 2 * plan.layers * plan.pageBytes() * pages;
   if (options.json) {
     nlohmann::json members = nlohmann::json::array();
     for (const Member &member : artifact.members())
       members.push_back({{"name", member.name}, {"bytes", member.bytes}});
-    printJson({{"model", m.model}, {"source", m.source}, {"compiler", m.compiler}, {"target", m.target}, {"quant", m.quant}, {"tiers", m.tiers},
-               {"parameters", m.parameters}, {"context", m.context}, {"kernels", plan.kernels.size()}, {"launches", plan.launches.size()},
-               {"weight_bytes", weightBytes}, {"kv_bytes", kvBytes}, {"kv_element", plan.kvElement}, {"members", members}});
+    printJson({{"model", m.model},
+               {"source", m.source},
+               {"compiler", m.compiler},
+               {"target", m.target},
+               {"quant", m.quant},
+               {"tiers", m.tiers},
+               {"parameters", m.parameters},
+               {"context", m.context},
+               {"kernels", plan.kernels.size()},
+               {"launches", plan.launches.size()},
+               {"weight_bytes", weightBytes},
+               {"kv_bytes", kvBytes},
+               {"kv_element", plan.kvElement},
+               {"members", members}});
     return {};
   }
-  fmt::print("model       {} (from {})\ncompiler    {}, artifact version {}\ntarget      {}, {}; tiers", m.model, m.source, m.compiler, m.artifactVersion, m.target, m.quant);
+  fmt::print("model       {} (from {})\ncompiler    {}, artifact version {}\ntarget      {}, {}; tiers", m.model,
+             m.source, m.compiler, m.artifactVersion, m.target, m.quant);
   for (const std::string &tier : m.tiers)
     fmt::print(" {}", tier);
-  fmt::print("\nparameters  {}\nkernels     {}, {} launches a step\nweights     {} bytes in {} tensors\nKV          {} bytes at the context of {} ({}, pages of {})\ntokenizer   {}\n\nmembers\n",
-             m.parameters, plan.kernels.size(), plan.launches.size(), weightBytes, m.weights.size(), kvBytes, plan.context, plan.kvElement, plan.pageTokens,
-             artifact.member("tokenizer.json") ? "yes" : "none");
+  fmt::print("\nparameters  {}\nkernels     {}, {} launches a step\nweights     {} bytes in {} tensors\nKV          {} "
+             "bytes at the context of {} ({}, pages of {})\ntokenizer   {}\n\nmembers\n",
+             m.parameters, plan.kernels.size(), plan.launches.size(), weightBytes, m.weights.size(), kvBytes,
+             plan.context, plan.kvElement, plan.pageTokens, artifact.member("tokenizer.json") ? "yes" : "none");
   for (const Member &member : artifact.members())
     fmt::print("  {:>12}  {}\n", member.bytes, member.name);
   return {};
@@ -66,16 +82,24 @@ Result<void> kernels(const Plan &plan, const InspectOptions &options) {
       nlohmann::json variants;
       for (auto &[tier, variant] : k.variants)
         variants[tier] = {{"unit_block", variant.unitBlock}, {"scratch_bytes", variant.scratchBytes}};
-      all.push_back({{"name", k.symbol}, {"launches", launchesOf(plan, i)}, {"unit", unitName(k.unit)}, {"tiles", k.tiles}, {"weight_bytes", k.tiles * k.bytesPerTile},
-                     {"flops_per_unit", k.flopsPerUnit}, {"fused", k.provenance}, {"tiers", variants}});
+      all.push_back({{"name", k.symbol},
+                     {"launches", launchesOf(plan, i)},
+                     {"unit", unitName(k.unit)},
+                     {"tiles", k.tiles},
+                     {"weight_bytes", k.tiles * k.bytesPerTile},
+                     {"flops_per_unit", k.flopsPerUnit},
+                     {"fused", k.provenance},
+                     {"tiers", variants}});
     }
     printJson(all);
     return {};
   }
-  fmt::print("{:<28} {:>8} {:>10} {:>6} {:>12} {:>12}  fused\n", "kernel", "launches", "unit", "tiles", "weight bytes", "flops/unit");
+  fmt::print("{:<28} {:>8} {:>10} {:>6} {:>12} {:>12}  fused\n", "kernel", "launches", "unit", "tiles", "weight bytes",
+             "flops/unit");
   for (size_t i = 0; i < plan.kernels.size(); ++i) {
     const Kernel &k = plan.kernels[i];
-    fmt::print("{:<28} {:>8} {:>10} {:>6} {:>12} {:>12}  {}\n", k.symbol, launchesOf(plan, i), unitName(k.unit), k.tiles, k.tiles * k.bytesPerTile, k.flopsPerUnit, k.provenance);
+    fmt::print("{:<28} {:>8} {:>10} {:>6} {:>12} {:>12}  {}\n", k.symbol, launchesOf(plan, i), unitName(k.unit),
+               k.tiles, k.tiles * k.bytesPerTile, k.flopsPerUnit, k.provenance);
   }
   return {};
 }
@@ -91,9 +115,12 @@ Result<void> kernel(const Artifact &artifact, const Plan &plan, const InspectOpt
     auto variant = k.variants.find(tier);
     if (variant == k.variants.end())
       return fail(ExitCode::usage, "--cpu {}: kernel '{}' has no code for this tier", tier, k.symbol);
-    fmt::print("// {}: {}\n// {} launches a step, by {}; {} tiles of {} weight bytes; {} flops a unit; blocks of {} units, {} bytes of scratch a worker ({})\n", k.symbol, k.provenance,
-               launchesOf(plan, i), unitName(k.unit), k.tiles, k.bytesPerTile, k.flopsPerUnit, variant->second.unitBlock, variant->second.scratchBytes, tier);
-    for (auto [stage, scope] : {std::pair{"stages/10-fused.mlir", std::string()}, std::pair{"stages/20-kern.mlir", tier}}) {
+    fmt::print("// {}: {}\n// {} launches a step, by {}; {} tiles of {} weight bytes; {} flops a unit; blocks of {} "
+               "units, {} bytes of scratch a worker ({})\n",
+               k.symbol, k.provenance, launchesOf(plan, i), unitName(k.unit), k.tiles, k.bytesPerTile, k.flopsPerUnit,
+               variant->second.unitBlock, variant->second.scratchBytes, tier);
+    for (auto [stage, scope] :
+         {std::pair{"stages/10-fused.mlir", std::string()}, std::pair{"stages/20-kern.mlir", tier}}) {
       auto text = printStage(textOf(artifact, stage), k.symbol, scope);
       if (!text)
         return propagate(text);
@@ -112,7 +139,9 @@ Result<void> kernel(const Artifact &artifact, const Plan &plan, const InspectOpt
 }
 
 Result<void> memory(const Artifact &artifact, const Plan &plan, const InspectOptions &options) {
-  struct Life { int64_t first = -1, last = -1; };
+  struct Life {
+    int64_t first = -1, last = -1;
+  };
   std::vector<Life> lives(plan.buffers.size());
   for (size_t l = 0; l < plan.launches.size(); ++l)
     for (int64_t argument : plan.launches[l].args) {
@@ -129,15 +158,22 @@ Result<void> memory(const Artifact &artifact, const Plan &plan, const InspectOpt
       nlohmann::json held = nlohmann::json::array();
       for (size_t b = 0; b < plan.buffers.size(); ++b)
         if (plan.buffers[b].slot == static_cast<int64_t>(s))
-          held.push_back({{"name", plan.buffers[b].name}, {"first_launch", lives[b].first}, {"last_launch", lives[b].last}});
-      slots.push_back({{"unit", unitName(plan.slots[s].unit)}, {"bytes_per_unit", plan.slots[s].bytesPerUnit}, {"buffers", held}});
+          held.push_back(
+              {{"name", plan.buffers[b].name}, {"first_launch", lives[b].first}, {"last_launch", lives[b].last}});
+      slots.push_back(
+          {{"unit", unitName(plan.slots[s].unit)}, {"bytes_per_unit", plan.slots[s].bytesPerUnit}, {"buffers", held}});
     }
-    printJson({{"weight_bytes", weightBytes}, {"kv_bytes_per_page", 2 * plan.layers * plan.pageBytes()}, {"page_tokens", plan.pageTokens},
-               {"logit_bytes_per_row", plan.logitStride * 4}, {"slots", slots}});
+    printJson({{"weight_bytes", weightBytes},
+               {"kv_bytes_per_page", 2 * plan.layers * plan.pageBytes()},
+               {"page_tokens", plan.pageTokens},
+               {"logit_bytes_per_row", plan.logitStride * 4},
+               {"slots", slots}});
     return {};
   }
-  fmt::print("weights  {} bytes, mapped from the file\nKV       {} bytes a page of {} positions ({} layers, {} heads of {}, {})\nlogits   {} bytes a logit row\n", weightBytes,
-             2 * plan.layers * plan.pageBytes(), plan.pageTokens, plan.layers, plan.kvHeads, plan.dimPadded, plan.kvElement, plan.logitStride * 4);
+  fmt::print("weights  {} bytes, mapped from the file\nKV       {} bytes a page of {} positions ({} layers, {} heads "
+             "of {}, {})\nlogits   {} bytes a logit row\n",
+             weightBytes, 2 * plan.layers * plan.pageBytes(), plan.pageTokens, plan.layers, plan.kvHeads,
+             plan.dimPadded, plan.kvElement, plan.logitStride * 4);
   for (size_t s = 0; s < plan.slots.size(); ++s) {
     fmt::print("slot {:<3} {} bytes a unit of {}\n", s, plan.slots[s].bytesPerUnit, unitName(plan.slots[s].unit));
     for (size_t b = 0; b < plan.buffers.size(); ++b)
@@ -203,7 +239,8 @@ Result<void> inspect(const InspectOptions &options) {
 void addInspect(CLI::App &app, Command &run) {
   auto options = std::make_shared<InspectOptions>();
   CLI::App *command = app.add_subcommand("inspect", "Show what is inside an artifact");
-  command->footer("Examples:\n  lathe inspect smollm2.lathe\n  lathe inspect smollm2.lathe kernel attention --cpu x86-64-v3\n  lathe inspect smollm2.lathe stages 10");
+  command->footer("Examples:\n  lathe inspect smollm2.lathe\n  lathe inspect smollm2.lathe kernel attention --cpu "
+                  "x86-64-v3\n  lathe inspect smollm2.lathe stages 10");
   command->add_option("artifact", options->artifact, "a .lathe file")->required();
   command->add_option("what", options->what, "summary, stages [NN], kernels, kernel NAME, memory, explain")
       ->check(CLI::IsMember({"summary", "stages", "kernels", "kernel", "memory", "explain"}))
