@@ -14,7 +14,7 @@
 namespace lathe {
 namespace {
 
-/// A barrier of a decode step is met within a few microseconds; a descheduled worker is gone for milliseconds.
+/// Kernels of a decode step take a few to some tens of microseconds; a descheduled worker is gone for milliseconds.
 constexpr int64_t kLongestSpin = 50'000, kShortestSpin = 20'000;
 constexpr int64_t kMostWorkers = 4096;
 
@@ -45,13 +45,9 @@ Result<std::unique_ptr<CpuPool>> CpuPool::create(int64_t workers) {
   };
   for (int64_t index = 1; index < workers; ++index) {
     Worker &worker = pool->team[index];
-    if (int error = pthread_create(&worker.thread, nullptr, entry, &worker)) {
-      // Those that run wait at a barrier of the whole team; the missing ones count as arrived, so that they can be
-      // ended.
-      pool->arrived.fetch_add(static_cast<uint32_t>(workers - index));
+    if (int error = pthread_create(&worker.thread, nullptr, entry, &worker))
       return fail(ExitCode::resource, "cannot start thread {} of {}: {}; lower --threads", index + 1, workers,
                   std::strerror(error));
-    }
     worker.started = true;
   }
   return pool;
@@ -59,69 +55,89 @@ Result<std::unique_ptr<CpuPool>> CpuPool::create(int64_t workers) {
 
 CpuPool::~CpuPool() {
   stopping = true;
-  if (team.size() > 1)
-    barrier(0);
+  posted.fetch_add(2);
+  notify();
   for (Worker &worker : team)
     if (worker.started)
       pthread_join(worker.thread, nullptr);
 }
 
 /// Sleeps only after spinning for a while; how long follows whether it paid off lately.
-void CpuPool::waitWhile(std::atomic<uint32_t> &word, uint32_t value, Worker &worker) {
+void CpuPool::waitErased(bool (*ready)(const void *), const void *context, Worker &worker) {
+  if (ready(context))
+    return;
   int64_t spin = worker.spinNanoseconds;
   if (spin > 0) {
     int64_t end = nanoseconds() + spin;
     do {
-      for (int i = 0; i < 32; ++i) {
-        if (word.load(std::memory_order_acquire) != value) {
+      for (int i = 0; i < 16; ++i) {
+        _mm_pause();
+        if (ready(context)) {
           worker.spinNanoseconds = std::min(longestSpin, spin + spin / 8 + 1);
           return;
         }
-        _mm_pause();
       }
     } while (nanoseconds() < end);
     worker.spinNanoseconds = std::max(kShortestSpin, spin / 2);
   }
   sleepers.fetch_add(1);
-  while (word.load() == value)
-    syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, value, nullptr, nullptr, 0);
+  while (true) {
+    uint32_t seen = wakes.load();
+    if (ready(context))
+      break;
+    syscall(SYS_futex, &wakes, FUTEX_WAIT_PRIVATE, seen, nullptr, nullptr, 0);
+  }
   sleepers.fetch_sub(1);
 }
 
-void CpuPool::wake(std::atomic<uint32_t> &word) {
-  // A sleeper counts itself before it looks at the word, so either it sees the new value or it is counted here.
-  if (sleepers.load() > 0)
-    syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
+void CpuPool::wakeSleepers() {
+  wakes.fetch_add(1);
+  syscall(SYS_futex, &wakes, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
 }
 
 void CpuPool::barrier(int64_t index) {
   if (team.size() == 1)
     return;
-  uint32_t current = generation.load(std::memory_order_acquire);
-  if (arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == team.size()) {
-    arrived.store(0, std::memory_order_relaxed);
+  uint32_t current = generation.load();
+  if (arrived.fetch_add(1) + 1 == team.size()) {
+    arrived.store(0);
     generation.store(current + 1);
-    wake(generation);
+    notify();
     return;
   }
-  waitWhile(generation, current, team[index]);
+  wait(index, [&] { return generation.load() != current; });
 }
 
-void CpuPool::runErased(Erased newProgram, const void *newContext) {
-  program = newProgram;
-  context = newContext;
-  barrier(0);
-  program(context, 0);
-  barrier(0);
+void CpuPool::post(Erased newProgram, const void *newContext, bool newAll) {
+  if (team.size() > 1) {
+    posted.fetch_add(1);
+    program = newProgram;
+    context = newContext;
+    all = newAll;
+    posted.fetch_add(1);
+    notify();
+  }
+  newProgram(newContext, 0);
+  if (newAll)
+    barrier(0);
 }
 
 void CpuPool::serve(Worker &worker) {
+  uint64_t done = 0;
   while (true) {
-    barrier(worker.index);
+    uint64_t job;
+    wait(worker.index, [&] { return (job = posted.load()) != done && job % 2 == 0; });
     if (stopping)
       return;
-    program(context, worker.index);
-    barrier(worker.index);
+    Erased wanted = program;
+    const void *argument = context;
+    bool joins = all;
+    if (posted.load() != job)
+      continue; // another job was posted in between; one of `run` waits for us, so it is never missed
+    done = job;
+    wanted(argument, worker.index);
+    if (joins)
+      barrier(worker.index);
   }
 }
 

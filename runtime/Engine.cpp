@@ -12,7 +12,7 @@ namespace lathe {
 namespace {
 
 constexpr uint64_t kLogitBytes = 64 << 20, kHugeFrom = 64 << 20, kAlign = 64, kPoolAlign = 4096;
-constexpr int64_t kMost = int64_t(1) << 48, kMostRows = 1 << 20;
+constexpr int64_t kMost = int64_t(1) << 48, kMostRows = 1 << 19;
 
 int64_t roundUp(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
 
@@ -35,10 +35,10 @@ struct Engine::Impl {
   std::string tier;
   int64_t context = 0, maxRows = 0, maxLogitRows = 0;
   std::unique_ptr<CodeObject> code;
-  std::unique_ptr<CpuPool> workers;
   std::unique_ptr<KvStore> kv;
   Memory memory;
   std::unique_ptr<LaunchTable> table;
+  std::unique_ptr<CpuPool> workers; ///< goes first of all: a late worker may still look into the table
   // The arrays of LatheStep, kept so that a step allocates nothing once they have grown.
   std::vector<int32_t> tokenIds, rowSequence, rowPosition, pageTable, logitRow, blockRow;
   std::vector<PageCopy> copies;

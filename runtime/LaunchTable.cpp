@@ -23,9 +23,10 @@ int64_t unitsOf(const LatheStep &step, Unit unit) {
 
 int64_t ceilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-/// What one worker does of one launch.
-struct Share {
+/// What a worker does of one launch.
+struct Pieces {
   const ResolvedLaunch &launch;
+  const LaunchCut &cut;
   const LatheStep &step;
   void *scratch;
 
@@ -33,10 +34,20 @@ struct Share {
     launch.kernel(launch.buffers.data(), &step, unitBegin, unitEnd, tileBegin, tileEnd, scratch);
   }
 
-  /// The contiguous range of the rest that falls to this worker.
-  void rest(const LaunchCut &cut, int64_t worker, int64_t workers) const {
+  void run(int64_t piece) const {
+    if (piece < cut.restPieces)
+      rest(piece);
+    else if (launch.unit == Unit::blocks)
+      attention(cut.pieces(launch) - 1 - piece);
+    else
+      call((piece - cut.restPieces) * launch.unitBlock, (piece - cut.restPieces + 1) * launch.unitBlock, 0,
+           launch.tiles);
+  }
+
+  /// A contiguous range of the rest, whose blocks and tiles form one line.
+  void rest(int64_t piece) const {
     int64_t total = cut.restBlocks * launch.tiles;
-    int64_t at = total * worker / workers, end = total * (worker + 1) / workers;
+    int64_t at = total * piece / cut.restPieces, end = total * (piece + 1) / cut.restPieces;
     while (at < end) {
       int64_t block = at / launch.tiles, tile = at % launch.tiles;
       int64_t tileEnd = std::min(launch.tiles, tile + end - at);
@@ -46,48 +57,82 @@ struct Share {
     }
   }
 
-  void fullBlock(int64_t block) const {
-    call(block * launch.unitBlock, (block + 1) * launch.unitBlock, 0, launch.tiles);
-  }
-
-  /// Attention: item `index` from the end.
-  void item(const LaunchCut &cut, int64_t index) const {
-    int64_t item = cut.fullBlocks - 1 - index, block = item / launch.tiles, tile = item % launch.tiles;
-    call(block, block + 1, tile, tile + 1);
+  void attention(int64_t item) const {
+    int64_t perBlock = launch.tiles / cut.tilesAtOnce, block = item / perBlock,
+            tile = item % perBlock * cut.tilesAtOnce;
+    call(block, block + 1, tile, tile + cut.tilesAtOnce);
   }
 };
 
 } // namespace
+
+int64_t LaunchCut::pieces(const ResolvedLaunch &launch) const {
+  return restPieces + (launch.unit == Unit::blocks ? blocks * (launch.tiles / tilesAtOnce) : blocks);
+}
 
 LaunchCut LaunchCut::make(const ResolvedLaunch &launch, int64_t units, int64_t workers) {
   LaunchCut cut;
   if (units == 0)
     return cut;
   if (launch.unit == Unit::blocks) {
-    cut.fullBlocks = units * launch.tiles;
+    cut.blocks = units;
+    cut.tilesAtOnce = units * launch.tiles > kMostPieces ? launch.tiles : 1;
     return cut;
   }
   int64_t blocks = units / launch.unitBlock;
   if (blocks >= 2 * workers)
-    cut.fullBlocks = blocks / workers * workers;
-  cut.restBegin = cut.fullBlocks * launch.unitBlock;
+    cut.blocks = blocks / workers * workers;
+  cut.restBegin = cut.blocks * launch.unitBlock;
   cut.restUnits = units - cut.restBegin;
   cut.restBlocks = ceilDivide(cut.restUnits, launch.unitBlock);
   // Too few tiles to go round: smaller blocks, down to one unit.
   if (cut.restBlocks * launch.tiles < workers)
     cut.restBlocks = std::min(cut.restUnits, ceilDivide(workers, launch.tiles));
+  cut.restPieces = std::min(workers, cut.restBlocks * launch.tiles);
   return cut;
 }
 
-struct alignas(128) LaunchTable::Cursor {
-  std::atomic<int64_t> next{0};
+namespace {
+
+/// Which pieces of a launch are taken: the step's number (24 bits), the number of pieces and the next one (20 bits
+/// each) in one word, so that a worker that comes too late for a step cannot take a piece of the next one by mistake.
+struct Cursor {
+  uint64_t word;
+  static Cursor make(uint64_t step, int64_t pieces) { return {step << 40 | static_cast<uint64_t>(pieces) << 20}; }
+  uint64_t step() const { return word >> 40; }
+  uint64_t pieces() const { return word >> 20 & LaunchCut::kMostPieces; }
+  uint64_t next() const { return word & LaunchCut::kMostPieces; }
 };
+
+/// How many pieces of a launch are done, again with the step's number.
+struct Count {
+  uint64_t word;
+  static Count make(uint64_t step, uint64_t pieces) { return {step << 40 | pieces}; }
+  uint64_t step() const { return word >> 40; }
+};
+
+/// What workers share of one launch.
+struct Progress {
+  alignas(128) std::atomic<uint64_t> taken{0}; ///< Cursor
+  alignas(128) std::atomic<uint64_t> done{0};  ///< Count
+};
+
+} // namespace
 
 struct LaunchTable::Impl {
   std::vector<ResolvedLaunch> launches;
-  std::vector<Cursor> cursors; ///< one a launch
+  std::vector<Progress> progress; ///< one a launch
   int64_t workers = 1, scratchBytes = 0;
   Arena scratch;
+  CpuPool *pool = nullptr;
+  LatheStep step = {}; ///< read by those who hold a piece
+  std::atomic<uint64_t> number{
+      0}; ///< of the step, 24 bits; a worker would have to sleep through 16 million steps to be fooled
+
+  void operator()(int64_t worker) const { const_cast<Impl *>(this)->walk(worker); }
+  void walk(int64_t worker);
+  bool take(size_t launch, uint64_t current, int64_t worker);
+  bool finished(size_t launch, uint64_t current, int64_t worker);
 };
 
 LaunchTable::LaunchTable(std::unique_ptr<Impl> impl) : impl(std::move(impl)) {}
@@ -96,7 +141,7 @@ LaunchTable::~LaunchTable() = default;
 Result<std::unique_ptr<LaunchTable>> LaunchTable::create(std::vector<ResolvedLaunch> launches, int64_t workers,
                                                          int64_t scratchBytes) {
   auto impl = std::make_unique<Impl>();
-  impl->cursors = std::vector<Cursor>(launches.size());
+  impl->progress = std::vector<Progress>(launches.size());
   impl->launches = std::move(launches);
   impl->workers = workers;
   impl->scratchBytes = ceilDivide(std::max<int64_t>(scratchBytes, 1), kScratchAlign) * kScratchAlign;
@@ -108,24 +153,74 @@ Result<std::unique_ptr<LaunchTable>> LaunchTable::create(std::vector<ResolvedLau
   return std::unique_ptr<LaunchTable>(new LaunchTable(std::move(impl)));
 }
 
-void LaunchTable::run(CpuPool &pool, const LatheStep &step) {
-  for (Cursor &cursor : impl->cursors)
-    cursor.next.store(0, std::memory_order_relaxed); // the start of the run makes it seen
-  pool.run([&](int64_t worker) {
-    void *scratch = impl->scratch.data() + worker * impl->scratchBytes;
-    for (size_t i = 0; i < impl->launches.size(); ++i) {
-      const ResolvedLaunch &launch = impl->launches[i];
-      if (launch.barrier && i > 0)
-        pool.barrier(worker);
-      LaunchCut cut = LaunchCut::make(launch, unitsOf(step, launch.unit), impl->workers);
-      Share share{launch, step, scratch};
-      share.rest(cut, worker, impl->workers);
-      // The first item is the worker's own without asking; contention begins with the second.
-      for (int64_t item = worker; item < cut.fullBlocks;
-           item = impl->workers + impl->cursors[i].next.fetch_add(1, std::memory_order_relaxed))
-        launch.unit == Unit::blocks ? share.item(cut, item) : share.fullBlock(item);
-    }
+/// Runs pieces of a launch while there are any. False when the step is over.
+bool LaunchTable::Impl::take(size_t index, uint64_t current, int64_t worker) {
+  std::atomic<uint64_t> &taken = progress[index].taken;
+  Cursor cursor{taken.load()};
+  uint64_t mine = 0;
+  LaunchCut cut;
+  while (true) {
+    if (cursor.step() != current)
+      return false;
+    if (cursor.next() == cursor.pieces())
+      break;
+    if (!taken.compare_exchange_weak(cursor.word, cursor.word + 1))
+      continue;
+    // From here to the count below the step cannot end, so it may be read.
+    if (mine == 0)
+      cut = LaunchCut::make(launches[index], unitsOf(step, launches[index].unit), workers);
+    Pieces{launches[index], cut, step, scratch.data() + worker * scratchBytes}.run(static_cast<int64_t>(cursor.next()));
+    uint64_t count = progress[index].done.fetch_add(1) + 1;
+    if (count == Count::make(current, cursor.pieces()).word)
+      pool->notify();
+    ++mine;
+    cursor.word = taken.load();
+  }
+  return true;
+}
+
+/// Waits for the last piece of a launch that has been walked. False when the step is over.
+bool LaunchTable::Impl::finished(size_t index, uint64_t current, int64_t worker) {
+  const Progress &launch = progress[index];
+  Cursor cursor{launch.taken.load()};
+  if (cursor.step() != current)
+    return false;
+  uint64_t all = Count::make(current, cursor.pieces()).word, seen;
+  pool->wait(worker, [&] {
+    seen = launch.done.load();
+    return seen == all || Count{seen}.step() != current;
   });
+  return seen == all;
+}
+
+void LaunchTable::Impl::walk(int64_t worker) {
+  uint64_t current = number.load();
+  size_t waited = 0; // launches before this one are finished
+  for (size_t i = 0; i < launches.size(); ++i) {
+    for (; launches[i].barrier && waited < i; ++waited)
+      if (!finished(waited, current, worker))
+        return;
+    if (!take(i, current, worker))
+      return;
+  }
+  for (; waited < launches.size(); ++waited)
+    if (!finished(waited, current, worker))
+      return;
+}
+
+void LaunchTable::run(CpuPool &pool, const LatheStep &step) {
+  if (impl->pool != &pool) // late workers read it, so it is not written again
+    impl->pool = &pool;
+  impl->step = step;
+  uint64_t next = (impl->number.load() + 1) & 0xffffff;
+  for (size_t i = 0; i < impl->launches.size(); ++i) {
+    const ResolvedLaunch &launch = impl->launches[i];
+    int64_t pieces = LaunchCut::make(launch, unitsOf(step, launch.unit), impl->workers).pieces(launch);
+    impl->progress[i].done.store(Count::make(next, 0).word);
+    impl->progress[i].taken.store(Cursor::make(next, pieces).word);
+  }
+  impl->number.store(next);
+  pool.lead(*impl);
 }
 
 } // namespace lathe

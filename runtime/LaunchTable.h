@@ -1,20 +1,20 @@
 //===- LaunchTable.h - one step as a program for all workers --------------===//
 //
-// A plan whose buffers, kernels and memory have been resolved to addresses. Each worker walks the table and takes its
-// share of every launch; kernels allow any partition of units x tiles, so how the work is cut is this file's
-// decision alone:
+// A plan whose buffers, kernels and memory have been resolved to addresses. Each worker walks the table and takes
+// pieces of every launch, one by one; kernels allow any partition of units x tiles, so how the work is cut is this
+// file's decision alone:
 //
-//   rows, logitRows  While there are at least two full blocks of units a worker: whole blocks with all tiles, taken one
-//   by one, so
-//                    that a row's prologue is computed once. What is left is laid out block by block, tile by tile, and
-//                    cut into one contiguous range a worker (a decode step is nothing but this: the tiles of one block,
+//   rows, logitRows  While there are at least two full blocks of units a worker: whole blocks with all tiles, so that a
+//                    row's prologue is computed once. What is left is laid out block by block, tile by tile, and cut
+//                    into one contiguous range a worker (a decode step is nothing but this: the tiles of one block,
 //                    evenly).
-//   blocks           Attention items differ in length: (block, tile) pairs, taken one by one, the last first, since
-//   later
-//                    blocks of a prompt see more positions.
+//   blocks           Attention items differ in length: (block, tile) pairs, the last first, since later blocks of a
+//                    prompt see more positions.
 //
-// A launch without a barrier starts on a worker as soon as that worker is done with the one before: the compiler
-// may leave a barrier out only where two launches are independent under any partition.
+// A barrier waits for the work of the launches before it, not for workers: one that lost its core to a neighbour holds
+// up nobody unless it has a piece in hand, and finds its place in the table when it comes back. A launch without a
+// barrier starts as soon as a worker finds nothing left of the one before: the compiler may leave a barrier out only
+// where two launches are independent under any partition.
 //
 //===----------------------------------------------------------------------===//
 #pragma once
@@ -40,14 +40,17 @@ struct ResolvedLaunch {
   bool barrier = true;
 };
 
-/// How one launch is cut for a number of units and workers; see above.
+/// How one launch is cut for a number of units and workers; see above. Pieces are numbered: first those of the rest,
+/// then full blocks (Unit::blocks: then (block, tile) pairs, or blocks where there are too many pairs).
 struct LaunchCut {
-  int64_t fullBlocks = 0; ///< of unitBlock units with all tiles, or (Unit::blocks) items of one block and one tile
-  int64_t restBegin = 0;  ///< first unit behind the full blocks
-  int64_t restUnits = 0;
-  int64_t restBlocks = 0; ///< the rest in blocks of equal size (the first ones may have one unit more)
+  static constexpr int64_t kMostPieces = (1 << 20) - 1;
+  int64_t restBegin = 0, restUnits = 0;   ///< units behind the full blocks
+  int64_t restBlocks = 0, restPieces = 0; ///< the rest in blocks of nearly equal size, and in contiguous ranges
+  int64_t blocks = 0;                     ///< full blocks, or attention blocks
+  int64_t tilesAtOnce = 1;                ///< Unit::blocks: 1, or all
 
   static LaunchCut make(const ResolvedLaunch &launch, int64_t units, int64_t workers);
+  int64_t pieces(const ResolvedLaunch &launch) const;
 };
 
 class LaunchTable {
@@ -59,11 +62,12 @@ public:
   LaunchTable(const LaunchTable &) = delete;
   LaunchTable &operator=(const LaunchTable &) = delete;
 
-  /// Runs all launches over a step. `pool` has the number of workers given to `create`.
+  /// Runs all launches over a step, always on the same pool, of the number of workers given to `create` (with fewer,
+  /// those that are there do all). A late worker may still look into the table afterwards, so the pool must be
+  /// destroyed first, or have run a program on all workers since.
   void run(CpuPool &pool, const LatheStep &step);
 
 private:
-  struct Cursor;
   struct Impl;
   explicit LaunchTable(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl;

@@ -91,6 +91,28 @@ TEST(CpuPool, SurvivesABusyNeighbour) {
   EXPECT_LT(seconds, 600 * 0.020);
 }
 
+// `lead` waits for nobody, `run` for all, in any order of the two.
+TEST(CpuPool, LeadingAndRunningAlternate) {
+  for (int64_t workers : {1, 2, 5}) {
+    std::atomic<int64_t> led{0}, helped{0};
+    auto program = [&](int64_t worker) { (worker == 0 ? led : helped)++; };
+    int64_t ran = 0;
+    auto team = pool(workers);
+    for (int i = 0; i < 300; ++i) {
+      team->lead(program);
+      if (i % 3)
+        continue;
+      std::atomic<int64_t> count{0};
+      team->run([&](int64_t) { count++; });
+      ran += count == workers;
+    }
+    EXPECT_EQ(led, 300);
+    EXPECT_LE(helped, 300 * (workers - 1));
+    EXPECT_EQ(ran, 100);
+    team.reset(); // before what late workers look at
+  }
+}
+
 TEST(CpuPool, RefusesAbsurdSizes) {
   EXPECT_FALSE(CpuPool::create(0));
   EXPECT_FALSE(CpuPool::create(1 << 20));
