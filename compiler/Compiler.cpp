@@ -127,6 +127,7 @@ Result<void> Compilation::runPasses(llvm::function_ref<void(OpPassManager &)> ad
 
 Result<bool> Compilation::finishStage(const Stage &stage) {
   std::string file = std::string(stage.number) + "-" + stage.name + ".mlir";
+  std::string text;
   if (!options.from.empty() && baseName(options.from).starts_with(stage.number)) {
     auto mapped = MappedFile::open(options.from);
     if (!mapped)
@@ -138,8 +139,13 @@ Result<bool> Compilation::finishStage(const Stage &stage) {
     module = parseSourceFile<ModuleOp>(sources, &context);
     if (!module)
       return fail(ExitCode::badInput, "{}", firstError);
+    if (!module->lookupSymbol<func::FuncOp>("step"))
+      return fail(ExitCode::badInput, "{}: expected a stage with a function @step, found none", baseName(options.from));
+    text = (*mapped)->text(); // as it was written: printing again would rename values whose syntax keeps no location
+  } else {
+    text = print();
   }
-  stageTexts.emplace_back(file, print());
+  stageTexts.emplace_back(file, std::move(text));
   if (auto dumped = dump(file, stageTexts.back().second); !dumped)
     return propagate(dumped);
   return options.stopAfter == stage.number || options.stopAfter == stage.name;
@@ -289,6 +295,10 @@ Result<void> Compilation::writeArtifact() {
 }
 
 Result<CompileSummary> Compilation::run() {
+  if (std::string from = baseName(options.from);
+      !from.empty() && !from.starts_with("00") && !from.starts_with("10") && !from.starts_with("20"))
+    return fail(ExitCode::usage, "--from {}: expected a file of stage 00, 10 or 20, as --dump names it (20-kern.mlir)",
+                from);
   if (options.tiers.empty())
     for (const CpuTier &tier : cpuTiers())
       options.tiers.push_back(tier.name);

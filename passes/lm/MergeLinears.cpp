@@ -92,7 +92,8 @@ static NameLoc suffixed(NameLoc loc, StringRef suffix) {
 
 /// The bias of a linear that has none, beside others that have one.
 static Value zeros(OpBuilder &builder, LinearOp linear) {
-  auto type = RankedTensorType::get(cast<RankedTensorType>(linear.getWeight().getType()).getDimSize(0), builder.getF32Type());
+  auto type =
+      RankedTensorType::get(cast<RankedTensorType>(linear.getWeight().getType()).getDimSize(0), builder.getF32Type());
   return arith::ConstantOp::create(builder, linear.getLoc(), DenseElementsAttr::get(type, 0.0f));
 }
 

@@ -50,7 +50,8 @@ Result<Json> parseJson(std::string_view text, std::string_view file) {
   std::string_view before = text.substr(0, std::min(text.size(), builder.at ? builder.at - 1 : 0));
   size_t line = 1 + std::count(before.begin(), before.end(), '\n');
   size_t column = before.size() - (before.rfind('\n') == std::string_view::npos ? 0 : before.rfind('\n') + 1) + 1;
-  std::string found = builder.at > text.size() || text.empty() ? "the end of the text" : excerpt(Json(text.substr(before.size(), 20)));
+  std::string found =
+      builder.at > text.size() || text.empty() ? "the end of the text" : excerpt(Json(text.substr(before.size(), 20)));
   return fail(ExitCode::badInput, "{}:{}:{}: expected JSON, found {}", file, line, column, found);
 }
 
