@@ -159,6 +159,9 @@ Result<void> Compilation::import() {
   model = std::move(*imported);
   if (auto checked = checkConfig(model.config); !checked)
     return checked;
+  if (!model.weights && options.stopAfter.empty())
+    return fail(ExitCode::usage, "{}: a config without weights: give --weights PATH or --weights random:SEED",
+                options.model);
   if (model.weights)
     if (auto checked = checkWeights(model.config, *model.weights); !checked)
       return checked;
@@ -319,9 +322,6 @@ Result<CompileSummary> Compilation::run() {
     return propagate(done);
   if (!options.stopAfter.empty())
     return summary;
-  if (!model.weights)
-    return fail(ExitCode::usage, "{}: a config without weights: give --weights PATH or --weights random:SEED",
-                options.model);
   if (auto done = writeArtifact(); !done)
     return propagate(done);
   return summary;

@@ -122,7 +122,8 @@ private:
       plan.pageTokens = type.getDimSize(kv.getKeys() ? 3 : 2);
       plan.kvElement = type.getElementType().isF32() ? "f32" : "bf16";
     } else if (auto buffer = value.getDefiningOp<BufferOp>()) {
-      entry.name = "buffer" + std::to_string(plan.buffers.size());
+      auto word = buffer.getLoc()->findInstanceOf<NameLoc>(); // the model's word for what the kernel makes
+      entry.name = (word ? word.getName().str() : "buffer") + "." + std::to_string(plan.buffers.size());
       if (buffer.getLogits()) {
         entry.kind = Buffer::Kind::logits;
         plan.logitStride = type.getDimSize(1);
