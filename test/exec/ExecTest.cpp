@@ -1,0 +1,187 @@
+//===- ExecTest.cpp - one model three ways --------------------------------===//
+//
+// The reference on the IR before fusion, the reference on the IR after it (quantised, if so), and the compiled kernels
+// of every tier that the machine has, on the same seeded weights and the same ragged batch. Sizes are odd on purpose:
+// nothing is a multiple of a panel, a group or a vector.
+//
+//===----------------------------------------------------------------------===//
+#include "compiler/Compiler.h"
+#include "compiler/Reference.h"
+#include "compiler/Weights.h"
+#include "dialects/lm/LmDialect.h"
+#include "runtime/Artifact.h"
+#include "runtime/CpuFeatures.h"
+#include "runtime/Engine.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Parser/Parser.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <random>
+
+using namespace lathe;
+
+namespace {
+
+ModelConfig randomConfig(unsigned seed) {
+  std::mt19937 generator(seed);
+  auto pick = [&](int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(generator); };
+  ModelConfig config;
+  config.name = "odd" + std::to_string(seed);
+  config.modelType = "llama";
+  config.vocabSize = pick(70, 300);
+  config.hiddenSize = 2 * pick(20, 90);
+  config.intermediateSize = pick(40, 200);
+  config.numHiddenLayers = 2;
+  config.headDim = 2 * pick(3, 40);
+  config.numKeyValueHeads = pick(1, 3);
+  config.numAttentionHeads = config.numKeyValueHeads * pick(1, 4);
+  config.maxPositionEmbeddings = 700;
+  config.qkNorm = pick(0, 1) ? "rms" : "none";
+  config.rope.layout = pick(0, 1) ? "half" : "interleaved";
+  config.attentionBias = {pick(0, 1) == 1, pick(0, 1) == 1, pick(0, 1) == 1, pick(0, 1) == 1};
+  config.mlpBias = {pick(0, 1) == 1, pick(0, 1) == 1, pick(0, 1) == 1};
+  config.tieWordEmbeddings = pick(0, 1);
+  config.normType = pick(0, 3) ? "rms" : "layer";
+  if (pick(0, 1))
+    config.slidingWindow = pick(3, 50);
+  return config;
+}
+
+/// The sequences of every test: one longer than a page and a register tile, one short.
+std::vector<std::vector<int64_t>> promptsOf(const ModelConfig &config) {
+  std::vector<std::vector<int64_t>> prompts(2);
+  for (int64_t i = 0; i < 43; ++i)
+    prompts[0].push_back((i * 29 + 3) % config.vocabSize);
+  for (int64_t i = 0; i < 5; ++i)
+    prompts[1].push_back((i * 17 + 1) % config.vocabSize);
+  return prompts;
+}
+
+class Exec : public testing::TestWithParam<std::tuple<unsigned, const char *>> {
+protected:
+  void SetUp() override {
+    auto [seed, quant] = GetParam();
+    config = randomConfig(seed);
+    folder = std::filesystem::temp_directory_path() /
+             ("lathe-exec-" + std::to_string(getpid()) + "-" + std::to_string(seed) + quant);
+    std::filesystem::create_directories(folder);
+    std::string toml = folder / "model.toml", weights = "random:" + std::to_string(seed);
+    std::ofstream(toml) << printConfig(config);
+    auto compiled = compileModel({.model = toml, .weights = weights, .output = folder / "model.lathe", .quant = quant},
+                                 [](const std::string &, int64_t, int64_t) {});
+    ASSERT_TRUE(compiled) << compiled.error().message;
+    auto opened = Artifact::open(folder / "model.lathe");
+    ASSERT_TRUE(opened) << opened.error().message;
+    artifact = *opened;
+    auto imported = importModel(toml, weights);
+    ASSERT_TRUE(imported) << imported.error().message;
+    source = imported->weights;
+  }
+  void TearDown() override { std::filesystem::remove_all(folder); }
+
+  std::vector<float> reference(const char *stage) {
+    mlir::MLIRContext context;
+    context.loadDialect<lm::LmDialect, mlir::func::FuncDialect, mlir::arith::ArithDialect>();
+    auto bytes = *artifact->member(stage);
+    auto module = mlir::parseSourceString<mlir::ModuleOp>(
+        llvm::StringRef(reinterpret_cast<const char *>(bytes.data()), bytes.size()), mlir::ParserConfig(&context));
+    ReferenceBatch batch;
+    int64_t rows = 0;
+    for (auto &prompt : promptsOf(config)) {
+      batch.sequences.push_back({.id = static_cast<int64_t>(batch.sequences.size()), .tokens = prompt});
+      rows += prompt.size();
+    }
+    for (int64_t row = 0; row < rows; ++row)
+      batch.wanted.push_back(row);
+    auto logits = Reference<float>(*module, source).step(batch);
+    EXPECT_TRUE(logits) << logits.error().message;
+    return logits ? *logits : std::vector<float>();
+  }
+
+  std::vector<float> compiled(const std::string &tier) {
+    auto engine = Engine::load(artifact, {.tier = tier, .threads = 2, .kvTokens = 256});
+    EXPECT_TRUE(engine) << engine.error().message;
+    if (!engine)
+      return {};
+    std::vector<std::vector<int32_t>> tokens;
+    for (auto &prompt : promptsOf(config))
+      tokens.emplace_back(prompt.begin(), prompt.end());
+    std::vector<SequenceRows> batch;
+    for (auto &ids : tokens) {
+      auto sequence = (*engine)->kv().open();
+      EXPECT_TRUE((*engine)->reserve(sequence, ids.size()));
+      batch.push_back({.sequence = sequence, .tokens = ids, .logitRows = static_cast<int64_t>(ids.size())});
+    }
+    auto step = (*engine)->step(batch);
+    EXPECT_TRUE(step) << step.error().message;
+    std::vector<float> logits;
+    for (int64_t row = 0; step && row < step->rows; ++row)
+      logits.insert(logits.end(), step->row(row).begin(), step->row(row).end());
+    return logits;
+  }
+
+  ModelConfig config;
+  std::filesystem::path folder;
+  std::shared_ptr<const Artifact> artifact;
+  std::shared_ptr<const WeightSource> source;
+};
+
+/// Root mean square of the difference, as a share of that of the logits.
+double relativeError(const std::vector<float> &a, const std::vector<float> &b) {
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    difference += std::pow(double(a[i]) - b[i], 2);
+    size += std::pow(double(b[i]), 2);
+  }
+  return std::sqrt(difference / size);
+}
+
+} // namespace
+
+/// The kernels compute what the fused IR says, and fusion changes nothing but, in int8, what quantisation costs.
+TEST_P(Exec, CompiledIsReference) {
+  std::vector<float> before = reference("stages/00-model.mlir"), after = reference("stages/10-fused.mlir");
+  ASSERT_EQ(before.size(), after.size());
+  bool int8 = std::string(std::get<1>(GetParam())) == "int8";
+  double quantisation = relativeError(after, before);
+  if (int8)
+    EXPECT_LT(quantisation, 0.05);
+  else
+    EXPECT_EQ(quantisation, 0.0);
+  std::vector<float> first;
+  for (const std::string &tier : artifact->manifest().tiers) {
+    if (auto machine = machineTiers(); std::find(machine.begin(), machine.end(), tier) == machine.end())
+      continue;
+    std::vector<float> logits = compiled(tier);
+    ASSERT_EQ(logits.size(), after.size()) << tier;
+    if (int8) {
+      // A sum whose last bit differs moves a code by one step now and then, and all rows that see that one then differ
+      // by about what quantisation itself costs. Until the first such step the rows are equal but for rounding.
+      auto rows = [&](size_t begin, size_t count) {
+        auto cut = [&](const std::vector<float> &all) {
+          auto at = all.begin() + begin * config.vocabSize;
+          return std::vector<float>(at, at + count * config.vocabSize);
+        };
+        return relativeError(cut(logits), cut(after));
+      };
+      EXPECT_LT(rows(0, 3), 4e-6) << tier;
+      EXPECT_LT(relativeError(logits, after), quantisation) << tier;
+    } else {
+      EXPECT_LT(relativeError(logits, after), 4e-6) << tier;
+    }
+    if (first.empty())
+      first = logits;
+    else
+      EXPECT_EQ(logits, first) << "the tiers differ";
+  }
+  EXPECT_FALSE(first.empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(OddSizes, Exec, testing::Combine(testing::Range(1u, 9u), testing::Values("f32", "int8")));
