@@ -314,7 +314,7 @@ def closedPipe(small):
 
 
 def interrupted(small):
-    requests = small.file("long.jsonl", "".join(json.dumps({"ids": [5 + i % 300], "n": 120, "ignore_eos": True}) + "\n" for i in range(400)))
+    requests = small.file("long.jsonl", "".join(json.dumps({"ids": [5 + i % 300], "n": 120, "ignore_eos": True}) + "\n" for i in range(10000)))
     output = small.file("kept.jsonl", "what stood here before\n")
     for command in (["batch", small.artifact, requests, "-o", output],
                     ["bench", small.artifact, "-p", 64, "-n", 64, "-r", 100000]):

@@ -5,10 +5,13 @@
 //===----------------------------------------------------------------------===//
 #include "tools/lathe-compiler/Commands.h"
 
+#include "runtime/support/Interrupt.h"
+
 #include <csignal>
 
 int main(int argc, char **argv) {
   std::signal(SIGPIPE, SIG_DFL); // a closed pipe is quiet
+  lathe::endOnInterrupt();       // Ctrl-C leaves no partial artifact behind
   CLI::App app("Lathe's compiler", "lathe");
   app.require_subcommand(1);
   lathe::Command run;
