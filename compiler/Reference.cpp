@@ -186,7 +186,7 @@ template <typename T> Result<void> Evaluation<T>::evaluate(Operation &op) {
       .Case([&](arith::ConstantOp op) -> Result<void> {
         auto dense = dyn_cast<DenseFPElementsAttr>(op.getValue());
         if (!dense)
-          return fail(ExitCode::badInput, "{}: expected a constant of floats", op->getName().getStringRef().str());
+          return fail(ExitCode::badInput, "expected a tensor of floats");
         Tensor result = Tensor::zeros(std::vector<int64_t>(dense.getType().getShape()));
         for (auto [to, from] : llvm::zip(result.values, dense.getValues<APFloat>()))
           to = T(from.convertToDouble());

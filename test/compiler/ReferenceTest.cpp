@@ -166,7 +166,12 @@ TEST(Reference, ErrorsSayWhichOpWhereAndWhy) {
       %0 = arith.constant 1.0 : f32 loc("c")
       return %0 : f32 })",
                     {x}),
-            "arith.constant: the reference cannot evaluate this op at loc(\"c\")");
+            "arith.constant: expected a tensor of floats at loc(\"c\")");
+  EXPECT_EQ(errorOf(ir, R"(func.func @f(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+      %0 = arith.negf %x : tensor<?x4xf32> loc("n")
+      return %0 : tensor<?x4xf32> })",
+                    {x}),
+            "arith.negf: the reference cannot evaluate this op at loc(\"n\")");
 }
 
 TEST(Reference, WeightErrorsNameTheWeight) {
