@@ -68,7 +68,8 @@ void eachCgroup(const std::string &root, const std::string &controller,
     size_t first = line.find(':'), second = line.find(':', first + 1);
     if (first == std::string::npos || second == std::string::npos)
       continue;
-    std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",", path = line.substr(second + 1);
+    std::string controllers = fmt::format(",{},", std::string_view(line).substr(first + 1, second - first - 1));
+    std::string path = line.substr(second + 1);
     if (controller.empty() ? controllers != ",," : controllers.find("," + controller + ",") == std::string::npos)
       continue;
     std::string base = root + "/sys/fs/cgroup" + (controller.empty() ? "" : "/" + controller);
