@@ -83,11 +83,8 @@ void Compilation::note(Diagnostic &diagnostic) {
   if (diagnostic.getSeverity() != DiagnosticSeverity::Error || !firstError.empty())
     return;
   llvm::raw_string_ostream stream(firstError);
-  diagnostic.getLocation()->findInstanceOf<FileLineColLoc>()
-      ? (void)(stream << diagnostic.getLocation()->findInstanceOf<FileLineColLoc>().getFilename().getValue() << ":"
-                      << diagnostic.getLocation()->findInstanceOf<FileLineColLoc>().getLine() << ":"
-                      << diagnostic.getLocation()->findInstanceOf<FileLineColLoc>().getColumn() << ": ")
-      : (void)0;
+  if (auto place = diagnostic.getLocation()->findInstanceOf<FileLineColLoc>())
+    stream << place.getFilename().getValue() << ":" << place.getLine() << ":" << place.getColumn() << ": ";
   stream << diagnostic.str();
 }
 

@@ -90,7 +90,7 @@ void AttentionBuilder::block(Value number, Value head) {
   lastPosition = e.batch(Field::row_position, e.sub(endRow, e.index(1)));
   Value scale = e.splat(static_cast<float>(op.getScale().convertToDouble())), zero = e.index(0);
 
-  // Queries behind the last (to fill a register tile) are zeros at position 0; their output is never stored.
+  // Queries behind the last (to fill a register tile) are copies of it; their output is never stored.
   Value filled = e.mul(arith::CeilDivUIOp::create(e.b, count, e.index(tileRows)), e.index(tileRows));
   Value last = e.sub(count, e.index(1));
   e.loop(zero, filled, 1, [&](Value q) {

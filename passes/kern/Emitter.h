@@ -68,7 +68,7 @@ public:
                                       CarryBody body);
   void when(mlir::Value condition, llvm::function_ref<void()> then);
 
-  /// activation(x), elementwise: silu, gelu, gelu_tanh, relu.
+  /// x / (1 + exp(-x)), elementwise.
   mlir::Value silu(mlir::Value x);
 };
 
