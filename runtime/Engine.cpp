@@ -289,6 +289,11 @@ void Engine::Impl::layOut(std::span<const SequenceRows> batch, LatheStep &step) 
           .blockRow = blockRow.data()};
 }
 
+void Engine::setTrace(StepTrace *trace) {
+  impl->workers->run([](int64_t) {}); // no worker is in the table any more
+  impl->table->setTrace(trace);
+}
+
 Result<StepLogits> Engine::step(std::span<const SequenceRows> batch) {
   if (auto fits = impl->check(batch); !fits)
     return propagate(fits);

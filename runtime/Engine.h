@@ -5,6 +5,7 @@
 #include "runtime/CpuPool.h"
 #include "runtime/KvStore.h"
 #include "runtime/Plan.h"
+#include "runtime/StepTrace.h"
 
 #include <cstdint>
 #include <memory>
@@ -64,6 +65,9 @@ public:
   /// Runs the model over a ragged batch and appends the tokens to the KV store. Room must have been reserved. A token
   /// id out of range or a sequence past the context is ExitCode::badInput, and nothing is changed then.
   Result<StepLogits> step(std::span<const SequenceRows> batch);
+
+  /// A trace for the steps from now on, of plan().launches and threads(); owned by the caller until another is set.
+  void setTrace(StepTrace *trace);
 
 private:
   struct Impl;

@@ -126,6 +126,7 @@ struct LaunchTable::Impl {
   Arena scratch;
   CpuPool *pool = nullptr;
   LatheStep step = {}; ///< read by those who hold a piece
+  StepTrace *trace = nullptr;
   std::atomic<uint64_t> number{
       0}; ///< of the step, 24 bits; a worker would have to sleep through 16 million steps to be fooled
 
@@ -195,18 +196,33 @@ bool LaunchTable::Impl::finished(size_t index, uint64_t current, int64_t worker)
 
 void LaunchTable::Impl::walk(int64_t worker) {
   uint64_t current = number.load();
+  StepTrace::Ticks *ticks = trace ? trace->row(worker) : nullptr;
+  uint64_t before = ticks ? StepTrace::now() : 0;
+  auto spent = [&](uint64_t &sum) {
+    uint64_t now = StepTrace::now();
+    sum += now - before;
+    before = now;
+  };
   size_t waited = 0; // launches before this one are finished
   for (size_t i = 0; i < launches.size(); ++i) {
     for (; launches[i].barrier && waited < i; ++waited)
       if (!finished(waited, current, worker))
         return;
+    if (ticks)
+      spent(ticks[i].waits);
     if (!take(i, current, worker))
       return;
+    if (ticks)
+      spent(ticks[i].busy);
   }
   for (; waited < launches.size(); ++waited)
     if (!finished(waited, current, worker))
       return;
+  if (ticks)
+    spent(ticks[launches.size()].waits);
 }
+
+void LaunchTable::setTrace(StepTrace *trace) { impl->trace = trace; }
 
 void LaunchTable::run(CpuPool &pool, const LatheStep &step) {
   if (impl->pool != &pool) // late workers read it, so it is not written again
@@ -220,7 +236,12 @@ void LaunchTable::run(CpuPool &pool, const LatheStep &step) {
     impl->progress[i].taken.store(Cursor::make(next, pieces).word);
   }
   impl->number.store(next);
+  uint64_t begin = impl->trace ? StepTrace::now() : 0;
   pool.lead(*impl);
+  if (impl->trace) {
+    impl->trace->total += StepTrace::now() - begin;
+    ++impl->trace->steps;
+  }
 }
 
 } // namespace lathe

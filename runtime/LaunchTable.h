@@ -22,6 +22,7 @@
 #include "runtime/Abi.h"
 #include "runtime/CpuPool.h"
 #include "runtime/Plan.h"
+#include "runtime/StepTrace.h"
 
 #include <atomic>
 #include <cstdint>
@@ -66,6 +67,10 @@ public:
   /// those that are there do all). A late worker may still look into the table afterwards, so the pool must be
   /// destroyed first, or have run a program on all workers since.
   void run(CpuPool &pool, const LatheStep &step);
+
+  /// Ticks of the steps from now on go there; null stops. Only between steps, with all workers idle (`CpuPool::run` of
+  /// anything before), since a late one may still write.
+  void setTrace(StepTrace *trace);
 
 private:
   struct Impl;

@@ -1,3 +1,4 @@
+#include "tools/lathe/BenchProfile.h"
 #include "tools/lathe/BenchReport.h"
 #include "tools/lathe/Commands.h"
 #include "tools/lathe/Model.h"
@@ -17,7 +18,7 @@ struct Bench {
   std::vector<int64_t> prompts{512}, generated{128}, depths{0}, batches{1};
   int64_t repetitions = 5;
   std::string format = "md";
-  bool json = false;
+  bool json = false, profile = false;
 
   Result<void> run();
   std::vector<BenchRow> settings() const;
@@ -26,7 +27,9 @@ struct Bench {
 /// Runs settings on an engine. Tokens are drawn from a counter, as llama-bench draws them: no sampling is measured.
 class Measurement {
 public:
-  Measurement(Engine &engine, const BenchRow &row) : engine(engine), row(row) {}
+  /// The measured steps, not those that fill the context, go into the trace.
+  Measurement(Engine &engine, const BenchRow &row, StepTrace *trace = nullptr)
+      : engine(engine), row(row), trace(trace) {}
 
   /// Seconds of one repetition, from a fresh KV store.
   Result<double> repeat() {
@@ -43,6 +46,7 @@ private:
   Result<double> measure() {
     if (auto filled = prefill(row.depth, false); !filled)
       return propagate(filled);
+    engine.setTrace(trace);
     auto begin = std::chrono::steady_clock::now();
     if (row.prompt)
       if (auto done = prefill(row.prompt, true); !done)
@@ -50,7 +54,9 @@ private:
     for (int64_t i = 0; i < row.generated; ++i)
       if (auto done = decode(); !done)
         return propagate(done);
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    engine.setTrace(nullptr);
+    return seconds;
   }
 
   /// `count` more tokens for every sequence, in steps as full as they get; the last of each wants its logits.
@@ -103,6 +109,7 @@ private:
 
   Engine &engine;
   const BenchRow &row;
+  StepTrace *trace;
   std::vector<KvStore::Sequence> sequences;
   std::vector<int32_t> tokens;
   uint64_t drawn = 0;
@@ -175,6 +182,7 @@ Result<void> Bench::run() {
                      : format == "jsonl"      ? BenchFormat::jsonl
                      : format == "csv"        ? BenchFormat::csv
                                               : BenchFormat::markdown);
+  std::string profiles;
   if (auto done = writeOutput(report.begin()); !done)
     return done;
   for (BenchRow &row : rows) {
@@ -187,16 +195,23 @@ Result<void> Bench::run() {
     warm.generated = std::min<int64_t>(row.generated, 1);
     if (auto seconds = Measurement(**engine, warm).repeat(); !seconds)
       return propagate(seconds);
+    StepTrace trace(static_cast<int64_t>((*engine)->plan().launches.size()), (*engine)->threads());
+    double total = 0;
     for (int64_t i = 0; i < repetitions; ++i) {
-      auto seconds = Measurement(**engine, row).repeat();
+      auto seconds = Measurement(**engine, row, &trace).repeat();
       if (!seconds)
         return propagate(seconds);
       row.seconds.push_back(*seconds);
+      total += *seconds;
     }
+    BenchProfile spent((*engine)->plan(), trace, total);
+    row.barriers = spent.barriers;
+    if (profile)
+      profiles += spent.table(row.batch > 1 ? fmt::format("{}, batch {}", row.test(), row.batch) : row.test());
     if (auto done = writeOutput(report.row(row)); !done)
       return done;
   }
-  return writeOutput(report.end());
+  return writeOutput(report.end() + profiles);
 }
 
 } // namespace
@@ -223,7 +238,12 @@ void addBench(CLI::App &app, Action &action) {
       ->check(CLI::IsMember({"md", "json", "jsonl", "csv"}))
       ->capture_default_str();
   command->add_flag("--json", flags->json, "As -o json");
-  command->callback([flags, &action] { action = [flags] { return flags->run(); }; });
+  command->add_flag("--profile", flags->profile, "Also a table of the time in each kernel (format md)");
+  command->callback([flags, &action] {
+    if (flags->profile && (flags->json || flags->format != "md"))
+      throw CLI::ValidationError("--profile", "goes with -o md only");
+    action = [flags] { return flags->run(); };
+  });
 }
 
 } // namespace lathe

@@ -19,6 +19,7 @@ struct BenchRow {
   std::vector<double> seconds;    ///< of each repetition
   double bytesPerToken = 0;       ///< weights and KV pages read for one token
   double probeBytesPerSecond = 0; ///< what all workers together read from memory
+  double barriers = 0;            ///< share of the workers' time spent waiting for each other
 
   double tokens() const { return double(batch) * double(prompt + generated); }
   std::string test() const; ///< "pp512", "tg128 @ d4096"
