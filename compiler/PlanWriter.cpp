@@ -34,8 +34,10 @@ lathe::Unit planUnit(kern::Unit unit) {
     return lathe::Unit::rows;
   case kern::Unit::logit_rows:
     return lathe::Unit::logitRows;
-  case kern::Unit::blocks:
-    return lathe::Unit::blocks;
+  case kern::Unit::items:
+    return lathe::Unit::items;
+  case kern::Unit::partials:
+    return lathe::Unit::partials;
   }
   return lathe::Unit::rows;
 }
@@ -84,9 +86,9 @@ private:
       entry.bytesPerTile = integer(tileBytesAttr);
       entry.flopsPerUnit = integer(unitFlopsAttr);
       entry.provenance = function->getAttrOfType<StringAttr>(fusedAttr).getValue().str();
-      bool attends = unit == kern::Unit::blocks;
+      bool attends = unit == kern::Unit::items;
       if (attends)
-        plan.attentionRows = schedule.getUnitBlock();
+        plan.attentionRows = schedule.getUnitBlock(), plan.chunkTokens = chunkTokens;
       entry.variants[tier.getName()->str()] = {attends ? 1 : schedule.getUnitBlock(),
                                                compiled->second.scratchBytes.at(name.str())};
     }

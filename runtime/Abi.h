@@ -11,7 +11,7 @@
 
 namespace lathe {
 
-inline constexpr int kAbiVersion = 1;
+inline constexpr int kAbiVersion = 2;
 
 /// One step of a ragged batch. Rows of one sequence are contiguous and in order
 /// of position. All pointers are host memory owned by the runtime, valid for the step.
@@ -19,19 +19,26 @@ struct LatheStep {
   int64_t rows;               ///< tokens in this step, over all sequences
   int64_t sequences;          ///< sequences that take part
   int64_t logitRows;          ///< rows whose logits are wanted
-  int64_t blocks;             ///< attention row blocks, see blockRow
+  int64_t items;              ///< attention work items
   int64_t pageStride;         ///< entries of pageTable per sequence
   const int32_t *tokenIds;    ///< [rows]
   const int32_t *rowSequence; ///< [rows] index of the row's sequence in this step
   const int32_t *rowPosition; ///< [rows] absolute position of the row in its sequence
   const int32_t *pageTable;   ///< [sequences, pageStride] physical page of each logical page
   const int32_t *logitRow;    ///< [logitRows] the row each logit row is taken from
-  const int32_t *blockRow;    ///< [blocks + 1] block b is rows [blockRow[b], blockRow[b+1]); a block never
-                              ///< crosses a sequence and has at most Plan::attentionRows rows
+  // Attention works on blocks of rows: neighbours of one sequence, at most Plan::attentionRows. An item is some or all
+  // chunks (of Plan::chunkTokens positions, from position 0 on) of the positions that a block sees.
+  const int32_t *itemRow, *itemEnd;        ///< [items] the block's rows [itemRow, itemEnd)
+  const int32_t *itemChunk, *itemChunkEnd; ///< [items] the item's chunks [itemChunk, itemChunkEnd)
+  const int32_t *itemCount;                ///< [items] how many items the block is split into
+  const int32_t *itemCounter;              ///< [items] split blocks: the first of `tiles` elements of counters
+  const int32_t *itemRecord;               ///< [items] split blocks: place in the kernel's partial results of the
+                                           ///< block's first row and chunk 0; rows next to each other, then chunks
+  int32_t *counters;                       ///< all 0 between launches
 };
 
 /// A compiled kernel: the program of the unit range [unitBegin, unitEnd) (rows, logit rows or attention
-/// blocks, as Kernel::unit says) and the column-tile range [tileBegin, tileEnd). Any partition of
+/// items, as Kernel::unit says) and the column-tile range [tileBegin, tileEnd). Any partition of
 /// units x tiles gives bit-identical results. unitEnd - unitBegin is at most Kernel::unitBlock.
 /// `buffers` are the launch's arguments in order. `scratch` is private to the worker, 64-byte aligned,
 /// Kernel::scratchBytes long, and uninitialised.

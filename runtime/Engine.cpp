@@ -1,6 +1,7 @@
 #include "runtime/Engine.h"
 
 #include "runtime/Arena.h"
+#include "runtime/AttentionItems.h"
 #include "runtime/CodeObject.h"
 #include "runtime/CpuFeatures.h"
 #include "runtime/LaunchTable.h"
@@ -40,7 +41,8 @@ struct Engine::Impl {
   std::unique_ptr<LaunchTable> table;
   std::unique_ptr<CpuPool> workers; ///< goes first of all: a late worker may still look into the table
   // The arrays of LatheStep, kept so that a step allocates nothing once they have grown.
-  std::vector<int32_t> tokenIds, rowSequence, rowPosition, pageTable, logitRow, blockRow;
+  std::vector<int32_t> tokenIds, rowSequence, rowPosition, pageTable, logitRow;
+  AttentionItems items;
   std::vector<PageCopy> copies;
 
   Result<void> allocateActivations();
@@ -65,13 +67,14 @@ CpuPool &Engine::pool() { return *impl->workers; }
 
 Result<void> Engine::Impl::allocateActivations() {
   int64_t logitBytes = roundUp(maxLogitRows * plan.logitStride * 4, kAlign);
+  int64_t records = AttentionItems::recordsFor(plan, context, workers->workers());
+  items = AttentionItems(plan, workers->workers(), records);
   __int128 total = logitBytes;
   std::vector<int64_t> offsets;
   for (const Slot &slot : plan.slots) {
     offsets.push_back(static_cast<int64_t>(total));
-    total += roundUp(static_cast<int64_t>(std::min<__int128>(
-                         kMost, __int128(slot.bytesPerUnit) * (slot.unit == Unit::rows ? maxRows : maxLogitRows))),
-                     kAlign);
+    int64_t units = slot.unit == Unit::rows ? maxRows : slot.unit == Unit::logitRows ? maxLogitRows : records;
+    total += roundUp(static_cast<int64_t>(std::min<__int128>(kMost, __int128(slot.bytesPerUnit) * units)), kAlign);
     if (total > kMost)
       return fail(ExitCode::resource, "activations of {} rows take more than {} bytes", maxRows, kMost);
   }
@@ -257,7 +260,7 @@ Result<void> Engine::Impl::check(std::span<const SequenceRows> batch) const {
 /// Writes the arrays that kernels read.
 void Engine::Impl::layOut(std::span<const SequenceRows> batch, LatheStep &step) {
   tokenIds.clear(), rowSequence.clear(), rowPosition.clear(), logitRow.clear();
-  blockRow.assign(1, 0);
+  items.clear();
   int64_t stride = 1;
   for (const SequenceRows &part : batch)
     stride = std::max<int64_t>(stride, static_cast<int64_t>(kv->pages(part.sequence).size()));
@@ -272,21 +275,19 @@ void Engine::Impl::layOut(std::span<const SequenceRows> batch, LatheStep &step) 
       tokenIds.push_back(part.tokens[row]);
       rowSequence.push_back(static_cast<int32_t>(sequence));
       rowPosition.push_back(static_cast<int32_t>(position + row));
-      if ((row + 1) % plan.attentionRows == 0 || row + 1 == count)
-        blockRow.push_back(static_cast<int32_t>(tokenIds.size()));
     }
+    items.add(static_cast<int64_t>(tokenIds.size()) - count, count, position);
   }
   step = {.rows = static_cast<int64_t>(tokenIds.size()),
           .sequences = static_cast<int64_t>(batch.size()),
           .logitRows = static_cast<int64_t>(logitRow.size()),
-          .blocks = static_cast<int64_t>(blockRow.size()) - 1,
           .pageStride = stride,
           .tokenIds = tokenIds.data(),
           .rowSequence = rowSequence.data(),
           .rowPosition = rowPosition.data(),
           .pageTable = pageTable.data(),
-          .logitRow = logitRow.data(),
-          .blockRow = blockRow.data()};
+          .logitRow = logitRow.data()};
+  items.finish(step);
 }
 
 void Engine::setTrace(StepTrace *trace) {

@@ -15,8 +15,8 @@ int64_t unitsOf(const LatheStep &step, Unit unit) {
     return step.rows;
   case Unit::logitRows:
     return step.logitRows;
-  case Unit::blocks:
-    return step.blocks;
+  case Unit::items:
+    return step.items;
   }
   return 0;
 }
@@ -37,7 +37,7 @@ struct Pieces {
   void run(int64_t piece) const {
     if (piece < cut.restPieces)
       rest(piece);
-    else if (launch.unit == Unit::blocks)
+    else if (launch.unit == Unit::items)
       attention(cut.pieces(launch) - 1 - piece);
     else
       call((piece - cut.restPieces) * launch.unitBlock, (piece - cut.restPieces + 1) * launch.unitBlock, 0,
@@ -67,14 +67,14 @@ struct Pieces {
 } // namespace
 
 int64_t LaunchCut::pieces(const ResolvedLaunch &launch) const {
-  return restPieces + (launch.unit == Unit::blocks ? blocks * (launch.tiles / tilesAtOnce) : blocks);
+  return restPieces + (launch.unit == Unit::items ? blocks * (launch.tiles / tilesAtOnce) : blocks);
 }
 
 LaunchCut LaunchCut::make(const ResolvedLaunch &launch, int64_t units, int64_t workers) {
   LaunchCut cut;
   if (units == 0)
     return cut;
-  if (launch.unit == Unit::blocks) {
+  if (launch.unit == Unit::items) {
     cut.blocks = units;
     cut.tilesAtOnce = units * launch.tiles > kMostPieces ? launch.tiles : 1;
     return cut;

@@ -8,7 +8,7 @@
 //                    row's prologue is computed once. What is left is laid out block by block, tile by tile, and cut
 //                    into one contiguous range a worker (a decode step is nothing but this: the tiles of one block,
 //                    evenly).
-//   blocks           Attention items differ in length: (block, tile) pairs, the last first, since later blocks of a
+//   items            Attention items differ in length: (item, tile) pairs, the last first, since later blocks of a
 //                    prompt see more positions.
 //
 // A barrier waits for the work of the launches before it, not for workers: one that lost its core to a neighbour holds
@@ -42,13 +42,13 @@ struct ResolvedLaunch {
 };
 
 /// How one launch is cut for a number of units and workers; see above. Pieces are numbered: first those of the rest,
-/// then full blocks (Unit::blocks: then (block, tile) pairs, or blocks where there are too many pairs).
+/// then full blocks (Unit::items: then (item, tile) pairs, or items where there are too many pairs).
 struct LaunchCut {
   static constexpr int64_t kMostPieces = (1 << 20) - 1;
   int64_t restBegin = 0, restUnits = 0;   ///< units behind the full blocks
   int64_t restBlocks = 0, restPieces = 0; ///< the rest in blocks of nearly equal size, and in contiguous ranges
-  int64_t blocks = 0;                     ///< full blocks, or attention blocks
-  int64_t tilesAtOnce = 1;                ///< Unit::blocks: 1, or all
+  int64_t blocks = 0;                     ///< full blocks, or attention items
+  int64_t tilesAtOnce = 1;                ///< Unit::items: 1, or all
 
   static LaunchCut make(const ResolvedLaunch &launch, int64_t units, int64_t workers);
   int64_t pieces(const ResolvedLaunch &launch) const;

@@ -10,7 +10,7 @@ namespace {
 constexpr int64_t kMost = int64_t(1) << 48, kMostUnitBlock = 1 << 20, kMostScratch = int64_t(1) << 30;
 constexpr size_t kMostPlanBytes = 16 << 20; // bounds the memory of parsing
 
-constexpr const char *kUnits[] = {"rows", "logitRows", "blocks"};
+constexpr const char *kUnits[] = {"rows", "logitRows", "partials", "items"};
 constexpr const char *kKinds[] = {"activation", "weight", "key", "value", "logits"};
 
 template <typename Enum, size_t N>
@@ -33,7 +33,7 @@ bool isSymbol(const std::string &text) {
 void readSlot(JsonReader &reader, Plan &plan) {
   reader.only({"unit", "bytesPerUnit"});
   Slot slot;
-  slot.unit = readName<Unit>(reader, "unit", kUnits, 2);
+  slot.unit = readName<Unit>(reader, "unit", kUnits, 3);
   slot.bytesPerUnit = reader.integer("bytesPerUnit", 1, kMost);
   plan.slots.push_back(slot);
 }
@@ -72,6 +72,8 @@ void readKernel(JsonReader &reader, Plan &plan) {
   if (!isSymbol(kernel.symbol))
     reader.refuse("symbol", "expected a symbol of letters, digits, '_', '.' and '$'");
   kernel.unit = readName<Unit>(reader, "unit", kUnits);
+  if (kernel.unit == Unit::partials)
+    reader.refuse("unit", "expected one of rows, logitRows, items, found 'partials'");
   kernel.tiles = reader.integer("tiles", 1, INT32_MAX);
   kernel.bytesPerTile = reader.integer("bytesPerTile", 0, kMost);
   kernel.flopsPerUnit = reader.integer("flopsPerUnit", 0, kMost);
@@ -139,6 +141,7 @@ std::string printPlan(const Plan &plan) {
   line("logitStride", plan.logitStride);
   line("context", plan.context);
   line("attentionRows", plan.attentionRows);
+  line("chunkTokens", plan.chunkTokens);
   line("layers", plan.layers);
   line("kvHeads", plan.kvHeads);
   line("dimPadded", plan.dimPadded);
@@ -194,13 +197,14 @@ Result<Plan> parsePlan(std::string_view json) {
     return propagate(document);
   std::optional<Error> error;
   JsonReader reader(*document, "plan.json", error);
-  reader.only({"vocab", "logitStride", "context", "attentionRows", "layers", "kvHeads", "dimPadded", "pageTokens",
-               "kvElement", "slots", "buffers", "kernels", "launches"});
+  reader.only({"vocab", "logitStride", "context", "attentionRows", "chunkTokens", "layers", "kvHeads", "dimPadded",
+               "pageTokens", "kvElement", "slots", "buffers", "kernels", "launches"});
   Plan plan;
   plan.vocab = reader.integer("vocab", 1, INT32_MAX);
   plan.logitStride = reader.integer("logitStride", plan.vocab, int64_t(INT32_MAX) + 4096);
   plan.context = reader.integer("context", 1, INT32_MAX);
   plan.attentionRows = reader.integer("attentionRows", 1, kMostUnitBlock);
+  plan.chunkTokens = reader.integer("chunkTokens", 1, 1 << 20);
   plan.layers = reader.integer("layers", 1, 1 << 20);
   plan.kvHeads = reader.integer("kvHeads", 1, 1 << 20);
   plan.dimPadded = reader.integer("dimPadded", 1, 1 << 20);

@@ -18,12 +18,12 @@
 namespace lathe {
 
 /// What the number of a kernel's or buffer's units is at run time.
-enum class Unit { rows, logitRows, blocks };
+enum class Unit { rows, logitRows, partials, items };
 
 /// Activations of several buffers share a slot when their lifetimes do not overlap.
 /// At run time a slot takes bytesPerUnit x (capacity of its unit) bytes, 64-byte aligned.
 struct Slot {
-  Unit unit = Unit::rows; ///< rows or logitRows
+  Unit unit = Unit::rows; ///< rows, logitRows or partials (of split attention, one a row and chunk)
   int64_t bytesPerUnit = 0;
 };
 
@@ -63,6 +63,7 @@ struct Plan {
   int64_t logitStride = 0;   ///< floats between rows of the logits buffer (>= vocab, padded)
   int64_t context = 0;       ///< the most positions of one sequence
   int64_t attentionRows = 1; ///< the most rows of one attention block
+  int64_t chunkTokens = 1;   ///< positions of one attention chunk
   // The KV store. Per layer and page: keys are [heads][dimPadded][pageTokens], values [heads][pageTokens][dimPadded].
   int64_t layers = 0, kvHeads = 0, dimPadded = 0, pageTokens = 0;
   std::string kvElement; ///< "f32" or "bf16"

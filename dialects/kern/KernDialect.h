@@ -30,6 +30,9 @@ inline constexpr int64_t lanes = 16;
 /// Positions that share one row of the high rope table: angle(p) = high[p / ropeSpan] + low[p % ropeSpan].
 inline constexpr int64_t ropeSpan = 256;
 
+/// Positions of one chunk of attention, counted from position 0: the unit of the online softmax, and of splitting.
+inline constexpr int64_t chunkTokens = 256;
+
 inline int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 inline int64_t roundUp(int64_t a, int64_t b) { return ceilDiv(a, b) * b; }
 

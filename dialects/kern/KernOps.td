@@ -27,7 +27,8 @@ def Kern_Dialect : Dialect {
 //===----------------------------------------------------------------------===//
 
 def Kern_Unit : I32EnumAttr<"Unit", "what a kernel's units are at run time",
-    [I32EnumAttrCase<"rows", 0>, I32EnumAttrCase<"logit_rows", 1>, I32EnumAttrCase<"blocks", 2>]> { let cppNamespace = "::lathe::kern"; let genSpecializedAttr = 0; }
+    [I32EnumAttrCase<"rows", 0>, I32EnumAttrCase<"logit_rows", 1>, I32EnumAttrCase<"items", 2>,
+     I32EnumAttrCase<"partials", 3>]> { let cppNamespace = "::lathe::kern"; let genSpecializedAttr = 0; }
 def Kern_UnitAttr : EnumAttr<Kern_Dialect, Kern_Unit, "unit">;
 
 def Kern_Schedule : AttrDef<Kern_Dialect, "Schedule"> {
@@ -62,9 +63,10 @@ def Kern_Part : I32EnumAttr<"Part", "which array of a packed weight",
      I32EnumAttrCase<"vector", 5>]> { let cppNamespace = "::lathe::kern"; let genSpecializedAttr = 0; }
 def Kern_PartAttr : EnumAttr<Kern_Dialect, Kern_Part, "part">;
 
-def Kern_Field : I32EnumAttr<"Field", "a per-row or per-sequence array of the batch",
+def Kern_Field : I32EnumAttr<"Field", "an array of the step, see LatheStep in runtime/Abi.h",
     [I32EnumAttrCase<"token_ids", 0>, I32EnumAttrCase<"row_sequence", 1>, I32EnumAttrCase<"row_position", 2>, I32EnumAttrCase<"logit_row", 3>,
-     I32EnumAttrCase<"block_row", 4>]> { let cppNamespace = "::lathe::kern"; let genSpecializedAttr = 0; }
+     I32EnumAttrCase<"item_row", 4>, I32EnumAttrCase<"item_end", 5>, I32EnumAttrCase<"item_chunk", 6>, I32EnumAttrCase<"item_chunk_end", 7>,
+     I32EnumAttrCase<"item_count", 8>, I32EnumAttrCase<"item_counter", 9>, I32EnumAttrCase<"item_record", 10>]> { let cppNamespace = "::lathe::kern"; let genSpecializedAttr = 0; }
 def Kern_FieldAttr : EnumAttr<Kern_Dialect, Kern_Field, "field">;
 
 def Kern_Combine : I32EnumAttr<"Combine", "how lanes are combined",
@@ -147,6 +149,20 @@ def Kern_DotOp : Kern_Op<"dot", [AttrSizedOperandSegments, MemoryEffects<[MemRea
   let assemblyFormat = [{ $count `of` $maxCount `rows` `(` $input `[` $row `]` `)` `by` `(` $weight `[` $panel `]` `)` `into` $into `[` $column `]` `k` $k (`group` $group^)?
                           attr-dict `:` `(` type($input) `)` `by` `(` type($weight) `)` `into` type($into) }];
   let hasVerifier = 1;
+}
+
+def Kern_ArriveOp : Kern_Op<"arrive", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "counts a finished part of split work; true for the one that comes last";
+  let description = [{
+    Whoever gets true sees everything that the others stored before they arrived, and the counter is 0 again.
+
+    ```mlir
+    %last = kern.arrive %counter of %count
+    ```
+  }];
+  let arguments = (ins Index:$counter, Index:$count);
+  let results = (outs I1:$last);
+  let assemblyFormat = "$counter `of` $count attr-dict";
 }
 
 def Kern_ReduceOp : Kern_Op<"reduce", [Pure]> {

@@ -8,13 +8,13 @@
 // The signature is KernelFn of runtime/Abi.h.
 //
 //===----------------------------------------------------------------------===//
+#include "passes/kern/ExpandExp.h"
 #include "passes/kern/KernPasses.h"
 #include "passes/kern/LowerDot.h"
 
 #include "runtime/Abi.h"
 
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
-#include "mlir/Dialect/Math/Transforms/Passes.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 
 #include <cstddef>
@@ -135,8 +135,26 @@ void KernelLowering::lower(Operation *op) {
     case Field::logit_row:
       field = offsetof(LatheStep, logitRow);
       break;
-    case Field::block_row:
-      field = offsetof(LatheStep, blockRow);
+    case Field::item_row:
+      field = offsetof(LatheStep, itemRow);
+      break;
+    case Field::item_end:
+      field = offsetof(LatheStep, itemEnd);
+      break;
+    case Field::item_chunk:
+      field = offsetof(LatheStep, itemChunk);
+      break;
+    case Field::item_chunk_end:
+      field = offsetof(LatheStep, itemChunkEnd);
+      break;
+    case Field::item_count:
+      field = offsetof(LatheStep, itemCount);
+      break;
+    case Field::item_counter:
+      field = offsetof(LatheStep, itemCounter);
+      break;
+    case Field::item_record:
+      field = offsetof(LatheStep, itemRecord);
       break;
     }
     return replace(element(m, field, batch.getIndex()));
@@ -146,6 +164,27 @@ void KernelLowering::lower(Operation *op) {
     Value at = arith::AddIOp::create(m.b, arith::MulIOp::create(m.b, gather.getSequence(), stride).getResult(),
                                      gather.getLogical());
     return replace(element(m, offsetof(LatheStep, pageTable), at));
+  }
+  if (auto prefetch = dyn_cast<memref::PrefetchOp>(op)) {
+    LLVM::Prefetch::create(m.b, address(m, prefetch.getMemref(), prefetch.getIndices()), 0, prefetch.getLocalityHint(),
+                           1);
+    return op->erase();
+  }
+  if (auto arrive = dyn_cast<ArriveOp>(op)) {
+    Value counters = m.load(pointer, m.offset(step, m.index(offsetof(LatheStep, counters))));
+    Value counter = m.offset(counters, arith::MulIOp::create(m.b, arrive.getCounter(), m.index(4)));
+    Type i32 = m.b.getI32Type();
+    Value one = arith::ConstantOp::create(m.b, m.b.getI32IntegerAttr(1));
+    Value before = LLVM::AtomicRMWOp::create(m.b, LLVM::AtomicBinOp::add, counter, one, LLVM::AtomicOrdering::acq_rel);
+    Value arrived = arith::AddIOp::create(m.b, before, one);
+    Value last = arith::CmpIOp::create(m.b, arith::CmpIPredicate::eq, arrived,
+                                       arith::IndexCastOp::create(m.b, i32, arrive.getCount()).getResult());
+    // Nobody else touches the counter before the next launch, so a plain store will do.
+    auto reset = scf::IfOp::create(m.b, last, /*withElseRegion=*/false);
+    OpBuilder::InsertionGuard guard(m.b);
+    m.b.setInsertionPointToStart(reset.thenBlock());
+    m.store(arith::ConstantOp::create(m.b, m.b.getI32IntegerAttr(0)), counter);
+    return replace(last);
   }
   if (auto reduction = dyn_cast<ReduceOp>(op))
     return replace(reduce(m, reduction));
@@ -164,12 +203,12 @@ LogicalResult KernelLowering::check() {
       return kernel.emitOpError() << "expected bare buffers, found " << type;
   auto walked = kernel.walk([&](Operation *op) {
     bool moves = isa<vector::LoadOp, vector::StoreOp, vector::MaskedLoadOp, vector::MaskedStoreOp, memref::LoadOp,
-                     memref::StoreOp, ScratchOp, DotOp>(op);
-    bool known = moves || isa<ProgramIdOp, BatchOp, GatherPagesOp, ReduceOp>(op) ||
+                     memref::StoreOp, memref::PrefetchOp, ScratchOp, DotOp>(op);
+    bool known = moves || isa<ProgramIdOp, BatchOp, GatherPagesOp, ArriveOp, ReduceOp>(op) ||
                  !isa_and_nonnull<KernDialect, memref::MemRefDialect>(op->getDialect());
     if (known && (moves || llvm::none_of(op->getOperandTypes(), llvm::IsaPred<MemRefType>)))
       return WalkResult::advance();
-    op->emitOpError() << "expected only loads, stores and kern.dot on a kernel's buffers";
+    op->emitOpError() << "expected only loads, stores, prefetches and kern.dot on a kernel's buffers";
     return WalkResult::interrupt();
   });
   return failure(walked.wasInterrupted());
@@ -232,8 +271,7 @@ struct ConvertKernToVector : kern::impl::ConvertKernToVectorBase<ConvertKernToVe
     // exp as a polynomial of vectors (LLVM would call libm a lane), bf16 as integer operations (it would call a
     // library).
     RewritePatternSet patterns(&getContext());
-    populateMathPolynomialApproximationPatterns(patterns,
-                                                [](StringRef name) { return name == math::ExpOp::getOperationName(); });
+    populateExpandExpPattern(patterns);
     arith::populateExpandBFloat16Patterns(patterns);
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       return signalPassFailure();

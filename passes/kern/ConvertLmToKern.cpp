@@ -139,6 +139,9 @@ LogicalResult HostBuilder::launch(func::CallOp call) {
           KvOp::create(b, call.getLoc(), argument.type, b.getI64IntegerAttr(layerOf(lmValue)),
                        argument.kind == Argument::Kind::keys ? mlir::UnitAttr::get(b.getContext()) : mlir::UnitAttr()));
       break;
+    case Argument::Kind::partials:
+      operands.push_back(BufferOp::create(b, call.getLoc(), argument.type, Unit::partials, IntegerAttr(), false));
+      break;
     case Argument::Kind::output: {
       Unit unit = signature.unit == Unit::logit_rows ? Unit::logit_rows : Unit::rows;
       bool logits =

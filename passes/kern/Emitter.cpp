@@ -62,6 +62,12 @@ void Emitter::storeValid(Value vector, Value memref, ValueRange indices, int64_t
   vector::MaskedStoreOp::create(b, memref, indices, mask(valid), vector);
 }
 
+void Emitter::prefetch(Value memref, ValueRange indices, unsigned locality) {
+  memref::PrefetchOp::create(b, memref, indices, /*isWrite=*/false, locality, /*isDataCache=*/true);
+}
+
+Value Emitter::exp(Value x) { return math::ExpOp::create(b, x); }
+
 Value Emitter::loadScalar(Value memref, ValueRange indices) { return memref::LoadOp::create(b, memref, indices); }
 void Emitter::storeScalar(Value value, Value memref, ValueRange indices) {
   memref::StoreOp::create(b, value, memref, indices);
@@ -94,7 +100,4 @@ void Emitter::when(Value condition, llvm::function_ref<void()> then) {
   then();
 }
 
-Value Emitter::silu(Value x) {
-  Value exp = math::ExpOp::create(b, arith::NegFOp::create(b, x).getResult());
-  return div(x, add(splat(1.0f), exp));
-}
+Value Emitter::silu(Value x) { return div(x, add(splat(1.0f), exp(arith::NegFOp::create(b, x)))); }

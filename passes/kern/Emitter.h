@@ -38,6 +38,11 @@ public:
   mlir::Value div(mlir::Value x, mlir::Value y) { return mlir::arith::DivFOp::create(b, x, y); }
   mlir::Value fma(mlir::Value x, mlir::Value y, mlir::Value z);
   mlir::Value max(mlir::Value x, mlir::Value y) { return mlir::arith::MaximumFOp::create(b, x, y); }
+  /// x > y ? x : y, one instruction; `max` keeps a NaN of either.
+  mlir::Value larger(mlir::Value x, mlir::Value y) {
+    return select(mlir::arith::CmpFOp::create(b, mlir::arith::CmpFPredicate::OGT, x, y), x, y);
+  }
+  mlir::Value exp(mlir::Value x);
   mlir::Value minIndex(mlir::Value x, mlir::Value y) { return mlir::arith::MinSIOp::create(b, x, y); }
   mlir::Value compare(mlir::arith::CmpIPredicate predicate, mlir::Value x, mlir::Value y) {
     return mlir::arith::CmpIOp::create(b, predicate, x, y);
@@ -55,6 +60,8 @@ public:
   void store(mlir::Value vector, mlir::Value memref, mlir::ValueRange indices);
   /// Only lanes [0, valid).
   void storeValid(mlir::Value vector, mlir::Value memref, mlir::ValueRange indices, int64_t valid);
+  /// Asks for the line that holds an element; locality 3: into L1, 2: into L2.
+  void prefetch(mlir::Value memref, mlir::ValueRange indices, unsigned locality);
   mlir::Value loadScalar(mlir::Value memref, mlir::ValueRange indices);
   void storeScalar(mlir::Value value, mlir::Value memref, mlir::ValueRange indices);
 

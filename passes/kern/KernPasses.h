@@ -22,7 +22,7 @@ inline constexpr llvm::StringLiteral tierAttr = "kern.tier";
 inline constexpr llvm::StringLiteral scratchBytesAttr = "kern.scratch_bytes";
 /// Rows of one attention block on CPUs: enough queries to reuse a page's keys from L1, few enough that a chunk gives
 /// every worker several.
-inline constexpr int64_t attentionRows = 8;
+inline constexpr int64_t attentionRows = 16;
 
 #define GEN_PASS_DECL
 #include "passes/kern/KernPasses.h.inc"

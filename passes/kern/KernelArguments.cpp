@@ -161,7 +161,7 @@ struct Analysis {
     if (!s.anchor)
       return s.fused.emitOpError() << "expected an anchor (linear, attention or embed): the CPU target has no kernel "
                                       "of elementwise ops alone";
-    s.unit = isa<lm::AttentionOp>(s.anchor) ? Unit::blocks : selects ? Unit::logit_rows : Unit::rows;
+    s.unit = isa<lm::AttentionOp>(s.anchor) ? Unit::items : selects ? Unit::logit_rows : Unit::rows;
 
     for (BlockArgument argument : s.function.getArguments())
       if (auto type = dyn_cast<RankedTensorType>(argument.getType());
@@ -197,6 +197,8 @@ struct Analysis {
       s.tiles = cast<lm::KvType>(kv.getType()).getHeads();
       s.unitFlops = 4 * widthOf(attention.getQuery());
       addPages(kv);
+      int64_t dim = cast<lm::KvType>(kv.getType()).getDim(), heads = widthOf(attention.getQuery()) / dim;
+      s.arguments.push_back({.kind = Argument::Kind::partials, .type = rows(heads * (roundUp(dim, lanes) + lanes))});
     }
     for (Operation &op : body.without_terminator()) {
       if (auto norm = dyn_cast<lm::NormOp>(op)) {

@@ -14,10 +14,11 @@
 namespace lathe::kern {
 
 struct Argument {
-  enum class Kind { activation, weight, keys, values, output };
+  enum class Kind { activation, weight, keys, values, partials, output };
   Kind kind;
   mlir::MemRefType type;
-  /// The lm function's argument (activation, weight, keys, values) or result number (output). Rope tables have none.
+  /// The lm function's argument (activation, weight, keys, values) or result number (output). Rope tables
+  /// and partials have none.
   int64_t number = -1;
   // What a weight is made of, as kern.weight says it.
   Part part = Part::values;

@@ -23,6 +23,11 @@ Value KernelContext::output(int64_t result) {
   return at < 0 ? Value() : Value(kernel.getArgument(at));
 }
 
+Value KernelContext::partials() {
+  int64_t at = signature.find(Argument::Kind::partials, -1);
+  return at < 0 ? Value() : Value(kernel.getArgument(at));
+}
+
 FailureOr<func::FuncOp> kern::buildKernel(ModuleOp module, const KernelSignature &signature, ScheduleAttr schedule) {
   MLIRContext *mlir = module.getContext();
   func::FuncOp lmFunction = signature.function;

@@ -24,6 +24,8 @@ struct KernelContext {
   mlir::Value buffer(Argument::Kind kind, mlir::Value lmValue, Part part = Part::values);
   mlir::Value ropeTable(lm::RopeOp rope, Part part);
   mlir::Value output(int64_t result);
+  /// Where split attention puts its partial results.
+  mlir::Value partials();
 };
 
 mlir::LogicalResult buildLinear(KernelContext &context);

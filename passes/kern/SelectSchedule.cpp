@@ -51,15 +51,15 @@ struct SelectSchedule : kern::impl::KernSelectScheduleBase<SelectSchedule> {
         return make(std::clamp(scratchBudget / bytes / rows, int64_t(1), int64_t(8)) * rows, rows);
       }
       if (auto attention = dyn_cast<lm::AttentionOp>(op)) {
-        // A register tile holds whole groups of query heads where it can, so that decode wastes nothing.
+        // A register tile holds whole groups of query heads, or a part that divides one, so that decode wastes nothing.
         lm::KvType kv = attention.getKv().getType();
         int64_t group = widthOf(attention.getQuery()) / (kv.getHeads() * kv.getDim());
-        int64_t most = tier.columns == panelWidth ? 4 : 2;
-        int64_t rows = 1;
-        for (int64_t r = 2; r <= most; ++r)
+        int64_t most = tier.columns == panelWidth ? 8 : 2;
+        int64_t rows = most / group * group;
+        for (int64_t r = 2; r <= most && group > most; ++r)
           if (group % r == 0)
             rows = r;
-        return make(attentionRows, group == 1 ? most : rows);
+        return make(attentionRows, rows ? rows : most);
       }
     }
     return make(16, 1); // embed: a row a unit

@@ -6,12 +6,23 @@ from pathlib import Path
 
 import numpy as np
 
+from models import drawWeights, llamaConfig, writeHuggingFace
+from oracle import Oracle
+
 from harness import expect, expectEqual, expected, idList, main, referenceModel, scratch, smollm2
 
 MODELS = ["llama", "llama3-rope-scaled", "mistral-window", "qwen2", "qwen3"]
 # Lengths around the chunk of 5, the row variants of 16 and the page; the longest takes most of the reference's 48 ids.
 LENGTHS = [1, 5, 16, 17, 31, 33, 47]
 NEW_TOKENS = 12
+# Some chunks of 256 positions and a part of one; a window that opens within a chunk; one KV head for more workers.
+LONG = 777
+LONG_CONFIGS = {
+    "grouped": llamaConfig(max_position_embeddings=1024, head_dim=24, num_attention_heads=6, num_key_value_heads=2),
+    "window": llamaConfig(model_type="mistral", architectures=["MistralForCausalLM"], max_position_embeddings=1024,
+                          sliding_window=300, num_attention_heads=4, num_key_value_heads=4),
+    "one head": llamaConfig(max_position_embeddings=1024, num_attention_heads=7, num_key_value_heads=1),
+}
 
 
 def sameBits(lathe, artifact, ids, tier):
@@ -48,6 +59,22 @@ def raggedBatch(lathe, artifact, ids, tier):
         expectEqual(answer["ids"], alone["ids"], f"ids after a prompt of {len(prompt)} in a batch of {len(prompts)}")
 
 
+def longContext(lathe, name, config, quant, tier):
+    """Positions of several attention chunks: with two threads and few rows they are split among workers."""
+    seed = len(name)
+    ids = np.random.default_rng(seed).integers(0, config["vocab_size"], LONG)
+    folder = scratch(lathe.work) / f"long-{name}"
+    if not folder.exists():
+        writeHuggingFace(folder, config, seed)
+    artifact = lathe.artifact(folder, "--quant", quant)
+    cuts = sameBits(lathe, artifact, ids, tier)
+    if quant == "f32":
+        want = Oracle(config=config, weights=drawWeights(config, seed)).logits(ids)
+        error = np.abs(lathe.logits(artifact, ids, "--cpu", tier, "--chunk", 3, "-t", 2) - want).max()
+        expect(error < 2e-4, f"logits are off by {error:.2e}")
+    return cuts
+
+
 def addAll(suite, lathe, name, model, ids, quant):
     for tier in lathe.tiers:
         # The artifact is compiled inside the first check that needs it, so that its failure is that check's.
@@ -63,6 +90,10 @@ def fill(suite, lathe, args):
         expect(folder is not None, f"no reference model {name} in test/data/reference")
         for quant in ("f32", "int8"):
             addAll(suite, lathe, name, folder, expected(folder)["input_ids"][0], quant)
+    for name, config in LONG_CONFIGS.items():
+        for quant in ("f32", "int8"):
+            for tier in lathe.tiers:
+                suite.add(f"{name}/{quant}/{tier}/{LONG} positions", longContext, lathe, name, config, quant, tier)
     if not args.fast:
         ids = expected(referenceModel("smollm2-135m"))["text_ids"]
         for quant in ("f32", "int8"):

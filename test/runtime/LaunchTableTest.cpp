@@ -38,7 +38,7 @@ int64_t cover(CpuPool &pool, Unit unit, int64_t units, int64_t tiles, int64_t un
   auto table = LaunchTable::create({{record, {&calls}, unit, tiles, unitBlock, true}}, pool.workers(), 100);
   EXPECT_TRUE(table);
   LatheStep step = {};
-  step.rows = step.logitRows = step.blocks = units;
+  step.rows = step.logitRows = step.items = units;
   (*table)->run(pool, step);
   pool.run([](int64_t) {}); // nobody looks into the table any more
   EXPECT_EQ(calls.mistakes, 0);
@@ -52,11 +52,11 @@ TEST(LaunchTable, EveryUnitAndTileOnce) {
   for (int64_t workers : {1, 2, 3, 5}) {
     auto pool = CpuPool::create(workers);
     ASSERT_TRUE(pool);
-    for (Unit unit : {Unit::rows, Unit::logitRows, Unit::blocks})
+    for (Unit unit : {Unit::rows, Unit::logitRows, Unit::items})
       for (int64_t units : {0, 1, 2, 3, 7, 16, 48, 49, 97, 480, 512})
         for (int64_t tiles : {1, 2, 3, 18, 151})
           for (int64_t unitBlock : {1, 6, 48})
-            cover(**pool, unit, units, tiles, unit == Unit::blocks ? 1 : unitBlock);
+            cover(**pool, unit, units, tiles, unit == Unit::items ? 1 : unitBlock);
   }
 }
 

@@ -19,7 +19,7 @@ TEST(Plan, PrintsAndParsesBack) {
   auto plan = parsePlan(text);
   ASSERT_TRUE(plan) << plan.error().message;
   EXPECT_EQ(printPlan(*plan), text);
-  EXPECT_EQ(plan->kernels[2].unit, Unit::blocks);
+  EXPECT_EQ(plan->kernels[2].unit, Unit::items);
   EXPECT_EQ(plan->launches[2].args, (std::vector<int64_t>{0, 5, 6, 1}));
   EXPECT_EQ(plan->pageBytes(), toy::kHeads * toy::kDim * toy::kPageTokens * 4);
 }
@@ -46,7 +46,7 @@ TEST(Plan, EveryFieldIsChecked) {
       {"/surprise", 1, "unknown key \"surprise\""},
       {"/slots", Json::object(), "slots: expected a list"},
       {"/slots/0", 7, "slots[0]: expected an object"},
-      {"/slots/0/unit", "blocks", "slots[0]: unit: expected one of rows, logitRows, found 'blocks'"},
+      {"/slots/0/unit", "blocks", "slots[0]: unit: expected one of rows, logitRows, partials, found 'blocks'"},
       {"/slots/1/bytesPerUnit", 0, "slots[1]: bytesPerUnit"},
       {"/buffers/0/slot", 3, "buffers[0]: slot: expected an integer from 0 to 2, found 3"},
       {"/buffers/0/kind", "magic",

@@ -45,12 +45,12 @@ void toy_append(void *const *buffers, const LatheStep *step, int64_t unitBegin, 
   }
 }
 
-/// (hidden, keys, values, out): blocks x heads. The running sum passes through scratch, which must be the worker's own.
+/// (hidden, keys, values, out): items x heads. The running sum passes through scratch, which must be the worker's own.
 void toy_attend(void *const *buffers, const LatheStep *step, int64_t unitBegin, int64_t unitEnd, int64_t tileBegin,
                 int64_t tileEnd, void *scratch) {
   volatile float *sums = static_cast<float *>(scratch);
   for (int64_t block = unitBegin; block < unitEnd; ++block)
-    for (int64_t row = step->blockRow[block]; row < step->blockRow[block + 1]; ++row)
+    for (int64_t row = step->itemRow[block]; row < step->itemEnd[block]; ++row)
       for (int64_t head = tileBegin; head < tileEnd; ++head) {
         float query = at<float>(buffers, 0)[row * kHeads + head];
         sums[0] = query;

@@ -15,7 +15,8 @@ namespace lathe::toy {
 
 Plan plan() {
   Plan plan;
-  plan.vocab = kVocab, plan.logitStride = kStride, plan.context = kContext, plan.attentionRows = kAttentionRows;
+  plan.vocab = kVocab, plan.logitStride = kStride, plan.context = kContext, plan.attentionRows = kAttentionRows,
+  plan.chunkTokens = kContext;
   plan.layers = kLayers, plan.kvHeads = kHeads, plan.dimPadded = kDim, plan.pageTokens = kPageTokens,
   plan.kvElement = "f32";
   plan.slots = {{Unit::rows, kHeads * 4}, {Unit::rows, kHeads * 4}, {Unit::logitRows, kHeads * 4}};
@@ -34,7 +35,7 @@ Plan plan() {
     return kernel;
   };
   plan.kernels = {kernel("toy_embed", Unit::rows, kHeads, 0, 5), kernel("toy_append", Unit::rows, kHeads, 0, 3),
-                  kernel("toy_attend", Unit::blocks, kHeads, 0, 1), kernel("toy_select", Unit::logitRows, 1, 0, 4),
+                  kernel("toy_attend", Unit::items, kHeads, 0, 1), kernel("toy_select", Unit::logitRows, 1, 0, 4),
                   kernel("toy_head", Unit::logitRows, kHeadTiles, kHeadTile * kHeads * 4, 2)};
   plan.launches = {{0, {0}, true},          {1, {0, 5, 6}, true}, {2, {0, 5, 6, 1}, true}, {1, {1, 7, 8}, true},
                    {2, {1, 7, 8, 0}, true}, {3, {0, 2}, true},    {4, {2, 3, 4}, true}};

@@ -22,7 +22,7 @@ std::string_view textOf(const Artifact &artifact, std::string_view name) {
 }
 
 const char *unitName(Unit unit) {
-  return unit == Unit::rows ? "rows" : unit == Unit::logitRows ? "logit rows" : "row blocks";
+  return unit == Unit::rows ? "rows" : unit == Unit::logitRows ? "logit rows" : "attention items";
 }
 
 int64_t launchesOf(const Plan &plan, int64_t kernel) {

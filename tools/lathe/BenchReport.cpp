@@ -86,9 +86,9 @@ std::string BenchReport::row(const BenchRow &row) {
   switch (format) {
   case BenchFormat::markdown:
     return fmt::format(
-        "| {} | {} | {:.2f} MiB | {:.2f} M | {} | {} | {} | {} | {:.2f} ± {:.2f} | {:.3f} | {:.0f} % | {:.1f} % |\n", row.model,
-        row.quant, double(row.modelBytes) / (1 << 20), double(row.parameters) * 1e-6, row.tier, row.threads, row.batch,
-        row.test(), json["avg_ts"].get<double>(), json["stddev_ts"].get<double>(), row.bytesPerToken * 1e-9,
+        "| {} | {} | {:.2f} MiB | {:.2f} M | {} | {} | {} | {} | {:.2f} ± {:.2f} | {:.3f} | {:.0f} % | {:.1f} % |\n",
+        row.model, row.quant, double(row.modelBytes) / (1 << 20), double(row.parameters) * 1e-6, row.tier, row.threads,
+        row.batch, row.test(), json["avg_ts"].get<double>(), json["stddev_ts"].get<double>(), row.bytesPerToken * 1e-9,
         json["share"].get<double>() * 100, row.barriers * 100);
   case BenchFormat::json: {
     std::string line = jsonLine(json);

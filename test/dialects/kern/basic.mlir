@@ -17,7 +17,7 @@
 // CHECK-NEXT: %[[X:.*]] = kern.buffer rows : memref<?x96xf32>
 // CHECK-NEXT: %[[Y:.*]] = kern.buffer rows slot 1 : memref<?x64xf32>
 // CHECK-NEXT: kern.buffer logit_rows logits : memref<?x512xf32>
-// CHECK-NEXT: kern.buffer blocks slot 2 : memref<?x32xf32>
+// CHECK-NEXT: kern.buffer items slot 2 : memref<?x32xf32>
 // CHECK-NEXT: %[[K:.*]] = kern.kv 0 keys : memref<?x2x32x32xf32>
 // CHECK-NEXT: kern.kv 3 : memref<?x2x32x32xbf16>
 // CHECK-NEXT: kern.launch @qkv(%[[X]], %[[CODES]], %[[SCALES]], %[[K]], %[[Y]]) : memref<?x96xf32>, memref<4x18x32x4xi8>, memref<4x2x32xbf16>, memref<?x2x32x32xf32>, memref<?x64xf32>
@@ -33,7 +33,7 @@ func.func @step() {
   %x = kern.buffer rows : memref<?x96xf32>
   %y = kern.buffer rows slot 1 : memref<?x64xf32>
   %logits = kern.buffer logit_rows logits : memref<?x512xf32>
-  %b = kern.buffer blocks slot 2 : memref<?x32xf32>
+  %b = kern.buffer items slot 2 : memref<?x32xf32>
   %keys = kern.kv 0 keys : memref<?x2x32x32xf32>
   %values = kern.kv 3 : memref<?x2x32x32xbf16>
   kern.launch @qkv(%x, %codes, %scales, %keys, %y) : memref<?x96xf32>, memref<4x18x32x4xi8>, memref<4x2x32xbf16>, memref<?x2x32x32xf32>, memref<?x64xf32>
@@ -60,7 +60,7 @@ module @avx512vnni attributes {kern.tier = "avx512vnni"} {
 // CHECK-NEXT: %[[SEQUENCE:.*]] = kern.batch row_sequence[%[[U0]]]
 // CHECK-NEXT: %[[POSITION:.*]] = kern.batch row_position[%[[U0]]]
 // CHECK-NEXT: kern.batch logit_row[%[[U1]]]
-// CHECK-NEXT: kern.batch block_row[%[[T1]]]
+// CHECK-NEXT: kern.batch item_row[%[[T1]]]
 // CHECK-NEXT: kern.gather_pages %[[SEQUENCE]], %[[POSITION]]
 func.func @indices() {
   %u0, %u1, %t0, %t1 = kern.program_id
@@ -68,7 +68,7 @@ func.func @indices() {
   %sequence = kern.batch row_sequence[%u0]
   %position = kern.batch row_position[%u0]
   %row = kern.batch logit_row[%u1]
-  %block = kern.batch block_row[%t1]
+  %block = kern.batch item_row[%t1]
   %page = kern.gather_pages %sequence, %position
   return
 }

@@ -57,7 +57,7 @@ module attributes {kern.tier = "avx512vnni"} {
 
 module attributes {kern.tier = "avx512vnni"} {
   func.func @alloc() attributes {kern.schedule = #kern.schedule<target = "avx512vnni", unit_block = 4, rows = 2, columns = 32>} {
-    // expected-error@below {{expected only loads, stores and kern.dot on a kernel's buffers}}
+    // expected-error@below {{expected only loads, stores, prefetches and kern.dot on a kernel's buffers}}
     %x = memref.alloc() : memref<4xf32>
     return
   }
@@ -69,7 +69,7 @@ module attributes {kern.tier = "avx512vnni"} {
   func.func @pass_on(%x: memref<?x64xf32>) attributes {kern.schedule = #kern.schedule<target = "avx512vnni", unit_block = 4, rows = 2, columns = 32>} {
     %u0, %u1, %t0, %t1 = kern.program_id
     %y = scf.for %i = %u0 to %u1 step %t0 iter_args(%z = %x) -> (memref<?x64xf32>) {
-      // expected-error@below {{expected only loads, stores and kern.dot on a kernel's buffers}}
+      // expected-error@below {{expected only loads, stores, prefetches and kern.dot on a kernel's buffers}}
       scf.yield %z : memref<?x64xf32>
     }
     return
@@ -80,7 +80,7 @@ module attributes {kern.tier = "avx512vnni"} {
 
 module attributes {kern.tier = "avx512vnni"} {
   func.func @host_op() attributes {kern.schedule = #kern.schedule<target = "avx512vnni", unit_block = 4, rows = 2, columns = 32>} {
-    // expected-error@below {{expected only loads, stores and kern.dot on a kernel's buffers}}
+    // expected-error@below {{expected only loads, stores, prefetches and kern.dot on a kernel's buffers}}
     %x = kern.buffer rows : memref<?x64xf32>
     return
   }

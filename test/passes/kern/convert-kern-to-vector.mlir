@@ -20,7 +20,7 @@
 // CHECK-NEXT: %[[ADDRESS:.*]] = llvm.getelementptr %[[X]][%[[WIDE]]] : (!llvm.ptr, i64) -> !llvm.ptr, i8
 // CHECK-NEXT: %[[V:.*]] = llvm.load %[[ADDRESS]] {alignment = 4 : i64} : !llvm.ptr -> vector<16xf32>
 
-// tokenIds, rowSequence, rowPosition, logitRow, blockRow
+// tokenIds, rowSequence, rowPosition, logitRow, itemRow
 // CHECK: llvm.getelementptr %[[STEP]][40]
 // CHECK-NEXT: llvm.load %{{.*}} -> !llvm.ptr
 // CHECK: %[[I32:.*]] = llvm.load %{{.*}} {alignment = 4 : i64} : !llvm.ptr -> i32
@@ -42,6 +42,15 @@
 // CHECK-NEXT: arith.addi %[[FIRST]], %[[POSITION]]
 // CHECK-NEXT: llvm.getelementptr %[[STEP]][64]
 // CHECK: %[[PAGE:.*]] = arith.index_cast %{{.*}} : i32 to index
+
+// Arriving is an atomic addition; the last one puts the counter back.
+// CHECK: llvm.getelementptr %[[STEP]][136]
+// CHECK: %[[BEFORE:.*]] = llvm.atomicrmw add %[[COUNTER:.*]], %{{.*}} acq_rel : !llvm.ptr, i32
+// CHECK-NEXT: %[[ARRIVED:.*]] = arith.addi %[[BEFORE]]
+// CHECK: %[[LAST:.*]] = arith.cmpi eq, %[[ARRIVED]]
+// CHECK-NEXT: scf.if %[[LAST]] {
+// CHECK-NEXT: llvm.store %{{.*}}, %[[COUNTER]]
+// CHECK: "llvm.intr.prefetch"(%{{.*}}) <{cache = 1 : i32, hint = 2 : i32, rw = 0 : i32}>
 
 // kv[page, block, token, logit] of [?][2][32][16] bf16
 // CHECK-DAG: arith.muli %[[LOGIT]], %c2
@@ -66,8 +75,12 @@ module @kernels attributes {kern.tier = "avx512vnni"} {
     %sequence = kern.batch row_sequence[%u0]
     %position = kern.batch row_position[%u0]
     %logit = kern.batch logit_row[%u0]
-    %block = kern.batch block_row[%u0]
+    %block = kern.batch item_row[%u0]
     %page = kern.gather_pages %sequence, %position
+    %last = kern.arrive %token of %sequence
+    scf.if %last {
+      memref.prefetch %kv[%page, %block, %token, %logit], read, locality<2>, data : memref<?x2x32x16xbf16>
+    }
     %e = memref.load %kv[%page, %block, %token, %logit] : memref<?x2x32x16xbf16>
     memref.store %e, %s2[%u0] : memref<2xbf16>
     %m = vector.constant_mask [5] : vector<16xi1>

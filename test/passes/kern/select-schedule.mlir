@@ -57,9 +57,9 @@ func.func private @linear_f32(%x: tensor<?x64xf32>, %w: tensor<192x64xf32>) -> t
   return %r : tensor<?x192xf32>
 }
 
-// A register tile of attention divides the 3 query heads of a KV head.
+// A register tile of attention holds whole groups of the 3 query heads of a KV head where it can.
 // CHECK-LABEL: func.func private @attention_3(
-// CHECK-SAME: <target = "avx512vnni", unit_block = 8, rows = 3, columns = 32>, #kern.schedule<target = "x86-64-v3", unit_block = 8, rows = 1, columns = 16>
+// CHECK-SAME: <target = "avx512vnni", unit_block = 16, rows = 6, columns = 32>, #kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 2, columns = 16>
 func.func private @attention_3(%batch: !lm.batch, %q: tensor<?x576xf32>, %kv: !lm.kv<heads = 3, dim = 64, page = 32, element = f32>) -> tensor<?x576xf32> {
   %r = lm.fused "attention_3" {
     %a = lm.attention %q over %kv at %batch scale 1.25e-1 causal : tensor<?x576xf32>, !lm.kv<heads = 3, dim = 64, page = 32, element = f32> -> tensor<?x576xf32>
@@ -70,7 +70,7 @@ func.func private @attention_3(%batch: !lm.batch, %q: tensor<?x576xf32>, %kv: !l
 
 // As many query heads as KV heads: the tile takes rows instead.
 // CHECK-LABEL: func.func private @attention_1(
-// CHECK-SAME: <target = "avx512vnni", unit_block = 8, rows = 4, columns = 32>, #kern.schedule<target = "x86-64-v3", unit_block = 8, rows = 2, columns = 16>
+// CHECK-SAME: <target = "avx512vnni", unit_block = 16, rows = 8, columns = 32>, #kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 2, columns = 16>
 func.func private @attention_1(%batch: !lm.batch, %q: tensor<?x64xf32>, %kv: !lm.kv<heads = 1, dim = 64, page = 32, element = f32>) -> tensor<?x64xf32> {
   %r = lm.fused "attention_1" {
     %a = lm.attention %q over %kv at %batch scale 1.25e-1 causal : tensor<?x64xf32>, !lm.kv<heads = 1, dim = 64, page = 32, element = f32> -> tensor<?x64xf32>
