@@ -47,6 +47,19 @@ bool mayBeUnused(const ModelConfig &config, const std::string &name) {
 
 } // namespace
 
+std::optional<BlockFormat> blockFormat(std::string_view element) {
+  const ElementLayout *layout = findElement(element);
+  return layout && layout->unpack ? std::optional(layout->format) : std::nullopt;
+}
+
+Result<void> WeightSource::readBlocks(const std::string &name, int64_t, int64_t, const BlockRows &) const {
+  const SourceTensor *tensor = find(name);
+  if (!tensor)
+    return fail(ExitCode::badInput, "{}: there is no tensor '{}'", origin(name), name);
+  return fail(ExitCode::internal, "{}: tensor {}: its element type {} has no blocks", origin(name), inQuotes(name),
+              tensor->element);
+}
+
 Result<void> checkWeights(const ModelConfig &config, const WeightSource &source) {
   std::set<std::string> called;
   for (const WeightSpec &spec : listWeights(config)) {

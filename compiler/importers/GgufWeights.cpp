@@ -68,6 +68,12 @@ public:
       return fail(ExitCode::badInput, "{}: there is no tensor '{}'", file->path(), name);
     return readRows(entry->second.tensor, entry->second.data, file->path(), row, rows, out);
   }
+  Result<void> readBlocks(const std::string &name, int64_t row, int64_t rows, const BlockRows &out) const override {
+    auto entry = entries.find(name);
+    if (entry == entries.end())
+      return fail(ExitCode::badInput, "{}: there is no tensor '{}'", file->path(), name);
+    return readBlockRows(entry->second.tensor, entry->second.data, file->path(), row, rows, out);
+  }
   std::string origin(const std::string &) const override { return file->path(); }
 
 private:

@@ -280,9 +280,9 @@ TEST(Gguf, UnreadElementTypesAreNamed) {
   file.integer("llama.feed_forward_length", 48)
       .integer("llama.attention.head_count", 4)
       .number("llama.attention.layer_norm_rms_epsilon", 1e-5f);
-  file.tensor("token_embd.weight", {2, 256}, 12, std::string(288, '\0'));
-  EXPECT_EQ(errorOf(file), "m.gguf: tensor 'model.embed_tokens.weight': element type Q4_K is not read; supported: F32, "
-                           "F16, BF16, Q8_0, Q4_0, Q4_1, Q6_K");
+  file.tensor("token_embd.weight", {2, 256}, 11, std::string(220, '\0'));
+  EXPECT_EQ(errorOf(file), "m.gguf: tensor 'model.embed_tokens.weight': element type Q3_K is not read; supported: F32, "
+                           "F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K");
 }
 
 TEST(Gguf, RowOrderBelongsToTheWeights) {

@@ -59,7 +59,7 @@ TEST(Weights, ElementTypesMatchGguf) {
   auto stored = openGgufWeights(*file);
   auto expected = openSafetensors(repositoryFile("test/data/front/elements.safetensors"));
   ASSERT_OK(expected);
-  for (const char *name : {"F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q6_K"}) {
+  for (const char *name : {"F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K"}) {
     ASSERT_NE(stored->find(name), nullptr) << name;
     EXPECT_EQ(stored->find(name)->element, name);
     std::vector<float> mine = readAll(*stored, name), theirs = readAll(**expected, name);
@@ -288,9 +288,9 @@ TEST(Weights, UnreadElementTypes) {
       "a.safetensors", safetensorsBytes(R"({"a":{"dtype":"F64","shape":[2],"data_offsets":[0,16]}})", 16)));
   ASSERT_OK(source);
   std::vector<float> values(2);
-  EXPECT_EQ(
-      messageOf((*source)->read("a", 0, 1, values), folder.path()),
-      "a.safetensors: tensor \"a\": element type F64 is not read; supported: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q6_K");
+  EXPECT_EQ(messageOf((*source)->read("a", 0, 1, values), folder.path()),
+            "a.safetensors: tensor \"a\": element type F64 is not read; supported: F32, F16, BF16, Q8_0, Q4_0, Q4_1, "
+            "Q5_0, Q5_1, Q4_K, Q5_K, Q6_K");
 }
 
 TEST(Weights, ReadingIsThreadSafe) {

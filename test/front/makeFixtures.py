@@ -22,13 +22,15 @@ def elements():
     generator = np.random.default_rng(7)
     writer = gguf.GGUFWriter(str(OUT / "elements.gguf"), "llama")
     expected = {}
-    for name in ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q6_K"):
+    for name in ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q6_K", "Q5_0", "Q5_1", "Q4_K", "Q5_K"):
         kind = Kind[name]
         block, size = gguf.GGML_QUANT_SIZES[kind]
         rows, blocks = 3, 2 if block > 1 else 37
         data = generator.integers(0, 256, (rows, blocks, size), dtype=np.uint8)
         # Scales are halves: keep them finite, with subnormals, zeros and both signs among them.
-        halves = {"F16": [0], "Q8_0": [0], "Q4_0": [0], "Q4_1": [0, 2], "Q6_K": [208]}.get(name, [])
+        halves = {"F16": [0], "Q8_0": [0], "Q4_0": [0], "Q5_0": [0], "Q6_K": [208]}.get(name, [])
+        if name in ("Q4_1", "Q5_1", "Q4_K", "Q5_K"):
+            halves = [0, 2]
         for at in halves:
             scales = (generator.standard_normal((rows, blocks)) * 0.02).astype(np.float16)
             scales.reshape(-1)[:6] = [0.0, -0.0, 6e-8, -3e-5, 65504, 6.1e-5]
