@@ -5,9 +5,9 @@
 
 namespace lathe {
 
-/// Bytes a second that all workers of `pool` together read from 1 GiB (less where a quarter of the available memory is
-/// less), the best of several passes; 0 when there is no memory for it. The ceiling of a decode step, which reads every
-/// weight once.
+/// Bytes a second that all workers of `pool` together read from 2 GiB of huge pages (less where a quarter of the
+/// available memory is less), with loads as wide as the CPU has, the best of several passes with and without prefetch;
+/// 0 when there is no memory for it. The ceiling of a decode step, which reads every weight once.
 double probeReadBandwidth(CpuPool &pool);
 
 } // namespace lathe

@@ -241,7 +241,7 @@ def bench(small):
     done = small.lathe.run("bench", small.artifact, "-p", 8, "-n", 4, "-d", "0,16", "-b", "1,2", "-r", 2, "-o", "json").expect(0)
     rows = done.json()
     fields = {"n_prompt", "n_gen", "n_depth", "n_batch", "n_threads", "avg_ts", "stddev_ts", "samples_ts", "bytes_per_token",
-              "probe_gbs", "share"}
+              "probe_gbs", "share", "int8_peak_gops", "share_of_peak"}
     expect(isinstance(rows, list) and rows, "bench -o json gives no rows")
     for row in rows:
         expect(fields <= set(row), f"a row lacks {sorted(fields - set(row))}")

@@ -208,6 +208,8 @@ TEST_F(CommandLine, BenchRows) {
     EXPECT_GT(row["avg_ts"], 0);
     EXPECT_GT(row["probe_gbs"], 0);
     EXPECT_GT(row["bytes_per_token"], 0);
+    EXPECT_EQ(row["int8_peak_gops"], 0) << "the toy is a float model";
+    EXPECT_EQ(row["share_of_peak"], 0);
   }
   std::string table = run("bench toy.lathe -p 8 -n 4 -r 1").out;
   EXPECT_NE(table.find("| pp8 |"), std::string::npos) << table;

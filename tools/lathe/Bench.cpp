@@ -5,6 +5,7 @@
 #include "tools/lathe/Output.h"
 
 #include "runtime/MemoryProbe.h"
+#include "runtime/PeakProbe.h"
 
 #include <algorithm>
 #include <chrono>
@@ -131,6 +132,18 @@ double bytesPerToken(const Plan &plan, const BenchRow &row, int64_t maxRows) {
   return (body * steps + head) / row.tokens() + position * seen / double(plan.attentionRows);
 }
 
+/// Operations a token takes in the linears; in prefill the head runs for the last token of a sequence alone. Attention
+/// is float arithmetic and not counted.
+double opsPerToken(const Plan &plan, const BenchRow &row) {
+  double body = 0, head = 0;
+  for (const Launch &launch : plan.launches) {
+    const Kernel &kernel = plan.kernels[launch.kernel];
+    if (kernel.unit != Unit::blocks)
+      (kernel.unit == Unit::logitRows ? head : body) += double(kernel.flopsPerUnit);
+  }
+  return row.generated ? body + head : body + head * double(row.batch) / row.tokens();
+}
+
 /// Every combination that the flags name: prompts, then generation, for each depth and batch.
 std::vector<BenchRow> Bench::settings() const {
   std::vector<BenchRow> rows;
@@ -174,6 +187,9 @@ Result<void> Bench::run() {
   if (!engine)
     return propagate(engine);
   double probe = probeReadBandwidth((*engine)->pool());
+  // Float models multiply no bytes.
+  bool integers = manifest.quant != "f32" && manifest.quant != "bf16";
+  double peak = integers ? probeInt8Peak((*engine)->pool(), (*engine)->tier()) : 0;
   uint64_t modelBytes = 0;
   for (const PackedWeight &weight : manifest.weights)
     modelBytes += weight.bytes;
@@ -190,6 +206,7 @@ Result<void> Bench::run() {
     row.threads = (*engine)->threads();
     row.modelBytes = modelBytes, row.parameters = manifest.parameters, row.probeBytesPerSecond = probe;
     row.bytesPerToken = bytesPerToken((*engine)->plan(), row, (*engine)->maxRows());
+    row.int8OpsPerSecond = peak, row.int8OpsPerToken = integers ? opsPerToken((*engine)->plan(), row) : 0;
     // One unmeasured repetition (of one token in generation) brings weights and code into memory, as llama-bench does.
     BenchRow warm = row;
     warm.generated = std::min<int64_t>(row.generated, 1);

@@ -44,6 +44,8 @@ nlohmann::ordered_json describe(const BenchRow &row) {
   json["bytes_per_token"] = static_cast<int64_t>(row.bytesPerToken);
   json["probe_gbs"] = row.probeBytesPerSecond * 1e-9;
   json["share"] = row.probeBytesPerSecond > 0 ? row.bytesPerToken * rate.mean / row.probeBytesPerSecond : 0;
+  json["int8_peak_gops"] = row.int8OpsPerSecond * 1e-9;
+  json["share_of_peak"] = row.int8OpsPerSecond > 0 ? row.int8OpsPerToken * rate.mean / row.int8OpsPerSecond : 0;
   json["barriers"] = row.barriers;
   return json;
 }
@@ -69,8 +71,9 @@ std::string BenchRow::test() const {
 std::string BenchReport::begin() const {
   switch (format) {
   case BenchFormat::markdown:
-    return "| model | quant | size | params | cpu | threads | batch | test | t/s | GB/token | share | barriers |\n"
-           "| --- | --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n";
+    return "| model | quant | size | params | cpu | threads | batch | test | t/s | GB/token | share | INT8 | barriers "
+           "|\n"
+           "| --- | --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n";
   case BenchFormat::json:
     return "[\n";
   case BenchFormat::jsonl:
@@ -85,11 +88,20 @@ std::string BenchReport::row(const BenchRow &row) {
   bool first = rows++ == 0;
   switch (format) {
   case BenchFormat::markdown:
+<<<<<<< HEAD
     return fmt::format(
         "| {} | {} | {:.2f} MiB | {:.2f} M | {} | {} | {} | {} | {:.2f} ± {:.2f} | {:.3f} | {:.0f} % | {:.1f} % |\n",
         row.model, row.quant, double(row.modelBytes) / (1 << 20), double(row.parameters) * 1e-6, row.tier, row.threads,
         row.batch, row.test(), json["avg_ts"].get<double>(), json["stddev_ts"].get<double>(), row.bytesPerToken * 1e-9,
         json["share"].get<double>() * 100, row.barriers * 100);
+=======
+    return fmt::format("| {} | {} | {:.2f} MiB | {:.2f} M | {} | {} | {} | {} | {:.2f} ± {:.2f} | {:.3f} | {:.0f} % | "
+                       "{:.0f} % | {:.1f} % |\n",
+                       row.model, row.quant, double(row.modelBytes) / (1 << 20), double(row.parameters) * 1e-6,
+                       row.tier, row.threads, row.batch, row.test(), json["avg_ts"].get<double>(),
+                       json["stddev_ts"].get<double>(), row.bytesPerToken * 1e-9, json["share"].get<double>() * 100,
+                       json["share_of_peak"].get<double>() * 100, row.barriers * 100);
+>>>>>>> 777ac28 (lathe bench measures the INT8 peak too, and the read bandwidth with the widest loads on pinned workers)
   case BenchFormat::json: {
     std::string line = jsonLine(json);
     line.pop_back();

@@ -19,6 +19,8 @@ struct BenchRow {
   std::vector<double> seconds;    ///< of each repetition
   double bytesPerToken = 0;       ///< weights and KV pages read for one token
   double probeBytesPerSecond = 0; ///< what all workers together read from memory
+  double int8OpsPerToken = 0;     ///< operations of the linears on 8- or 4-bit weights; 0 in float models
+  double int8OpsPerSecond = 0;    ///< what all workers together reach at most on this tier
   double barriers = 0;            ///< share of the workers' time spent waiting for each other
 
   double tokens() const { return double(batch) * double(prompt + generated); }
