@@ -167,6 +167,8 @@ Result<void> Compilation::import() {
   if (options.context < 1 || options.context > model.config.maxPositionEmbeddings)
     return fail(ExitCode::usage, "--context {}: expected 1 to {}, the model's max_position_embeddings", options.context,
                 model.config.maxPositionEmbeddings);
+  if (options.group == 0)
+    options.group = options.quant == "int4" ? 64 : 32;
   if (options.kv.empty())
     options.kv = options.quant == "f32" ? "f32" : "bf16";
   summary.parameters = countParameters(model.config);
@@ -175,7 +177,8 @@ Result<void> Compilation::import() {
 }
 
 Result<void> Compilation::makeModel() {
-  module = buildModel(context, model.config, {.page = page(), .kvBf16 = options.kv == "bf16"});
+  module = buildModel(context, model.config,
+                      {.page = page(), .kvBf16 = options.kv == "bf16", .weights = model.weights.get()});
   return {};
 }
 
@@ -183,7 +186,7 @@ Result<void> Compilation::fuse() {
   return runPasses(
       [&](OpPassManager &passes) {
         lm::FuseOptions fuseOptions;
-        fuseOptions.quant = options.quant == "int8" ? lm::Quantization::int8 : lm::Quantization::f32;
+        fuseOptions.quant = options.quant;
         fuseOptions.group = options.group;
         lm::addFusePipeline(passes, fuseOptions);
       },
@@ -266,14 +269,14 @@ Result<void> Compilation::writeArtifact() {
   if (auto begun = (*writer)->beginWeights(); !begun)
     return begun;
   auto weights = packedWeights(*module);
+  Packer packer(*model.weights);
   int64_t total = 0;
   for (kern::WeightOp weight : weights)
     total += packedBytes(weight);
   for (kern::WeightOp weight : weights) {
     progress("packing weights", summary.weightBytes, total);
-    auto added =
-        (*writer)->addWeight(packedName(weight), packedBytes(weight), packedLayout(weight),
-                             [&](std::span<std::byte> out) { return packWeight(weight, *model.weights, out); });
+    auto added = (*writer)->addWeight(packedName(weight), packedBytes(weight), packedLayout(weight),
+                                      [&](std::span<std::byte> out) { return packer.pack(weight, out); });
     if (!added)
       return added;
     summary.weightBytes += packedBytes(weight);

@@ -14,14 +14,15 @@ struct CompileOptions {
   std::string model;              ///< TOML, Hugging Face folder, GGUF, .cfg
   std::string weights;            ///< "" (the model's own), a path, or "random:SEED"
   std::string output;             ///< the .lathe file
-  std::string quant = "int8";     ///< f32 | int8
+  std::string quant = "int8";     ///< f32 | int8 | int4 | keep (what a GGUF file has in blocks stays as it is)
   std::string kv;                 ///< f32 | bf16; "": f32 with quant f32, else bf16
   int64_t context = 0;            ///< positions; 0: the model's, at most 8192
   std::vector<std::string> tiers; ///< empty: all
   std::string dumpDir;            ///< writes every stage there
   std::string stopAfter;          ///< 00, 10, 20 or 30
   std::string from;               ///< a stage file (00-…, 10-… or 20-…) to go on from
-  int64_t group = 32;             ///< elements that share a scale in int8 (dialects/kern/README.md has the measurement)
+  int64_t group = 0;              ///< elements of a weight that share a scale in int8 and int4; 0: 32 and 64
+                                  ///< (dialects/kern/README.md has the measurement)
 };
 
 struct CompileSummary {

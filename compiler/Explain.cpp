@@ -38,7 +38,7 @@ Result<std::string> explainFusion(std::string_view stage00, const std::string &q
     return fail(ExitCode::badInput, "stage 00 does not parse: {}", remarks.empty() ? "" : remarks.front().first);
   PassManager passes(&context);
   lm::FuseOptions options;
-  options.quant = quant == "int8" ? lm::Quantization::int8 : lm::Quantization::f32;
+  options.quant = quant;
   options.remarks = true;
   lm::addFusePipeline(passes, options);
   if (failed(passes.run(*module)))

@@ -22,7 +22,8 @@ constexpr StringRef keyHeadsKeys[] = {"num_key_value_heads", "num_attention_head
 
 class Builder {
 public:
-  Builder(MLIRContext &context, const ModelConfig &config, const BuildOptions &options) : config(config), b(&context) {
+  Builder(MLIRContext &context, const ModelConfig &config, const BuildOptions &options)
+      : config(config), weights(options.weights), b(&context) {
     Type element = options.kvBf16 ? Type(b.getBF16Type()) : b.getF32Type();
     kvType = lm::KvType::get(&context, config.numKeyValueHeads, config.headDim, options.page, element);
     ropeAttr = config.rope.type == "none" ? lm::RopeAttr() : rope();
@@ -48,6 +49,7 @@ private:
   Location place(StringRef key);
 
   const ModelConfig &config;
+  const WeightSource *weights;
   OpBuilder b;
   lm::KvType kvType;
   lm::RopeAttr ropeAttr;
@@ -104,7 +106,10 @@ lm::RopeAttr Builder::rope() {
 }
 
 Value Builder::weight(StringRef word, const std::string &name, ArrayRef<int64_t> shape) {
-  return lm::WeightOp::create(b, at(word, {}), RankedTensorType::get(shape, b.getF32Type()), name);
+  const SourceTensor *tensor = weights ? weights->find(name) : nullptr;
+  StringAttr stored = tensor && blockFormat(tensor->element) ? b.getStringAttr(tensor->element) : StringAttr();
+  return lm::WeightOp::create(b, at(word, {}), RankedTensorType::get(shape, b.getF32Type()), b.getStringAttr(name),
+                              stored);
 }
 
 Value Builder::norm(StringRef word, Value x, const std::string &name, StringRef type, double eps,

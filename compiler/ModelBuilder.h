@@ -8,6 +8,7 @@
 #pragma once
 
 #include "compiler/Config.h"
+#include "compiler/Weights.h"
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
@@ -15,8 +16,9 @@
 namespace lathe {
 
 struct BuildOptions {
-  int64_t page = 32;   ///< positions a page of the KV store, a multiple of 16
-  bool kvBf16 = false; ///< KV elements bf16 instead of f32
+  int64_t page = 32;                     ///< positions a page of the KV store, a multiple of 16
+  bool kvBf16 = false;                   ///< KV elements bf16 instead of f32
+  const WeightSource *weights = nullptr; ///< says which weights are stored in blocks; null: none
 };
 
 /// The config must have passed checkConfig. Loads the dialects that it needs into the context.

@@ -1,10 +1,10 @@
 //===- Packing.cpp - weights in the order the kernels read them --------------===//
 #include "compiler/Packing.h"
 
+#include "compiler/CodedRows.h"
 #include "dialects/lm/LmDialect.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <thread>
 
@@ -58,15 +58,22 @@ struct FeatureMap {
     }
     return padding;
   }
+
+  /// Calls `read(name, row, count, lane)` for each run of neighbouring rows of a panel.
+  template <typename Read> Result<void> forRuns(int64_t panel, Read read) const {
+    for (int64_t lane = 0; lane < panelWidth;) {
+      auto [from, row] = at(panel * panelWidth + lane);
+      int64_t run = 1;
+      while (lane + run < panelWidth && from >= 0 && at(panel * panelWidth + lane + run) == std::pair{from, row + run})
+        ++run;
+      if (from >= 0 && !names[from].empty())
+        if (auto done = read(names[from], row, run, lane); !done)
+          return done;
+      lane += run;
+    }
+    return {};
+  }
 };
-
-float bf16ToFloat(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
-
-/// The smallest bf16 that is not below a non-negative float.
-uint16_t ceilBf16(float value) {
-  uint32_t bits = std::bit_cast<uint32_t>(value);
-  return static_cast<uint16_t>((bits + 0xffff) >> 16);
-}
 
 Result<FeatureMap> featuresOf(WeightOp op, const WeightSource &source) {
   FeatureMap map{.names = sourcesOf(op), .rows = {}, .pack = op.getPackAttr()};
@@ -87,72 +94,51 @@ Result<FeatureMap> featuresOf(WeightOp op, const WeightSource &source) {
   return map;
 }
 
-/// [panels][k][32] floats, or [panels][k/4][32][4] codes, or [panels][groups][32] scales: the panels [begin, end).
-Result<void> packPanels(WeightOp op, const WeightSource &source, const FeatureMap &map, std::span<std::byte> out,
+/// [panels][k][32] floats: the panels [begin, end).
+Result<void> packFloats(WeightOp op, const WeightSource &source, const FeatureMap &map, std::span<std::byte> out,
                         int64_t begin, int64_t end) {
-  int64_t k = op.getK(), group = op.getGroup().value_or(0);
+  int64_t k = op.getK();
   std::vector<float> rows(panelWidth * k);
   for (int64_t panel = begin; panel < end; ++panel) {
     std::fill(rows.begin(), rows.end(), 0.0f);
-    for (int64_t lane = 0; lane < panelWidth;) {
-      auto [from, row] = map.at(panel * panelWidth + lane);
-      int64_t run = 1; // neighbours are read together
-      while (lane + run < panelWidth && from >= 0 &&
-             map.at(panel * panelWidth + lane + run) == std::pair{from, row + run})
-        ++run;
-      if (from >= 0 && !map.names[from].empty())
-        if (auto read = source.read(map.names[from], row, run, std::span(rows).subspan(lane * k, run * k)); !read)
-          return read;
-      lane += run;
-    }
-    if (op.getPart() == Part::values) {
-      float *to = reinterpret_cast<float *>(out.data()) + panel * k * panelWidth;
-      for (int64_t lane = 0; lane < panelWidth; ++lane)
-        for (int64_t i = 0; i < k; ++i)
-          to[i * panelWidth + lane] = rows[lane * k + i];
-      continue;
-    }
-    int64_t groups = ceilDiv(k, group), quads = ceilDiv(k, 4);
+    auto read = map.forRuns(panel, [&](const std::string &name, int64_t row, int64_t count, int64_t lane) {
+      return source.read(name, row, count, std::span(rows).subspan(lane * k, count * k));
+    });
+    if (!read)
+      return read;
+    float *to = reinterpret_cast<float *>(out.data()) + panel * k * panelWidth;
     for (int64_t lane = 0; lane < panelWidth; ++lane)
-      for (int64_t g = 0; g < groups; ++g) {
-        const float *x = &rows[lane * k + g * group];
-        int64_t count = std::min(group, k - g * group);
-        float absmax = 0;
-        for (int64_t i = 0; i < count; ++i)
-          absmax = std::max(absmax, std::fabs(x[i]));
-        if (!std::isfinite(absmax))
-          return fail(ExitCode::badInput, "weight '{}' has a value that is not finite", sourcesOf(op).front());
-        uint16_t scale = ceilBf16(absmax / 127.0f);
-        if (op.getPart() == Part::scales) {
-          reinterpret_cast<uint16_t *>(out.data())[(panel * groups + g) * panelWidth + lane] = scale;
-          continue;
-        }
-        float step = bf16ToFloat(scale);
-        for (int64_t i = 0; i < roundUp(count, 4); ++i) {
-          float code = i < count && step > 0 ? std::clamp(std::nearbyint(x[i] / step), -127.0f, 127.0f) : 0.0f;
-          int64_t column = g * group + i;
-          reinterpret_cast<uint8_t *>(out.data())[((panel * quads + column / 4) * panelWidth + lane) * 4 + column % 4] =
-              static_cast<uint8_t>(static_cast<int>(code) + 128);
-        }
-      }
+      for (int64_t i = 0; i < k; ++i)
+        to[i * panelWidth + lane] = rows[lane * k + i];
   }
   return {};
 }
 
-Result<void> packMatrix(WeightOp op, const WeightSource &source, std::span<std::byte> out) {
-  auto map = featuresOf(op, source);
-  if (!map)
-    return propagate(map);
-  int64_t panels = typeOf(op).getDimSize(0),
-          workers = std::clamp<int64_t>(std::thread::hardware_concurrency(), 1, ceilDiv(panels, 16));
+/// The panels [begin, end) of every part of a coded matrix.
+Result<void> packCodes(CodingAttr coding, int64_t k, const WeightSource &source, const FeatureMap &map,
+                       const PackedParts &parts, int64_t begin, int64_t end) {
+  CodedRows rows(coding, k);
+  for (int64_t panel = begin; panel < end; ++panel) {
+    rows.clear();
+    auto read = map.forRuns(panel, [&](const std::string &name, int64_t row, int64_t count, int64_t lane) {
+      return rows.read(source, name, row, count, lane);
+    });
+    if (!read)
+      return read;
+    rows.store(parts, panel);
+  }
+  return {};
+}
+
+/// Panels are shared out; all parts of a panel are made at once.
+Result<void> inParallel(int64_t panels, llvm::function_ref<Result<void>(int64_t, int64_t)> share) {
+  int64_t workers = std::clamp<int64_t>(std::thread::hardware_concurrency(), 1, ceilDiv(panels, 16));
   std::vector<Result<void>> done(workers);
   std::vector<std::thread> threads;
-  auto share = [&](int64_t w) {
-    done[w] = packPanels(op, source, *map, out, panels * w / workers, panels * (w + 1) / workers);
-  };
+  auto run = [&](int64_t w) { done[w] = share(panels * w / workers, panels * (w + 1) / workers); };
   for (int64_t w = 1; w < workers; ++w)
-    threads.emplace_back(share, w);
-  share(0);
+    threads.emplace_back(run, w);
+  run(0);
   for (std::thread &thread : threads)
     thread.join();
   for (Result<void> &result : done)
@@ -203,8 +189,10 @@ void packRope(WeightOp op, std::span<std::byte> out) {
 
 } // namespace
 
-std::string packedName(WeightOp op) {
-  std::string part = stringifyPart(op.getPart()).str();
+std::string packedName(WeightOp op) { return packedName(op, op.getPart()); }
+
+std::string packedName(WeightOp op, Part wanted) {
+  std::string part = stringifyPart(wanted).str();
   if (op.getRope()) {
     // Tables of different embeddings are told apart by their parameters.
     std::string text;
@@ -225,27 +213,52 @@ std::string packedLayout(WeightOp op) {
   stream << typeOf(op).getElementType() << " ";
   for (int64_t size : typeOf(op).getShape())
     stream << "[" << size << "]";
-  if (op.getGroup())
-    stream << " group " << *op.getGroup();
+  if (CodingAttr coding = op.getCodingAttr())
+    stream << " group " << coding.getGroup();
   return text;
 }
 
 int64_t packedBytes(WeightOp op) { return typeOf(op).getNumElements() * typeOf(op).getElementTypeBitWidth() / 8; }
 
-Result<void> packWeight(WeightOp op, const WeightSource &source, std::span<std::byte> out) {
-  switch (op.getPart()) {
-  case Part::values:
-  case Part::codes:
-  case Part::scales:
-    return packMatrix(op, source, out);
-  case Part::vector:
+Result<void> Packer::pack(WeightOp op, std::span<std::byte> out) {
+  Part part = op.getPart();
+  if (part == Part::vector)
     return packVector(op, source, out);
-  case Part::rope_low:
-  case Part::rope_high:
+  if (part == Part::rope_low || part == Part::rope_high) {
     packRope(op, out);
     return {};
   }
-  return {};
+  int64_t panels = typeOf(op).getDimSize(0), k = op.getK();
+  if (part != Part::values) {
+    // The matrix is read once: what is not asked for yet waits, all parts but the codes being small.
+    std::string key = packedName(op);
+    if (auto ready = waiting.find(key); ready != waiting.end()) {
+      std::ranges::copy(ready->second, out.begin());
+      waiting.erase(ready);
+      return {};
+    }
+  }
+  auto map = featuresOf(op, source);
+  if (!map)
+    return propagate(map);
+  if (part == Part::values)
+    return inParallel(panels,
+                      [&](int64_t begin, int64_t end) { return packFloats(op, source, *map, out, begin, end); });
+  CodingAttr coding = *op.getCoding();
+  waiting.clear();
+  PackedParts parts;
+  for (Part other : coding.parts()) {
+    if (other == part) {
+      parts[other] = out;
+      continue;
+    }
+    MemRefType type = coding.typeOf(other, panels, k);
+    std::vector<std::byte> &bytes = waiting[packedName(op, other)];
+    bytes.resize(type.getNumElements() * type.getElementTypeBitWidth() / 8);
+    parts[other] = bytes;
+  }
+  return inParallel(panels,
+                    [&](int64_t begin, int64_t end) { return packCodes(coding, k, source, *map, parts, begin, end); });
 }
 
 } // namespace lathe

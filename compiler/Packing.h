@@ -9,17 +9,29 @@
 #include "compiler/Weights.h"
 #include "dialects/kern/KernDialect.h"
 
+#include <map>
+
 namespace lathe {
 
 /// A name for a packed array that is unique in an artifact and says what it is:
 /// "layers.0.self_attn.q_proj+k_proj+v_proj.codes".
 std::string packedName(kern::WeightOp op);
+std::string packedName(kern::WeightOp op, kern::Part part);
 /// "codes [30][144][32][4] i8 heads 64".
 std::string packedLayout(kern::WeightOp op);
 int64_t packedBytes(kern::WeightOp op);
 
-/// Fills `out` (packedBytes long). Deterministic; memory beyond `out` is one panel's rows.
-/// The scale of a group: absmax / 127, rounded up to bf16, so that no code leaves [-127, 127].
-Result<void> packWeight(kern::WeightOp op, const WeightSource &source, std::span<std::byte> out);
+class Packer {
+public:
+  explicit Packer(const WeightSource &source) : source(source) {}
+
+  /// Fills `out` (packedBytes long). Deterministic. A coded matrix is read and quantised once if all its parts are
+  /// asked for one after another; memory beyond `out` is the parts that wait and a panel's rows a thread.
+  Result<void> pack(kern::WeightOp op, std::span<std::byte> out);
+
+private:
+  const WeightSource &source;
+  std::map<std::string, std::vector<std::byte>> waiting; ///< by packedName
+};
 
 } // namespace lathe

@@ -89,7 +89,7 @@ template <typename T> Result<ReferenceTensor<T>> Evaluation<T>::weight(lm::Weigh
   if (auto read = weights->read(name, 0, exact.rows(), exact.values); !read)
     return propagate(read);
   lm::QuantAttr quant = lm::quantOf(type);
-  if (!quant)
+  if (!quant || quant.getMethod() == lm::QuantMethod::kept)
     return Tensor{.shape = exact.shape, .values = std::vector<T>(exact.values.begin(), exact.values.end())};
   auto codes = ReferenceOps<float>::quantize(exact, quant.getGroup(), quant.getScale().isBF16());
   return Tensor{
@@ -130,9 +130,10 @@ template <typename T> Result<void> Evaluation<T>::evaluate(Operation &op) {
   for (Type type : op.getResultTypes()) {
     auto tensor = dyn_cast<RankedTensorType>(type);
     if (tensor && (tensor.getRank() < 1 || tensor.getRank() > 2 ||
-                   !(lm::quantOf(tensor) ? tensor.getElementType().isInteger(8) : tensor.getElementType().isF32())))
+                   !(lm::quantOf(tensor) ? lm::isCode(tensor.getElementType()) : tensor.getElementType().isF32())))
       return fail(ExitCode::internal,
-                  "the reference knows tensors of rank 1 or 2 in f32, or i8 with #lm.quant, found {}", text(type));
+                  "the reference knows tensors of rank 1 or 2 in f32, or i8, i6 or i4 with #lm.quant, found {}",
+                  text(type));
   }
   return llvm::TypeSwitch<Operation *, Result<void>>(&op)
       .Case([&](lm::WeightOp op) { return define(op, weight(op)); })
@@ -259,7 +260,7 @@ template <typename T> bool fits(const ReferenceValue<T> &value, Type type) {
     count *= size;
   }
   lm::QuantAttr quant = lm::quantOf(type);
-  if (!quant)
+  if (!quant || quant.getMethod() != lm::QuantMethod::absmax) // others hold the values that their codes stand for
     return tensor->group == 0 && int64_t(tensor->values.size()) == count;
   return tensor->group == quant.getGroup() && int64_t(tensor->codes.size()) == count &&
          int64_t(tensor->scales.size()) == tensor->rows() * tensor->groups();

@@ -186,6 +186,9 @@ ReferenceTensor<T> ReferenceOps<T>::linear(const Tensor &x, const Tensor &weight
       T sum = 0;
       if (!x.group) {
         sum = dot(x.row(m), weight.row(n), in);
+      } else if (x.group != weight.group) {
+        for (int64_t c = 0; c < in; ++c)
+          sum += x.at(m, c) * weight.at(n, c);
       } else {
         for (int64_t g = 0; g < x.groups(); ++g) {
           int32_t exact = 0;

@@ -34,6 +34,61 @@ LogicalResult ScheduleAttr::verify(llvm::function_ref<InFlightDiagnostic()> emit
   return success();
 }
 
+LogicalResult CodingAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError, int64_t bits, int64_t group,
+                                 Type scale, int64_t bias, bool minimum, int64_t super, StringAttr method) {
+  constexpr int64_t most = int64_t(1) << 31;
+  if (bits != 4 && bits != 6 && bits != 8)
+    return emitError() << "expected 4, 6 or 8 bits, found " << bits;
+  if (group < lanes || group % lanes != 0 || group > most)
+    return emitError() << "expected a group of a positive multiple of " << lanes << ", found " << group;
+  if (!scale.isF32() && !scale.isBF16() && !scale.isF16())
+    return emitError() << "expected scale f32, bf16 or f16, found " << scale;
+  if (bias < 0 || bias > 128 || super < 0 || super > most || super % group != 0)
+    return emitError() << "expected a bias from 0 to 128 and a super of whole groups, found " << bias << " and "
+                       << super;
+  return success();
+}
+
+SmallVector<Part> CodingAttr::parts() const {
+  SmallVector<Part> all{Part::codes};
+  auto add = [&](bool there, Part part) {
+    if (there)
+      all.push_back(part);
+  };
+  add(getBits() == 6, Part::codes_high);
+  add(true, Part::scales);
+  add(getSuper() != 0, Part::sub_scales);
+  add(getMinimum(), Part::minima);
+  add(getMinimum() && getSuper() != 0, Part::sub_minima);
+  return all;
+}
+
+MemRefType CodingAttr::typeOf(Part part, int64_t panels, int64_t k) const {
+  Type i8 = IntegerType::get(getContext(), 8);
+  // Four bits in pairs of quads; six bits need whole fours of them.
+  int64_t quads = getBits() == 8 ? ceilDiv(k, 4) : getBits() == 4 ? ceilDiv(k, 8) : 2 * ceilDiv(k, 16);
+  switch (part) {
+  case Part::codes:
+    return MemRefType::get({panels, quads, panelWidth, 4}, i8);
+  case Part::codes_high:
+    return MemRefType::get({panels, ceilDiv(k, 16), panelWidth, 4}, i8);
+  case Part::sub_scales:
+  case Part::sub_minima:
+    return MemRefType::get({panels, ceilDiv(k, getGroup()), panelWidth}, i8);
+  default:
+    return MemRefType::get({panels, ceilDiv(k, getSuper() ? getSuper() : getGroup()), panelWidth}, getScale());
+  }
+}
+
+int64_t CodingAttr::panelBytes(int64_t k) const {
+  int64_t bytes = 0;
+  for (Part part : parts()) {
+    MemRefType type = typeOf(part, 1, k);
+    bytes += type.getNumElements() * type.getElementTypeBitWidth() / 8;
+  }
+  return bytes;
+}
+
 LogicalResult PackAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError, Order order, int64_t dim) {
   if (dim < 1)
     return emitError() << "expected a positive dim, found " << dim;

@@ -53,58 +53,65 @@ LogicalResult DotOp::verify() {
       into.getDimSize(0) < static_cast<int64_t>(getMaxCount()) || into.getDimSize(1) % panelWidth != 0)
     return emitOpError() << "expected a result of at least " << getMaxCount() << " rows of whole panels in f32, found "
                          << into;
-  if (!getGroup()) {
+  if (!getCoding()) {
     if (getInput().size() != 1 || getWeight().size() != 1)
-      return emitOpError() << "expected one input and one weight array without a group";
+      return emitOpError() << "expected one input and one weight array without a coding";
     auto input = cast<MemRefType>(getInput()[0].getType());
     if (input.getRank() != 2 || !input.getElementType().isF32() || !input.getLayout().isIdentity() ||
         input.getDimSize(1) < k)
       return emitOpError() << "expected an input of at least " << k << " columns of f32, found " << input;
     return check(getWeight()[0], "a weight", b.getF32Type(), {k, panelWidth});
   }
-  int64_t group = *getGroup();
-  if (group < 4 || group % 4 != 0)
-    return emitOpError() << "expected a group of a positive multiple of 4, found " << group;
-  if (getInput().size() != 3 || getWeight().size() != 2)
-    return emitOpError() << "expected codes, scales and offsets by codes and scales with a group";
-  int64_t groups = ceilDiv(k, group);
+  CodingAttr coding = *getCoding();
+  int64_t group = coding.getGroup(), inputGroup = *getInputGroup();
+  if (inputGroup < lanes || inputGroup % lanes != 0 || (group % inputGroup != 0 && inputGroup % group != 0))
+    return emitOpError() << "expected an input group of a multiple of " << lanes << " that divides " << group
+                         << " or is divided by it, found " << inputGroup;
+  auto parts = coding.parts();
+  if (getInput().size() != (coding.getMinimum() ? 4 : 3) || getWeight().size() != parts.size())
+    return emitOpError() << "expected " << (coding.getMinimum() ? 4 : 3) << " input and " << parts.size()
+                         << " weight arrays for " << coding << ", found " << getInput().size() << " and "
+                         << getWeight().size();
   if (failed(check(getInput()[0], "input codes", b.getI8Type(), {roundUp(k, lanes)})) ||
-      failed(check(getInput()[1], "input scales", b.getF32Type(), {groups})) ||
-      failed(check(getInput()[2], "input offsets", b.getI32Type(), {groups})) ||
-      failed(check(getWeight()[0], "weight codes", b.getI8Type(), {ceilDiv(k, 4), panelWidth, 4})) ||
-      failed(check(getWeight()[1], "weight scales", b.getBF16Type(), {groups, panelWidth})))
+      failed(check(getInput()[1], "input scales", b.getF32Type(), {ceilDiv(k, inputGroup)})) ||
+      failed(check(getInput()[2], "input offsets", b.getI32Type(), {ceilDiv(k, std::min(group, inputGroup))})) ||
+      (coding.getMinimum() && failed(check(getInput()[3], "input sums", b.getF32Type(), {ceilDiv(k, group)}))))
     return failure();
+  for (auto [part, value] : llvm::zip(parts, getWeight())) {
+    MemRefType type = coding.typeOf(part, 1, k);
+    if (failed(
+            check(value, ("weight " + stringifyPart(part)).str(), type.getElementType(), type.getShape().drop_front())))
+      return failure();
+  }
   return success();
 }
 
 LogicalResult WeightOp::verify() {
   auto type = cast<MemRefType>(getResult().getType());
-  int64_t k = getK(), group = getGroup().value_or(0);
-  if (!sane(k) || (getGroup() && (!sane(group) || group % 4 != 0)))
-    return emitOpError() << "expected a positive k and a group of a positive multiple of 4, found " << k << " and "
-                         << group;
+  int64_t k = getK();
+  if (!sane(k))
+    return emitOpError() << "expected a positive k, found " << k;
   bool isRope = getPart() == Part::rope_low || getPart() == Part::rope_high,
-       quantised = getPart() == Part::codes || getPart() == Part::scales;
+       quantised = !isRope && getPart() != Part::values && getPart() != Part::vector;
   bool isMatrix = quantised || getPart() == Part::values;
   if (isRope != (getRope() && getRope()->getAbstractAttribute().getName() == "lm.rope") ||
-      quantised != getGroup().has_value() || (isMatrix && !getPack()) || isRope == !getSources().empty())
+      quantised != getCoding().has_value() || (isMatrix && !getPack()) || isRope == !getSources().empty())
     return emitOpError()
-           << "expected sources, with a pack for a matrix and a group for codes and scales, or a rope alone";
+           << "expected sources, with a pack for a matrix and a coding for codes and scales, or a rope alone";
   Builder b(getContext());
-  Type element = getPart() == Part::codes    ? b.getI8Type()
-                 : getPart() == Part::scales ? Type(b.getBF16Type())
-                                             : b.getF32Type();
+  Type element = b.getF32Type();
   SmallVector<int64_t> shape(type.getShape());
   int64_t count = shape.empty() ? 0 : shape[0];
+  if (quantised) {
+    if (!llvm::is_contained(getCoding()->parts(), getPart()))
+      return emitOpError() << "expected a part that " << *getCoding() << " has, found " << stringifyPart(getPart());
+    MemRefType wanted = getCoding()->typeOf(getPart(), count, k);
+    element = wanted.getElementType();
+    shape.assign(wanted.getShape().begin(), wanted.getShape().end());
+  }
   switch (getPart()) {
   case Part::values:
     shape = {count, k, panelWidth};
-    break;
-  case Part::codes:
-    shape = {count, ceilDiv(k, 4), panelWidth, 4};
-    break;
-  case Part::scales:
-    shape = {count, ceilDiv(k, group), panelWidth};
     break;
   case Part::rope_low:
     shape = {2, ropeSpan, roundUp(k / 2, lanes)};
@@ -114,6 +121,8 @@ LogicalResult WeightOp::verify() {
     break;
   case Part::vector:
     shape = {count};
+    break;
+  default:
     break;
   }
   if (!isBare(type) || !type.hasStaticShape() || type.getElementType() != element || type.getShape() != ArrayRef(shape))

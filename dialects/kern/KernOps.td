@@ -58,9 +58,38 @@ def Kern_Pack : AttrDef<Kern_Dialect, "Pack"> {
   let genVerifyDecl = 1;
 }
 
+def Kern_Coding : AttrDef<Kern_Dialect, "Coding"> {
+  let mnemonic = "coding";
+  let summary = "how a packed weight stores its codes and scales";
+  let description = [{
+    `#kern.coding<bits = 4, group = 32, scale = f16, bias = 8>`: value = scale * (code - bias) + minimum, codes unsigned, one scale (and minimum) for `group` elements along k.
+    With `super`, scale and minimum belong to `super` elements and are multiplied by the group's sub_scale and minus its sub_minimum (i8).
+
+    codes: 8 bits [panels][k/4][32][4]. 4 bits [panels][k/8][32][4]: the low half of a byte belongs to the even quad of k, the high half to the odd one. 6 bits: the low four like
+    4 bits, k padded to 16, and codes_high [panels][k/16][32][4] with two bits for each of four quads, the first lowest.
+    scales, minima: [panels][groups or supers][32] of `scale`. sub_scales, sub_minima: [panels][groups][32] bytes.
+  }];
+  let parameters = (ins DefaultValuedParameter<"int64_t", "8">:$bits, "int64_t":$group, "::mlir::Type":$scale, DefaultValuedParameter<"int64_t", "128">:$bias,
+                        DefaultValuedParameter<"bool", "false">:$minimum, DefaultValuedParameter<"int64_t", "0">:$super,
+                        DefaultValuedParameter<"::mlir::StringAttr", "::mlir::StringAttr::get($_ctxt, \"absmax\")">:$method);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// The arrays that a weight of k columns consists of, in the order in which kern.dot takes them.
+    ::llvm::SmallVector<::lathe::kern::Part> parts() const;
+    /// The physical type of one of them.
+    ::mlir::MemRefType typeOf(::lathe::kern::Part part, int64_t panels, int64_t k) const;
+    /// Elements along k that a load of codes covers: 4, 8 or 16.
+    int64_t loadSpan() const { return 32 / (getBits() == 6 ? 2 : getBits()); }
+    /// Bytes of all arrays for one panel.
+    int64_t panelBytes(int64_t k) const;
+  }];
+}
+
 def Kern_Part : I32EnumAttr<"Part", "which array of a packed weight",
     [I32EnumAttrCase<"values", 0>, I32EnumAttrCase<"codes", 1>, I32EnumAttrCase<"scales", 2>, I32EnumAttrCase<"rope_low", 3>, I32EnumAttrCase<"rope_high", 4>,
-     I32EnumAttrCase<"vector", 5>]> { let cppNamespace = "::lathe::kern"; let genSpecializedAttr = 0; }
+     I32EnumAttrCase<"vector", 5>, I32EnumAttrCase<"codes_high", 6>, I32EnumAttrCase<"sub_scales", 7>, I32EnumAttrCase<"minima", 8>,
+     I32EnumAttrCase<"sub_minima", 9>]> { let cppNamespace = "::lathe::kern"; let genSpecializedAttr = 0; }
 def Kern_PartAttr : EnumAttr<Kern_Dialect, Kern_Part, "part">;
 
 def Kern_Field : I32EnumAttr<"Field", "an array of the step, see LatheStep in runtime/Abi.h",
@@ -134,19 +163,20 @@ def Kern_DotOp : Kern_Op<"dot", [AttrSizedOperandSegments, MemoryEffects<[MemRea
     For i < count (1 <= count <= rows of the schedule) and j < 32: into[i, column + j] = Σ_k input[row + i, k] * weight[panel, k, j].
 
     f32: input [rows][k], weight [panels][k][32]; the sum runs over k in order by fused multiply-add.
-    i8 in groups of `group` along k: input codes [rows][k padded to 4] with its scales [rows][groups] f32 and offsets [rows][groups] i32 = -128 * the group's sum of codes;
-    weight codes [panels][k/4][32][4] as u8 = s8 + 128 with its scales [panels][groups][32] bf16. A group's sum is exact in i32; groups are added in order:
-    acc = fma(float(sum) * input scale, weight scale, acc).
+    Codes: the weight's arrays are those of `coding`. The input's are codes [rows][k padded to 16] i8 in groups of `input_group` along k with scales [rows][input groups] f32,
+    offsets [rows][units] i32 = -bias * the unit's sum of codes, where a unit is the smaller of both groups, and with minima sums [rows][groups] f32 = the sum of codes * scale of a
+    weight's group. A unit's sum is exact in i32. Units and groups are added in order: equal groups, or a smaller one of the weight, acc = fma(float(sum) * input scale, scale, acc);
+    a larger one of the weight, part = fma(float(sum), input scale, part) and acc = fma(part, scale, acc); a minimum acc = fma(sums, minimum, acc).
 
     ```mlir
     kern.dot %count of 6 rows (%a[%row]) by (%w[%panel]) into %c[%column] k 576 : (memref<48x576xf32>) by (memref<18x576x32xf32>) into memref<6x64xf32>
-    kern.dot %count of 6 rows (%a, %as, %ao[%row]) by (%w, %ws[%panel]) into %c[%column] k 576 group 64
+    kern.dot %count of 6 rows (%a, %as, %ao[%row]) by (%w, %ws[%panel]) into %c[%column] k 576 coding <group = 64, scale = bf16> input_group 64
       : (memref<48x576xi8>, memref<48x9xf32>, memref<48x9xi32>) by (memref<18x144x32x4xi8>, memref<18x9x32xbf16>) into memref<6x64xf32>
     ```
   }];
   let arguments = (ins Index:$count, I64Attr:$maxCount, Variadic<AnyMemRef>:$input, Index:$row, Variadic<AnyMemRef>:$weight, Index:$panel,
-                       AnyMemRef:$into, Index:$column, I64Attr:$k, OptionalAttr<I64Attr>:$group);
-  let assemblyFormat = [{ $count `of` $maxCount `rows` `(` $input `[` $row `]` `)` `by` `(` $weight `[` $panel `]` `)` `into` $into `[` $column `]` `k` $k (`group` $group^)?
+                       AnyMemRef:$into, Index:$column, I64Attr:$k, OptionalAttr<Kern_Coding>:$coding, OptionalAttr<I64Attr>:$inputGroup);
+  let assemblyFormat = [{ $count `of` $maxCount `rows` `(` $input `[` $row `]` `)` `by` `(` $weight `[` $panel `]` `)` `into` $into `[` $column `]` `k` $k (`coding` $coding^ `input_group` $inputGroup)?
                           attr-dict `:` `(` type($input) `)` `by` `(` type($weight) `)` `into` type($into) }];
   let hasVerifier = 1;
 }
@@ -190,13 +220,13 @@ def Kern_WeightOp : Kern_Op<"weight", [Pure]> {
     `sources` are the model's tensors, `part` says what is made of them, the result's dimensions are the physical ones.
 
     ```mlir
-    %codes = kern.weight codes ["model.layers.0.self_attn.q_proj.weight"] pack <order = heads, dim = 64> group 64 k 576 : memref<18x144x32x4xi8>
+    %codes = kern.weight codes ["model.layers.0.self_attn.q_proj.weight"] pack <order = heads, dim = 64> coding <group = 64, scale = bf16> k 576 : memref<18x144x32x4xi8>
     ```
   }];
-  let arguments = (ins Kern_PartAttr:$part, StrArrayAttr:$sources, OptionalAttr<Kern_Pack>:$pack, OptionalAttr<I64Attr>:$group, OptionalAttr<AnyAttr>:$rope,
+  let arguments = (ins Kern_PartAttr:$part, StrArrayAttr:$sources, OptionalAttr<Kern_Pack>:$pack, OptionalAttr<Kern_Coding>:$coding, OptionalAttr<AnyAttr>:$rope,
                        I64Attr:$k);
   let results = (outs AnyMemRef:$result);
-  let assemblyFormat = "$part $sources (`pack` $pack^)? (`group` $group^)? (`rope` $rope^)? `k` $k attr-dict `:` type($result)";
+  let assemblyFormat = "$part $sources (`pack` $pack^)? (`coding` $coding^)? (`rope` $rope^)? `k` $k attr-dict `:` type($result)";
   let hasVerifier = 1;
 }
 

@@ -51,12 +51,19 @@ LogicalResult KvType::verify(llvm::function_ref<InFlightDiagnostic()> emitError,
   return success();
 }
 
-LogicalResult QuantAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError, int64_t group, Type scale) {
+LogicalResult QuantAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError, int64_t group, Type scale,
+                                int64_t bias, bool minimum, int64_t super, QuantMethod method) {
   if (group < 4 || group % 4 != 0 || group > sizeLimit)
     return emitError() << "expected a group of a positive multiple of 4 elements up to " << sizeLimit << ", found "
                        << group;
-  if (!scale.isF32() && !scale.isBF16())
-    return emitError() << "expected scale f32 or bf16, found " << scale;
+  if (!scale.isF32() && !scale.isBF16() && !scale.isF16())
+    return emitError() << "expected scale f32, bf16 or f16, found " << scale;
+  if (bias < 0 || bias > 128)
+    return emitError() << "expected a bias from 0 to 128, found " << bias;
+  if (super < 0 || super > sizeLimit || super % group != 0)
+    return emitError() << "expected a super of whole groups of " << group << ", found " << super;
+  if (method == QuantMethod::absmax && (bias != 0 || minimum || super != 0))
+    return emitError() << "expected no bias, minimum or super with method absmax";
   return success();
 }
 
@@ -84,6 +91,8 @@ LogicalResult RopeAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitErro
   }
   return emitError() << "expected rope type default, linear, llama3 or yarn, found " << type;
 }
+
+bool lathe::lm::isCode(Type element) { return element.isInteger(8) || element.isInteger(6) || element.isInteger(4); }
 
 QuantAttr lathe::lm::quantOf(Type type) {
   auto tensor = dyn_cast<RankedTensorType>(type);

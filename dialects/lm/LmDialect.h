@@ -38,6 +38,8 @@ struct FusionRole {
 
 namespace lathe::lm {
 
+/// Whether elements may be codes: i8 (signed), i6 or i4.
+bool isCode(mlir::Type element);
 /// The quantisation of a tensor type, null when it has none.
 QuantAttr quantOf(mlir::Type type);
 

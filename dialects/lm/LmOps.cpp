@@ -34,8 +34,11 @@ static LogicalResult verifyWeight(Operation *op, Value value) {
   auto type = tensor(value);
   if (type.getRank() < (quantOf(type) ? 2 : 1) || type.getRank() > 2 || !llvm::all_of(type.getShape(), sane))
     return op->emitOpError() << "expected a static shape of one or two dimensions, two when quantised, found " << type;
-  if (quantOf(type) ? !type.getElementType().isInteger(8) : !type.getElementType().isF32() || type.getEncoding())
-    return op->emitOpError() << "expected f32 elements, or i8 with #lm.quant, found " << type;
+  QuantAttr quant = quantOf(type);
+  if (quant ? !isCode(type.getElementType()) : !type.getElementType().isF32() || type.getEncoding())
+    return op->emitOpError() << "expected f32 elements, or i8, i6 or i4 with #lm.quant, found " << type;
+  if (quant && quant.getMethod() == QuantMethod::absmax && !type.getElementType().isInteger(8))
+    return op->emitOpError() << "expected i8 with method absmax, found " << type;
   return success();
 }
 
@@ -114,9 +117,10 @@ LogicalResult LinearOp::verify() {
     return emitOpError() << "expected a weight of shape [" << width(getResult()) << ", " << width(getInput())
                          << "], found " << weight;
   QuantAttr in = quantOf(getInput().getType()), of = quantOf(weight);
-  if (!!in != !!of || (in && in.getGroup() != of.getGroup()))
-    return emitOpError() << "expected input and weight quantised in the same group, or neither, found "
-                         << getInput().getType() << " and " << weight;
+  if (!!in != !!of || (in && in.getGroup() % of.getGroup() != 0 && of.getGroup() % in.getGroup() != 0))
+    return emitOpError()
+           << "expected input and weight quantised in groups of which one divides the other, or neither, found "
+           << getInput().getType() << " and " << weight;
   return verifyVector(*this, getBias(), "a bias", width(getResult()));
 }
 
@@ -142,8 +146,10 @@ LogicalResult QuantizeOp::verify() {
   auto in = tensor(getInput()), out = tensor(getResult());
   if (failed(verifyRows(*this, getInput(), "an input")))
     return failure();
-  if (in.getShape() != out.getShape() || !quantOf(out) || !out.getElementType().isInteger(8))
-    return emitOpError() << "expected a result of the input's shape in i8 with #lm.quant, found " << out;
+  if (in.getShape() != out.getShape() || !quantOf(out) || !out.getElementType().isInteger(8) ||
+      quantOf(out).getMethod() != QuantMethod::absmax)
+    return emitOpError() << "expected a result of the input's shape in i8 with #lm.quant of method absmax, found "
+                         << out;
   return success();
 }
 

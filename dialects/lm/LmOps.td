@@ -50,15 +50,24 @@ def Lm_Kv : Lm_Type<"Kv", "kv"> {
   let genVerifyDecl = 1;
 }
 
+def Lm_QuantMethod : I32EnumAttr<"QuantMethod", "where codes and scales come from",
+    [I32EnumAttrCase<"absmax", 0>, I32EnumAttrCase<"search", 1>, I32EnumAttrCase<"kept", 2>]> { let cppNamespace = "::lathe::lm"; let genSpecializedAttr = 0; }
+
 def Lm_Quant : AttrDef<Lm_Dialect, "Quant"> {
   let mnemonic = "quant";
   let summary = "encoding of a tensor quantised in groups along its last dimension";
   let description = [{
-    `tensor<576x1536xi8, #lm.quant<group = 64, scale = bf16>>`: symmetric, value = q * scale, one scale a row and group, the
-    last group may be short. Scale is absmax/127, rounded to `scale`'s type away from zero, before q = clamp(round-half-even(x / scale), -127, 127).
-    A group of zeros has scale 0 and codes 0.
+    `tensor<576x1536xi8, #lm.quant<group = 64, scale = bf16>>`: value = scale * (code - bias) + minimum, one scale (and minimum) a row and group, the last group may
+    be short. Codes of i8 are signed, those of i4 and i6 are not. `method`:
+
+    absmax: bias 0, no minimum. Scale is absmax/127, rounded to `scale`'s type away from zero, before q = clamp(round-half-even(x / scale), -127, 127). A group of zeros has
+    scale 0 and codes 0.
+    search: scale and minimum that make the error small (compiler/Quantizer.h).
+    kept: the blocks of the model's file (BlockFormat in compiler/Weights.h). With `super`, scale and minimum are those of `super` elements times a small integer of the group.
   }];
-  let parameters = (ins "int64_t":$group, "::mlir::Type":$scale);
+  let parameters = (ins "int64_t":$group, "::mlir::Type":$scale, DefaultValuedParameter<"int64_t", "0">:$bias, DefaultValuedParameter<"bool", "false">:$minimum,
+                        DefaultValuedParameter<"int64_t", "0">:$super,
+                        DefaultValuedParameter<"::lathe::lm::QuantMethod", "::lathe::lm::QuantMethod::absmax">:$method);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }
@@ -115,15 +124,17 @@ def Lm_Fusable : DeclareOpInterfaceMethods<Lm_FusableInterface>;
 def Lm_WeightOp : Lm_Op<"weight", [Pure]> {
   let summary = "a named weight of the model";
   let description = [{
-    Weights never enter the IR. With a quantised result type the named float tensor is quantised as `#lm.quant` says.
+    Weights never enter the IR. With a quantised result type the named float tensor is quantised as `#lm.quant` says. `stored` is the element of a tensor that
+    its file has quantised in blocks.
 
     ```mlir
     %wq = lm.weight "model.layers.0.self_attn.q_proj.weight" : tensor<576x576xf32>
+    %wk = lm.weight "model.layers.0.self_attn.k_proj.weight" stored "Q4_1" : tensor<192x576xf32>
     ```
   }];
-  let arguments = (ins StrAttr:$source);
+  let arguments = (ins StrAttr:$source, OptionalAttr<StrAttr>:$stored);
   let results = (outs Lm_Tensor:$result);
-  let assemblyFormat = "$source attr-dict `:` type($result)";
+  let assemblyFormat = "$source (`stored` $stored^)? attr-dict `:` type($result)";
   let hasVerifier = 1;
 }
 

@@ -82,10 +82,10 @@ FailureOr<Value> HostBuilder::weight(const Argument &argument, Value lmValue, Lo
       return failure();
     sources = *found;
   }
-  auto optional = [&](int64_t value) { return value ? b.getI64IntegerAttr(value) : IntegerAttr(); };
   SmallVector<Attribute> key{PartAttr::get(b.getContext(), argument.part), b.getArrayAttr(sources),
-                             TypeAttr::get(argument.type), b.getI64IntegerAttr(argument.k),
-                             b.getI64IntegerAttr(argument.group)};
+                             TypeAttr::get(argument.type), b.getI64IntegerAttr(argument.k)};
+  if (argument.coding)
+    key.push_back(argument.coding);
   if (argument.pack)
     key.push_back(argument.pack);
   if (argument.rope)
@@ -94,7 +94,7 @@ FailureOr<Value> HostBuilder::weight(const Argument &argument, Value lmValue, Lo
   if (!value)
     value =
         WeightOp::create(b, loc, argument.type, PartAttr::get(b.getContext(), argument.part), b.getArrayAttr(sources),
-                         argument.pack, optional(argument.group), argument.rope, b.getI64IntegerAttr(argument.k));
+                         argument.pack, argument.coding, argument.rope, b.getI64IntegerAttr(argument.k));
   return value;
 }
 

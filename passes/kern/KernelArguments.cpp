@@ -32,20 +32,18 @@ struct Analysis {
     return MemRefType::get({ShapedType::kDynamic, roundUp(width, panelWidth)}, b.getF32Type());
   }
 
-  /// Both arrays of a quantised weight, or the one of a float weight, in panels.
+  /// The arrays of a quantised weight, or the one of a float weight, in panels.
   void addPanels(BlockArgument weight, int64_t panels, PackAttr pack) {
     auto type = cast<RankedTensorType>(weight.getType());
     int64_t k = type.getDimSize(1);
     Argument a{.kind = Argument::Kind::weight, .type = {}, .number = weight.getArgNumber(), .pack = pack, .k = k};
-    if (auto quant = lm::quantOf(type)) {
-      a.group = quant.getGroup();
-      a.part = Part::codes;
-      a.type = MemRefType::get({panels, ceilDiv(k, 4), panelWidth, 4}, b.getI8Type());
-      s.arguments.push_back(a);
-      a.part = Part::scales;
-      a.type = MemRefType::get({panels, ceilDiv(k, a.group), panelWidth}, b.getBF16Type());
-      s.arguments.push_back(a);
-      s.tileBytes = (ceilDiv(k, 4) * 4 + ceilDiv(k, a.group) * 2) * panelWidth;
+    if ((a.coding = codingOf(type))) {
+      for (Part part : a.coding.parts()) {
+        a.part = part;
+        a.type = a.coding.typeOf(part, panels, k);
+        s.arguments.push_back(a);
+      }
+      s.tileBytes = a.coding.panelBytes(k);
     } else {
       a.type = MemRefType::get({panels, k, panelWidth}, b.getF32Type());
       s.arguments.push_back(a);
@@ -223,6 +221,17 @@ struct Analysis {
 };
 
 } // namespace
+
+CodingAttr kern::codingOf(RankedTensorType weight) {
+  auto quant = lm::quantOf(weight);
+  if (!quant)
+    return {};
+  // Signed codes are stored with 128 added.
+  int64_t bits = weight.getElementTypeBitWidth(), bias = bits == 8 ? 128 + quant.getBias() : quant.getBias();
+  return CodingAttr::get(weight.getContext(), bits, quant.getGroup(), quant.getScale(), bias, quant.getMinimum(),
+                         quant.getSuper(),
+                         StringAttr::get(weight.getContext(), lm::stringifyQuantMethod(quant.getMethod())));
+}
 
 FailureOr<KernelSignature> kern::signatureOf(func::FuncOp function, int64_t context) {
   KernelSignature signature;

@@ -23,7 +23,8 @@ struct Argument {
   // What a weight is made of, as kern.weight says it.
   Part part = Part::values;
   PackAttr pack;
-  int64_t group = 0, k = 0;
+  CodingAttr coding;
+  int64_t k = 0;
   lm::RopeAttr rope;
 };
 
@@ -60,6 +61,9 @@ struct KernelSignature {
 
 /// Context is the number of positions that rope tables cover.
 mlir::FailureOr<KernelSignature> signatureOf(mlir::func::FuncOp function, int64_t context);
+
+/// How a weight of this type is stored in panels; null for floats.
+CodingAttr codingOf(mlir::RankedTensorType weight);
 
 /// The argument of the lm function that a value inside its lm.fused is, or null.
 mlir::BlockArgument argumentOf(mlir::Value value);

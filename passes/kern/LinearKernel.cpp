@@ -292,7 +292,7 @@ LogicalResult kern::buildLinear(KernelContext &k) {
   int64_t rows = k.schedule.getRows();
 
   RowPrologue prologue(k);
-  if (failed(prologue.prepare(linear.getInput())))
+  if (failed(prologue.prepare(linear)))
     return failure();
   LogicalResult made = success();
   if (prologue.computes())
@@ -302,12 +302,16 @@ LogicalResult kern::buildLinear(KernelContext &k) {
 
   Value tile = e.scratch({rows, k.signature.panelsPerTile * panelWidth}, e.f32());
   SmallVector<Value> weight;
-  for (Part part : {Part::values, Part::codes, Part::scales})
-    if (Value buffer = k.buffer(Argument::Kind::weight, linear.getWeight(), part))
-      weight.push_back(buffer);
   int64_t width = widthOf(linear.getInput());
-  auto quant = lm::quantOf(linear.getWeight().getType());
-  IntegerAttr group = quant ? e.b.getI64IntegerAttr(quant.getGroup()) : IntegerAttr();
+  CodingAttr coding = codingOf(cast<RankedTensorType>(linear.getWeight().getType()));
+  IntegerAttr inputGroup;
+  SmallVector<Part> parts{Part::values};
+  if (coding) {
+    inputGroup = e.b.getI64IntegerAttr(lm::quantOf(linear.getInput().getType()).getGroup());
+    parts = coding.parts();
+  }
+  for (Part part : parts)
+    weight.push_back(k.buffer(Argument::Kind::weight, linear.getWeight(), part));
 
   e.loop(range.getTileBegin(), range.getTileEnd(), 1, [&](Value t) {
     e.loop(u0, u1, rows, [&](Value unit) {
@@ -317,7 +321,7 @@ LogicalResult kern::buildLinear(KernelContext &k) {
         Value panel =
             k.signature.panelsPerTile == 1 ? t : e.add(e.mul(t, e.index(k.signature.panelsPerTile)), e.index(p));
         DotOp::create(e.b, count, e.b.getI64IntegerAttr(rows), prologue.arrays(), inputRow, weight, panel, tile,
-                      e.index(p * panelWidth), e.b.getI64IntegerAttr(width), group);
+                      e.index(p * panelWidth), e.b.getI64IntegerAttr(width), coding, inputGroup);
       }
       e.loop(e.index(0), count, 1, [&](Value slot) {
         if (failed(RowEpilogue(k, tile, e.add(unit, slot), slot, t).run()))

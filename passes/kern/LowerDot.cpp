@@ -23,7 +23,7 @@ public:
   void build() {
     // A register tile narrower than the panel walks the panel in parts.
     for (int64_t first = 0; first < panelWidth; first += columns) {
-      SmallVector<Value> sums = dot.getGroup() ? groups(first) : floats(first);
+      SmallVector<Value> sums = dot.getCoding() ? groups(first) : floats(first);
       for (int64_t i = 0; i < rows; ++i)
         for (int64_t v = 0; v < vectors(); ++v)
           m.store(sums[i * vectors() + v], at(dot.getInto(), {m.index(i), add(dot.getColumn(), first + v * lanes)}));
@@ -66,60 +66,188 @@ private:
     });
   }
 
+  Value zeros() { return arith::ConstantOp::create(b, DenseElementsAttr::get(vec(b.getF32Type()), 0.0f)); }
+  int64_t unit() { return std::min<int64_t>(dot.getCoding()->getGroup(), *dot.getInputGroup()); }
+  /// An array of the weight; its place among the operands follows from the coding.
+  Value part(Part wanted) {
+    for (auto [part, value] : llvm::zip(dot.getCoding()->parts(), dot.getWeight()))
+      if (part == wanted)
+        return value;
+    return {};
+  }
+
   SmallVector<Value> groups(int64_t first) {
-    int64_t group = *dot.getGroup(), k = dot.getK();
-    Value zero = arith::ConstantOp::create(b, DenseElementsAttr::get(vec(b.getF32Type()), 0.0f));
-    SmallVector<Value> sums(rows * vectors(), zero);
+    int64_t group = dot.getCoding()->getGroup(), k = dot.getK();
+    SmallVector<Value> sums(rows * vectors(), zeros());
     if (k >= group)
       sums = loop(m.index(0), m.index(k / group), sums,
-                  [&](Value g, ValueRange carried) { return oneGroup(first, g, group / 4, carried); });
+                  [&](Value g, ValueRange carried) { return oneGroup(first, g, group, carried); });
     if (k % group != 0)
-      sums = oneGroup(first, m.index(k / group), ceilDiv(k % group, 4), sums);
+      sums = oneGroup(first, m.index(k / group), k % group, sums);
     return sums;
   }
 
-  SmallVector<Value> oneGroup(int64_t first, Value g, int64_t quads, ValueRange sums) {
-    int64_t quadsPerGroup = *dot.getGroup() / 4;
-    Value firstQuad = arith::MulIOp::create(b, g, m.index(quadsPerGroup));
-    SmallVector<Value> ints;
-    for (int64_t i = 0; i < rows; ++i) {
-      // The weights are biased by 128; their sum with the activations starts at what that adds too much.
-      Value start = byteDot == ByteDot::vnni512
-                        ? splat(m.load(b.getI32Type(), at(dot.getInput()[2], {add(dot.getRow(), i), g})))
-                        : arith::ConstantOp::create(b, DenseElementsAttr::get(vec(b.getI32Type()), 0)).getResult();
-      ints.append(vectors(), start);
-    }
-    ints = loop(m.index(0), m.index(quads), ints, [&](Value q, ValueRange carried) {
-      Value quad = add(firstQuad, q);
-      Value column = arith::MulIOp::create(b, quad, m.index(4));
-      SmallVector<Value> weight, next;
+  /// One group of the weight, `count` elements of which are the row's.
+  SmallVector<Value> oneGroup(int64_t first, Value g, int64_t count, ValueRange sums) {
+    CodingAttr coding = *dot.getCoding();
+    int64_t group = coding.getGroup(), perGroup = group / unit(), units = ceilDiv(count, unit());
+    SmallVector<Value> scales, minima, parts, next(sums);
+    auto factor = [&](Part whole, Part sub) {
+      SmallVector<Value> values;
       for (int64_t v = 0; v < vectors(); ++v)
-        weight.push_back(
-            m.load(vec(b.getI8Type(), 4 * lanes),
-                   at(dot.getWeight()[0], {dot.getPanel(), quad, m.index(first + v * lanes), m.index(0)})));
+        values.push_back(groupFactor(whole, sub, g, first + v * lanes));
+      return values;
+    };
+    auto inputScale = [&](int64_t i, Value u) -> Value {
+      Value at = unit() == int64_t(*dot.getInputGroup())
+                     ? u
+                     : arith::DivUIOp::create(b, u, m.index(*dot.getInputGroup() / unit())).getResult();
+      return splat(m.load(b.getF32Type(), at4(dot.getInput()[1], i, at)));
+    };
+    if (perGroup == 1) {
+      SmallVector<Value> ints = oneUnit(first, g, count);
+      scales = factor(Part::scales, Part::sub_scales);
       for (int64_t i = 0; i < rows; ++i) {
-        Value four = LLVM::LoadOp::create(b, b.getI32Type(), at(dot.getInput()[0], {add(dot.getRow(), i), column}), 4);
-        Value x = vector::BitCastOp::create(b, vec(b.getI8Type(), 4 * lanes), splat(four));
-        for (int64_t v = 0; v < vectors(); ++v)
-          next.push_back(multiply(carried[i * vectors() + v], weight[v], x));
+        Value scale = inputScale(i, g);
+        for (int64_t v = 0; v < vectors(); ++v) {
+          Value sum = arith::SIToFPOp::create(b, vec(b.getF32Type()), ints[i * vectors() + v]);
+          Value &to = next[i * vectors() + v];
+          to = math::FmaOp::create(b, arith::MulFOp::create(b, sum, scale).getResult(), scales[v], to);
+        }
       }
-      return next;
-    });
-
-    SmallVector<Value> scales, next;
-    for (int64_t v = 0; v < vectors(); ++v) {
-      Value raw = m.load(vec(b.getBF16Type()), at(dot.getWeight()[1], {dot.getPanel(), g, m.index(first + v * lanes)}));
-      scales.push_back(arith::ExtFOp::create(b, vec(b.getF32Type()), raw));
+    } else {
+      // Input groups within the weight's are summed with their own scales first.
+      SmallVector<Value> partial(rows * vectors(), zeros());
+      auto add = [&](Value number, int64_t elements, ValueRange carried) {
+        Value u = this->add(arith::MulIOp::create(b, g, m.index(perGroup)).getResult(), number);
+        SmallVector<Value> ints = oneUnit(first, u, elements), result;
+        for (int64_t i = 0; i < rows; ++i) {
+          Value scale = inputScale(i, u);
+          for (int64_t v = 0; v < vectors(); ++v) {
+            Value sum = arith::SIToFPOp::create(b, vec(b.getF32Type()), ints[i * vectors() + v]);
+            result.push_back(math::FmaOp::create(b, sum, scale, carried[i * vectors() + v]));
+          }
+        }
+        return result;
+      };
+      int64_t whole = count / unit();
+      if (whole != 0)
+        partial = loop(m.index(0), m.index(whole), partial,
+                       [&](Value number, ValueRange carried) { return add(number, unit(), carried); });
+      if (whole != units)
+        partial = add(m.index(whole), count % unit(), partial);
+      scales = factor(Part::scales, Part::sub_scales);
+      for (int64_t i = 0; i < rows * vectors(); ++i)
+        next[i] = math::FmaOp::create(b, partial[i], scales[i % vectors()], next[i]);
     }
+    if (!coding.getMinimum())
+      return next;
+    minima = factor(Part::minima, Part::sub_minima);
     for (int64_t i = 0; i < rows; ++i) {
-      Value scale = splat(m.load(b.getF32Type(), at(dot.getInput()[1], {add(dot.getRow(), i), g})));
-      for (int64_t v = 0; v < vectors(); ++v) {
-        Value sum = arith::SIToFPOp::create(b, vec(b.getF32Type()), ints[i * vectors() + v]);
-        next.push_back(math::FmaOp::create(b, arith::MulFOp::create(b, sum, scale).getResult(), scales[v],
-                                           sums[i * vectors() + v]));
-      }
+      Value sum = splat(m.load(b.getF32Type(), at4(dot.getInput()[3], i, g)));
+      if (coding.getSuper())
+        sum = arith::NegFOp::create(b, sum);
+      for (int64_t v = 0; v < vectors(); ++v)
+        next[i * vectors() + v] = math::FmaOp::create(b, sum, minima[v], next[i * vectors() + v]);
     }
     return next;
+  }
+
+  /// Element `column` of row i of an input array.
+  Value at4(Value array, int64_t i, Value column) { return at(array, {add(dot.getRow(), i), column}); }
+
+  /// 16 scales or minima of a group, in f32.
+  Value groupFactor(Part whole, Part sub, Value g, int64_t lane) {
+    CodingAttr coding = *dot.getCoding();
+    Value number = g;
+    if (coding.getSuper())
+      number = arith::DivUIOp::create(b, g, m.index(coding.getSuper() / coding.getGroup()));
+    Value raw = m.load(vec(coding.getScale()), at(part(whole), {dot.getPanel(), number, m.index(lane)}));
+    Value value = coding.getScale().isF32() ? raw : arith::ExtFOp::create(b, vec(b.getF32Type()), raw).getResult();
+    if (!coding.getSuper())
+      return value;
+    Value bytes = m.load(vec(b.getI8Type()), at(part(sub), {dot.getPanel(), g, m.index(lane)}));
+    Value ints = arith::ExtSIOp::create(b, vec(b.getI32Type()), bytes);
+    return arith::MulFOp::create(b, value, arith::SIToFPOp::create(b, vec(b.getF32Type()), ints).getResult());
+  }
+
+  /// The exact sums of a unit of codes, `count` of which are the row's.
+  SmallVector<Value> oneUnit(int64_t first, Value u, int64_t count) {
+    int64_t span = dot.getCoding()->loadSpan();
+    Value start = arith::MulIOp::create(b, u, m.index(unit()));
+    SmallVector<Value> ints;
+    for (int64_t i = 0; i < rows; ++i)
+      ints.append(vectors(), startOf(i, u));
+    return loop(m.index(0), m.index(ceilDiv(count, span)), ints, [&](Value step, ValueRange carried) {
+      Value column = add(start, arith::MulIOp::create(b, step, m.index(span)).getResult());
+      SmallVector<Value> next(carried);
+      SmallVector<SmallVector<Value>> weight; // [vector][quad]
+      for (int64_t v = 0; v < vectors(); ++v)
+        weight.push_back(quads(u, step, first + v * lanes));
+      for (int64_t q = 0; q < span / 4; ++q)
+        for (int64_t i = 0; i < rows; ++i) {
+          Value four = LLVM::LoadOp::create(b, b.getI32Type(), at4(dot.getInput()[0], i, add(column, 4 * q)), 4);
+          Value x = vector::BitCastOp::create(b, vec(b.getI8Type(), 4 * lanes), splat(four));
+          for (int64_t v = 0; v < vectors(); ++v) {
+            Value &sum = next[i * vectors() + v];
+            sum = multiply(sum, weight[v][q], x);
+          }
+        }
+      return next;
+    });
+  }
+
+  /// Codes are stored with a bias; their sum with the activations starts at what that adds too much. Eight bits on AVX2
+  /// go back to signed ones instead.
+  Value startOf(int64_t i, Value u) {
+    int64_t bias = dot.getCoding()->getBias();
+    if (bias != 0 && !usesSign())
+      return splat(m.load(b.getI32Type(), at4(dot.getInput()[2], i, u)));
+    return arith::ConstantOp::create(b, DenseElementsAttr::get(vec(b.getI32Type()), 0));
+  }
+  bool usesSign() { return byteDot == ByteDot::sign256 && dot.getCoding()->getBits() == 8; }
+
+  /// The operands that one load of codes gives: 16 columns, four elements along k each.
+  SmallVector<Value> quads(Value u, Value step, int64_t lane) {
+    int64_t bits = dot.getCoding()->getBits();
+    auto bytes = vec(b.getI8Type(), 4 * lanes);
+    auto load = [&](Part from, int64_t elements, int64_t ahead) -> Value {
+      int64_t perStep = dot.getCoding()->loadSpan() / elements;
+      Value number = arith::MulIOp::create(b, u, m.index(unit() / elements));
+      number =
+          add(add(number, perStep == 1 ? step : arith::MulIOp::create(b, step, m.index(perStep)).getResult()), ahead);
+      return m.load(bytes, at(part(from), {dot.getPanel(), number, m.index(lane), m.index(0)}));
+    };
+    if (bits == 8)
+      return {load(Part::codes, 4, 0)};
+    // Shifts of 16-bit lanes are one instruction, of bytes none; what comes in from the neighbour is masked off.
+    auto words = vec(b.getI16Type(), 2 * lanes);
+    auto field = [&](Value value, int64_t shift, uint8_t mask, int64_t left = 0) -> Value {
+      auto shifted = [&](Value x, int64_t by, bool right) -> Value {
+        Value amount = arith::ConstantOp::create(b, DenseElementsAttr::get(words, static_cast<int16_t>(by)));
+        Value wide = vector::BitCastOp::create(b, words, x);
+        Value moved = right ? arith::ShRUIOp::create(b, wide, amount).getResult()
+                            : arith::ShLIOp::create(b, wide, amount).getResult();
+        return vector::BitCastOp::create(b, bytes, moved);
+      };
+      if (shift != left)
+        value = shifted(value, std::abs(shift - left), shift > left);
+      Value keep = arith::ConstantOp::create(
+          b, DenseElementsAttr::get(bytes, static_cast<int8_t>(static_cast<uint8_t>(mask << left))));
+      return arith::AndIOp::create(b, value, keep);
+    };
+    SmallVector<Value> result;
+    for (int64_t pair = 0; pair < (bits == 4 ? 1 : 2); ++pair) {
+      Value low = load(Part::codes, 8, pair);
+      result.push_back(field(low, 0, 0x0f));
+      result.push_back(field(low, 4, 0x0f));
+    }
+    if (bits == 6) {
+      Value high = load(Part::codes_high, 16, 0);
+      for (int64_t q = 0; q < 4; ++q)
+        result[q] = arith::OrIOp::create(b, result[q], field(high, 2 * q, 0x03, 4));
+    }
+    return result;
   }
 
   Value call(StringRef name, Type result, ValueRange operands) {
@@ -135,10 +263,14 @@ private:
         return vector::ExtractStridedSliceOp::create(b, value, h * size, size, 1);
       };
       auto bytes = vec(b.getI8Type(), 32);
-      Value bias = arith::ConstantOp::create(b, DenseElementsAttr::get(bytes, int8_t(-128)));
-      Value w = arith::XOrIOp::create(b, half(weight, 32), bias);
-      Value magnitude = LLVM::AbsOp::create(b, bytes, w, /*is_int_min_poison=*/false);
-      Value signedX = call("llvm.x86.avx2.psign.b", bytes, {half(x, 32), w});
+      // maddubs adds pairs in 16 bits: 2 * 63 * 127 fits, 2 * 255 * 127 would saturate.
+      Value magnitude = half(weight, 32), signedX = half(x, 32);
+      if (usesSign()) {
+        Value bias = arith::ConstantOp::create(b, DenseElementsAttr::get(bytes, int8_t(-128)));
+        Value w = arith::XOrIOp::create(b, magnitude, bias);
+        magnitude = LLVM::AbsOp::create(b, bytes, w, /*is_int_min_poison=*/false);
+        signedX = call("llvm.x86.avx2.psign.b", bytes, {signedX, w});
+      }
       Value pairs = call("llvm.x86.avx2.pmadd.ub.sw", vec(b.getI16Type(), 16), {magnitude, signedX});
       Value ones = arith::ConstantOp::create(b, DenseElementsAttr::get(vec(b.getI16Type(), 16), int16_t(1)));
       Value fours = call("llvm.x86.avx2.pmadd.wd", vec(b.getI32Type(), 8), {pairs, ones});

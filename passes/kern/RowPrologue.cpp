@@ -11,8 +11,9 @@ Value kern::inverseRoot(Emitter &e, Value meanOfSquares, double eps) {
   return e.div(e.splat(1.0f), math::SqrtOp::create(e.b, e.add(meanOfSquares, e.splat(static_cast<float>(eps)))));
 }
 
-LogicalResult RowPrologue::prepare(Value value) {
-  input = value;
+LogicalResult RowPrologue::prepare(lm::LinearOp linear) {
+  Value value = input = linear.getInput();
+  coding = codingOf(cast<RankedTensorType>(linear.getWeight().getType()));
   int64_t width = widthOf(value), block = k.schedule.getUnitBlock();
   if (auto quantize = value.getDefiningOp<lm::QuantizeOp>()) {
     int64_t group = lm::quantOf(quantize.getResult().getType()).getGroup(), groups = ceilDiv(width, group);
@@ -20,7 +21,9 @@ LogicalResult RowPrologue::prepare(Value value) {
       return quantize.emitOpError() << "expected groups of a multiple of " << lanes << " on this target, found "
                                     << group;
     scratch = {e.scratch({block, roundUp(width, lanes)}, e.b.getI8Type()), e.scratch({block, groups}, e.f32()),
-               e.scratch({block, groups}, e.b.getI32Type())};
+               e.scratch({block, ceilDiv(width, std::min(group, coding.getGroup()))}, e.b.getI32Type())};
+    if (coding.getMinimum())
+      scratch.push_back(e.scratch({block, ceilDiv(width, coding.getGroup())}, e.f32()));
     computed = true;
   } else if (argumentOf(value)) {
     Value buffer = k.buffer(Argument::Kind::activation, value);
@@ -133,45 +136,80 @@ LogicalResult RowPrologue::measure(lm::NormOp norm) {
   return success();
 }
 
+LogicalResult RowPrologue::quantizeGroup(lm::QuantizeOp quantize, Value slot, Value number, int64_t columns) {
+  int64_t group = lm::quantOf(quantize.getResult().getType()).getGroup();
+  Value first = e.mul(number, e.index(group));
+  SmallVector<Value> x;
+  Value largest = e.splat(0.0f);
+  for (int64_t j = 0; j < columns; j += lanes) {
+    int64_t valid = std::min(lanes, columns - j);
+    auto loaded = chunk(quantize.getInput(), e.add(first, e.index(j)), valid);
+    if (failed(loaded))
+      return failure();
+    // A norm's bias may have filled the lanes behind the row's end.
+    x.push_back(valid == lanes ? *loaded : e.select(e.mask(valid), *loaded, e.splat(0.0f)));
+    largest = e.max(largest, math::AbsFOp::create(e.b, x.back()));
+  }
+  Value absmax = e.reduce(Combine::max, largest);
+  Value some = arith::CmpFOp::create(e.b, arith::CmpFPredicate::OGT, absmax, e.constant(0.0f));
+  Value inverse = e.splat(e.select(some, e.div(e.constant(127.0f), absmax), e.constant(0.0f)));
+  e.storeScalar(e.div(absmax, e.constant(127.0f)), scratch[1], {slot, number});
+
+  // What the weights' bias adds too much: one number for each unit whose sum the product makes in integers.
+  auto ints = VectorType::get({lanes}, e.b.getI32Type());
+  int64_t perUnit = std::min(group, coding.getGroup()) / lanes, units = group / (perUnit * lanes);
+  Value sum;
+  for (auto [i, value] : llvm::enumerate(x)) {
+    Value rounded = math::RoundEvenOp::create(e.b, e.mul(value, inverse));
+    Value code = arith::FPToSIOp::create(e.b, ints, rounded);
+    sum = sum ? e.add(sum, code) : code;
+    vector::StoreOp::create(e.b,
+                            arith::TruncIOp::create(e.b, VectorType::get({lanes}, e.b.getI8Type()), code).getResult(),
+                            scratch[0], ValueRange{slot, e.add(first, e.index(i * lanes))});
+    int64_t done = static_cast<int64_t>(i) + 1;
+    if (done % perUnit != 0 && done != static_cast<int64_t>(x.size()))
+      continue;
+    // The sum itself where minima want it too; sumGroups turns it into the offset then.
+    Value factor = arith::ConstantOp::create(e.b, e.b.getI32IntegerAttr(coding.getMinimum() ? 1 : -coding.getBias()));
+    Value unit = e.add(e.mul(number, e.index(units)), e.index((done - 1) / perUnit));
+    e.storeScalar(e.mul(e.reduce(Combine::add, sum), factor), scratch[2], {slot, unit});
+    sum = Value();
+  }
+  return success();
+}
+
+void RowPrologue::sumGroups(int64_t width, int64_t inputGroup, Value slot) {
+  int64_t group = coding.getGroup(), unit = std::min(group, inputGroup), units = ceilDiv(width, unit);
+  auto one = [&](Value number, int64_t count) {
+    Value sum = e.constant(0.0f);
+    for (int64_t u = 0; u < count; ++u) {
+      Value at = e.add(e.mul(number, e.index(group / unit)), e.index(u));
+      Value codes = e.loadScalar(scratch[2], {slot, at});
+      Value scale = e.loadScalar(
+          scratch[1], {slot, unit == inputGroup ? at : arith::DivUIOp::create(e.b, at, e.index(inputGroup / unit))});
+      sum = e.fma(arith::SIToFPOp::create(e.b, e.f32(), codes), scale, sum);
+      Value minus = arith::ConstantOp::create(e.b, e.b.getI32IntegerAttr(-coding.getBias()));
+      e.storeScalar(e.mul(codes, minus), scratch[2], {slot, at});
+    }
+    e.storeScalar(sum, scratch[3], {slot, number});
+  };
+  int64_t perGroup = group / unit, whole = units / perGroup;
+  if (whole != 0)
+    e.loop(e.index(0), e.index(whole), 1, [&](Value number) { one(number, perGroup); });
+  if (units % perGroup != 0)
+    one(e.index(whole), units % perGroup);
+}
+
 LogicalResult RowPrologue::quantizeRow(lm::QuantizeOp quantize, Value slot) {
   int64_t width = widthOf(quantize.getInput()), group = lm::quantOf(quantize.getResult().getType()).getGroup();
   LogicalResult made = success();
-  auto oneGroup = [&](Value number, int64_t columns) {
-    Value first = e.mul(number, e.index(group));
-    SmallVector<Value> x;
-    Value largest = e.splat(0.0f);
-    for (int64_t j = 0; j < columns; j += lanes) {
-      int64_t valid = std::min(lanes, columns - j);
-      auto loaded = chunk(quantize.getInput(), e.add(first, e.index(j)), valid);
-      if (failed(loaded)) {
-        made = failure();
-        return;
-      }
-      // A norm's bias may have filled the lanes behind the row's end.
-      x.push_back(valid == lanes ? *loaded : e.select(e.mask(valid), *loaded, e.splat(0.0f)));
-      largest = e.max(largest, math::AbsFOp::create(e.b, x.back()));
-    }
-    Value absmax = e.reduce(Combine::max, largest);
-    Value some = arith::CmpFOp::create(e.b, arith::CmpFPredicate::OGT, absmax, e.constant(0.0f));
-    Value inverse = e.splat(e.select(some, e.div(e.constant(127.0f), absmax), e.constant(0.0f)));
-    e.storeScalar(e.div(absmax, e.constant(127.0f)), scratch[1], {slot, number});
-    auto ints = VectorType::get({lanes}, e.b.getI32Type());
-    Value sum = arith::ConstantOp::create(e.b, DenseElementsAttr::get(ints, 0));
-    for (auto [i, value] : llvm::enumerate(x)) {
-      Value rounded = math::RoundEvenOp::create(e.b, e.mul(value, inverse));
-      Value code = arith::FPToSIOp::create(e.b, ints, rounded);
-      sum = e.add(sum, code);
-      vector::StoreOp::create(e.b,
-                              arith::TruncIOp::create(e.b, VectorType::get({lanes}, e.b.getI8Type()), code).getResult(),
-                              scratch[0], ValueRange{slot, e.add(first, e.index(i * lanes))});
-    }
-    Value minus128 = arith::ConstantOp::create(e.b, e.b.getI32IntegerAttr(-128));
-    e.storeScalar(e.mul(e.reduce(Combine::add, sum), minus128), scratch[2], {slot, number});
-  };
   if (width >= group)
-    e.loop(e.index(0), e.index(width / group), 1, [&](Value number) { oneGroup(number, group); });
-  if (width % group != 0)
-    oneGroup(e.index(width / group), width % group);
+    e.loop(e.index(0), e.index(width / group), 1,
+           [&](Value number) { made = quantizeGroup(quantize, slot, number, group); });
+  if (succeeded(made) && width % group != 0)
+    made = quantizeGroup(quantize, slot, e.index(width / group), width % group);
+  if (succeeded(made) && coding.getMinimum())
+    sumGroups(width, group, slot);
   return made;
 }
 

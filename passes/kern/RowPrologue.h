@@ -13,8 +13,8 @@ class RowPrologue {
 public:
   explicit RowPrologue(KernelContext &context) : k(context), e(context.e) {}
 
-  /// Looks at the chain that ends in `input` and allocates what it needs.
-  mlir::LogicalResult prepare(mlir::Value input);
+  /// Looks at the chain that ends in the linear's input and allocates what it needs.
+  mlir::LogicalResult prepare(lm::LinearOp linear);
   /// False when the product reads the activations where they are.
   bool computes() const { return computed; }
   /// The input arrays of kern.dot.
@@ -29,6 +29,10 @@ private:
 
   mlir::FailureOr<mlir::Value> chunk(mlir::Value value, mlir::Value column, int64_t valid);
   mlir::LogicalResult measure(lm::NormOp norm);
+  /// The group of input codes from column `first` on; `columns` of them are the row's.
+  mlir::LogicalResult quantizeGroup(lm::QuantizeOp quantize, mlir::Value slot, mlir::Value number, int64_t columns);
+  /// The sums over the row that a weight's minima are multiplied by.
+  void sumGroups(int64_t width, int64_t inputGroup, mlir::Value slot);
   mlir::LogicalResult quantizeRow(lm::QuantizeOp quantize, mlir::Value slot);
   /// Calls `body(column, valid lanes)` for all 16-column pieces of the row; sums what it returns when `carried` is
   /// given.
@@ -38,6 +42,7 @@ private:
   KernelContext &k;
   Emitter &e;
   mlir::Value input;
+  CodingAttr coding; ///< of the linear's weight, which decides what is summed up
   bool computed = false;
   llvm::SmallVector<mlir::Value> scratch;
   mlir::Value sourceRow; ///< the row that activations are read from

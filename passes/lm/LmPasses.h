@@ -15,15 +15,9 @@ namespace lathe::lm {
 #define GEN_PASS_REGISTRATION
 #include "passes/lm/LmPasses.h.inc"
 
-/// How the linears compute.
-enum class Quantization { f32, int8 };
-
 struct FuseOptions : mlir::PassPipelineOptions<FuseOptions> {
-  Option<Quantization> quant{*this, "quant", llvm::cl::desc("how the linears compute"),
-                             llvm::cl::init(Quantization::f32),
-                             llvm::cl::values(clEnumValN(Quantization::f32, "f32", "in float"),
-                                              clEnumValN(Quantization::int8, "int8", "weights and inputs in 8 bits"))};
-  Option<int64_t> group{*this, "group", llvm::cl::desc("elements that share a scale (int8)"), llvm::cl::init(64)};
+  Option<std::string> quant{*this, "quant", llvm::cl::desc("f32, or the scheme of lm-quantize"), llvm::cl::init("f32")};
+  Option<int64_t> group{*this, "group", llvm::cl::desc("elements of a weight that share a scale"), llvm::cl::init(64)};
   Option<bool> remarks{*this, "remarks", llvm::cl::desc("say why something was not fused"), llvm::cl::init(false)};
 };
 

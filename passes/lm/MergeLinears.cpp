@@ -15,6 +15,7 @@
 //===----------------------------------------------------------------------===//
 #include "passes/lm/FusionUtils.h"
 #include "passes/lm/LmPasses.h"
+#include "passes/lm/StoredFormat.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/Builders.h"
@@ -59,6 +60,26 @@ static Refusal refuseMerge(ArrayRef<LinearOp> linears) {
         return "a weight is computed";
   }
   return std::nullopt;
+}
+
+/// Kept weights of different encodings get one that holds them all exactly.
+static void agree(ArrayRef<LinearOp> linears) {
+  SmallVector<RankedTensorType> types;
+  for (LinearOp linear : linears)
+    types.push_back(cast<RankedTensorType>(linear.getWeight().getType()));
+  if (llvm::all_equal(llvm::map_range(
+          types, [](RankedTensorType type) { return std::pair(type.getElementType(), type.getEncoding()); })))
+    return;
+  QuantAttr common = commonFormat(types);
+  bool own = llvm::all_of(linears, [](LinearOp linear) {
+    return linear.getWeight().getDefiningOp<WeightOp>() && linear.getWeight().hasOneUse();
+  });
+  if (common && own)
+    for (LinearOp linear : linears) {
+      auto type = cast<RankedTensorType>(linear.getWeight().getType());
+      linear.getWeight().setType(
+          RankedTensorType::get(type.getShape(), IntegerType::get(type.getContext(), 8), common));
+    }
 }
 
 /// The weights below one another (or alternating), in front of the first linear.
@@ -173,6 +194,7 @@ struct MergeLinears : lathe::lm::impl::LmMergeLinearsBase<MergeLinears> {
   }
 
   void tryMerge(ArrayRef<LinearOp> linears, std::optional<int64_t> interleave) {
+    agree(linears);
     if (Refusal reason = refuseMerge(linears))
       return report.refuse(linears.front(), "not merged: " + *reason);
     ++report.formed;

@@ -11,8 +11,8 @@ using namespace lathe::lm;
 void lathe::lm::addFusePipeline(OpPassManager &passes, const FuseOptions &options) {
   bool remarks = options.remarks;
   OpPassManager &step = passes.nest<func::FuncOp>();
-  if (options.quant == Quantization::int8)
-    step.addPass(createLmQuantize({.group = options.group, .remarks = remarks}));
+  if (options.quant != "f32")
+    step.addPass(createLmQuantize({.scheme = options.quant, .group = options.group, .remarks = remarks}));
   step.addPass(createLmMergeLinears({.remarks = remarks}));
   step.addPass(createLmFuseGated({.remarks = remarks}));
   step.addPass(createLmFuseRope({.remarks = remarks}));

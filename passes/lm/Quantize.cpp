@@ -1,18 +1,19 @@
 //===- Quantize.cpp - lm-quantize ------------------------------------------===//
 //
-// Linears compute in 8 bits: weights with bf16 scales, inputs with f32 scales, one scale a row and group. An input
-// that several linears read is quantised once. Gains and biases stay f32.
+// Linears compute with codes: weights as the scheme says, inputs in 8 bits with f32 scales, one scale a row and group.
+// An input that several linears read is quantised once. Gains and biases stay f32.
 //
 //   %w = lm.weight "q" : tensor<576x576xf32>
 //   %q = lm.linear %n, %w : (tensor<?x576xf32>, tensor<576x576xf32>) -> tensor<?x576xf32>
 //
 //   %w = lm.weight "q" : tensor<576x576xi8, #lm.quant<group = 64, scale = bf16>>
-//   %c = lm.quantize %n : tensor<?x576xf32> -> tensor<?x576xi8, #lm.quant<group = 64, scale = f32>>
+//   %c = lm.quantize %n : tensor<?x576xf32> -> tensor<?x576xi8, #lm.quant<group = 32, scale = f32>>
 //   %q = lm.linear %c, %w : (tensor<?x576xi8, …>, tensor<576x576xi8, …>) -> tensor<?x576xf32>
 //
 //===----------------------------------------------------------------------===//
 #include "passes/lm/FusionUtils.h"
 #include "passes/lm/LmPasses.h"
+#include "passes/lm/StoredFormat.h"
 
 #include "mlir/IR/Builders.h"
 
@@ -35,10 +36,20 @@ struct Quantize : lathe::lm::impl::LmQuantizeBase<Quantize> {
     func::FuncOp function = getOperation();
     Builder builder(&getContext());
     auto emitError = [&] { return function.emitError() << "lm-quantize: "; };
-    if (failed(QuantAttr::verify(emitError, group, builder.getBF16Type())))
+    if (scheme != "int8" && scheme != "int4" && scheme != "keep") {
+      emitError() << "expected scheme int8, int4 or keep, found '" << scheme << "'";
       return signalPassFailure();
-    weightQuant = QuantAttr::get(&getContext(), group, builder.getBF16Type());
-    inputQuant = QuantAttr::get(&getContext(), group, builder.getF32Type());
+    }
+    auto quant = [&](int64_t elements, Type scale, bool minimum, QuantMethod method) {
+      return QuantAttr::getChecked(emitError, &getContext(), elements, scale, int64_t(0), minimum, int64_t(0), method);
+    };
+    // What 8 bits are for in int4 is what must be exact: groups as in int8's default.
+    eightBits =
+        quant(scheme == "int4" ? sensitiveGroup : int64_t(group), builder.getBF16Type(), false, QuantMethod::absmax);
+    inputQuant = quant(inputGroup, builder.getF32Type(), false, QuantMethod::absmax);
+    fourBits = quant(group, builder.getBF16Type(), true, QuantMethod::search);
+    if (!eightBits || !inputQuant || !fourBits)
+      return signalPassFailure();
 
     codes.clear();
     weights = inputs = 0;
@@ -56,8 +67,8 @@ struct Quantize : lathe::lm::impl::LmQuantizeBase<Quantize> {
     if (quantOf(linear.getInput().getType()))
       return;
     if (!quantizeWeight(linear.getWeight()))
-      return report.refuse(linear,
-                           "linear left in float: its weight is computed, or has other uses than linear and embed");
+      return report.refuse(linear, "linear left in float: its weight is computed, not stored in blocks, or has other "
+                                   "uses than linear and embed");
     Value &code = codes[linear.getInput()];
     if (!code) {
       OpBuilder builder(linear);
@@ -81,14 +92,33 @@ struct Quantize : lathe::lm::impl::LmQuantizeBase<Quantize> {
       if (!table && (!linear || use.get() != linear.getWeight() || linear.getBias() == weight))
         return false;
     }
+    auto [bits, quant] = formatOf(op);
+    if (!quant)
+      return false;
     ++weights;
-    weight.setType(coded(weight, weightQuant));
+    weight.setType(coded(weight, quant, bits));
     return true;
   }
 
-  static RankedTensorType coded(Value value, QuantAttr quant) {
+  /// Bits and encoding that the scheme has for a weight; null: it stays float.
+  std::pair<int64_t, QuantAttr> formatOf(WeightOp op) {
+    if (scheme == "int8" || (scheme == "int4" && isSensitive(op)))
+      return {8, eightBits};
+    if (scheme == "int4")
+      return {4, fourBits};
+    return op.getStored() ? storedFormat(&getContext(), *op.getStored()) : std::pair<int64_t, QuantAttr>{};
+  }
+
+  /// Tables of embeddings, and the head, whose errors reach the logits undiminished.
+  static bool isSensitive(WeightOp op) {
+    return llvm::any_of(op->getUsers(), [](Operation *user) {
+      return isa<EmbedOp>(user) || llvm::any_of(user->getUsers(), llvm::IsaPred<func::ReturnOp>);
+    });
+  }
+
+  static RankedTensorType coded(Value value, QuantAttr quant, int64_t bits = 8) {
     auto type = cast<RankedTensorType>(value.getType());
-    return RankedTensorType::get(type.getShape(), IntegerType::get(type.getContext(), 8), quant);
+    return RankedTensorType::get(type.getShape(), IntegerType::get(type.getContext(), bits), quant);
   }
 
   /// "n_codes" of a value named "n".
@@ -99,7 +129,8 @@ struct Quantize : lathe::lm::impl::LmQuantizeBase<Quantize> {
     return NameLoc::get(StringAttr::get(name.getContext(), name.getName().strref() + "_codes"), name.getChildLoc());
   }
 
-  QuantAttr weightQuant, inputQuant;
+  static constexpr int64_t sensitiveGroup = 32;
+  QuantAttr eightBits, fourBits, inputQuant;
   DenseMap<Value, Value> codes;
 
   FusionReport report;

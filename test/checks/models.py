@@ -130,16 +130,58 @@ def permuteForGguf(weight, heads):
     return weight.reshape(heads, 2, rows // heads // 2, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape)
 
 
+def storedMatrix(name, values, element, seed):
+    """A matrix as a GGUF file stores it, and the values that a reader sees. What the package `gguf` cannot quantise to is drawn."""
+    kind = gguf.GGMLQuantizationType[element]
+    try:
+        raw = gguf.quants.quantize(values, kind)
+    except NotImplementedError:
+        raw = drawBlocks(values.shape, kind, values.std(), np.random.default_rng([seed, *name.encode()]))
+    return raw, gguf.quants.dequantize(raw, kind).astype(np.float64)
+
+
+def drawBlocks(shape, kind, deviation, generator):
+    """Blocks of random codes and scales whose values spread as wide as `deviation`."""
+    block, size = gguf.GGML_QUANT_SIZES[kind]
+    raw = generator.integers(0, 256, (shape[0], shape[1] // block, size), dtype=np.uint8)
+    # Where the f16 scales stand in a block (ggml-common.h).
+    places = {"Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,), "Q5_0": (0,), "Q5_1": (0, 2)}[kind.name]
+    for place in places:
+        ones = np.full(raw.shape[:2], 1.0, np.float16)
+        raw[..., place:place + 2] = ones.view(np.uint8).reshape(*raw.shape[:2], 2)
+    values = gguf.quants.dequantize(raw.reshape(shape[0], -1), kind)
+    factor = deviation / values.std()
+    for place in places:
+        scales = (factor * generator.uniform(0.5, 1.5, raw.shape[:2])).astype(np.float16)
+        raw[..., place:place + 2] = scales.view(np.uint8).reshape(*raw.shape[:2], 2)
+    return raw.reshape(shape[0], -1)
+
+
+def elementOf(element, name):
+    """`element` is one for all matrices, or a function of the name."""
+    return element(name) if callable(element) else element
+
+
 def roundedWeights(config, seed, element):
     """What a reader of writeGguf's file sees: weights rounded to `element`, norms exact; float64."""
-    kind = gguf.GGMLQuantizationType[element]
+    weights = {}
+    for name, values in drawWeights(config, seed).items():
+        own = elementOf(element, name)
+        if values.ndim == 1 or own == "F32":
+            weights[name] = values.astype(np.float64)
+            continue
+        order = ggufOrder(config, name, values)
+        weights[name] = np.empty(values.shape)
+        weights[name][order] = storedMatrix(name, values[order], own, seed)[1]
+    return weights
 
-    def rounded(values):
-        if values.ndim == 1 or element == "F32":
-            return values
-        return gguf.quants.dequantize(gguf.quants.quantize(values, kind), kind)
 
-    return {name: rounded(values).astype(np.float64) for name, values in drawWeights(config, seed).items()}
+def ggufOrder(config, name, values):
+    """Which row of a matrix stands where in the file."""
+    order = np.arange(values.shape[0])
+    if ".q_proj." in name or ".k_proj." in name:
+        return permuteForGguf(order, config["num_attention_heads"] if ".q_proj." in name else config["num_key_value_heads"])
+    return order
 
 
 def writeGguf(path, config, seed, *, element="Q8_0", tokenizer=None):
@@ -171,16 +213,14 @@ def writeGguf(path, config, seed, *, element="Q8_0", tokenizer=None):
         writer.add_eos_token_id(2)
         writer.add_add_bos_token(False)
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config["num_hidden_layers"])
-    kind = gguf.GGMLQuantizationType[element]
     for name, values in drawWeights(config, seed).items():
-        if ".q_proj." in name or ".k_proj." in name:
-            heads = config["num_attention_heads"] if ".q_proj." in name else config["num_key_value_heads"]
-            values = permuteForGguf(values, heads)
-        stored = names.get_name(name, try_suffixes=(".weight", ".bias"))
-        if values.ndim == 1 or element == "F32":
+        stored, own = names.get_name(name, try_suffixes=(".weight", ".bias")), elementOf(element, name)
+        values = values[ggufOrder(config, name, values)]
+        if values.ndim == 1 or own == "F32":
             writer.add_tensor(stored, values)
         else:
-            writer.add_tensor(stored, gguf.quants.quantize(values, kind), raw_dtype=kind)
+            raw, _ = storedMatrix(name, values, own, seed)
+            writer.add_tensor(stored, raw, raw_dtype=gguf.GGMLQuantizationType[own])
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

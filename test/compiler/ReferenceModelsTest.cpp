@@ -132,7 +132,7 @@ TEST_P(ReferenceModels, FusedModelIsTheSame) {
 
 TEST_P(ReferenceModels, QuantisedModelStaysClose) {
   lm::FuseOptions options;
-  options.quant = lm::Quantization::int8;
+  options.quant = "int8";
   options.group = 32;
   run(options);
   std::vector<float> quantised = evaluate(*module);

@@ -23,11 +23,9 @@
 // VNNI-NOT: vpdpbusd
 // VNNI: vfmadd{{.*}} %zmm
 // VNNI-LABEL: <o_residual>:
-// VNNI: vmovdqu64 {{.*}}, %[[W0:zmm[0-9]+]]
-// VNNI-NEXT: vmovdqu64 {{.*}}, %[[W1:zmm[0-9]+]]
-// VNNI-NEXT: vpbroadcastd {{.*}}, %[[X:zmm[0-9]+]]
-// VNNI-DAG: vpdpbusd %[[X]], %[[W0]], %zmm
-// VNNI-DAG: vpdpbusd %[[X]], %[[W1]], %zmm
+// VNNI: vpbroadcastd
+// VNNI: vpdpbusd %zmm{{[0-9]+}}, %[[W:zmm[0-9]+]], %zmm{{[0-9]+}}
+// VNNI: vpdpbusd %zmm{{[0-9]+}}, %[[W]], %zmm{{[0-9]+}}
 // VNNI-LABEL: <head_linear>:
 // VNNI: vpdpbusd %zmm
 

@@ -55,8 +55,14 @@ void check(const LatheStep &step, const std::vector<std::pair<int64_t, int64_t>>
 
 TEST(AttentionItems, CoverEveryRowAndChunkOnce) {
   std::vector<std::vector<std::pair<int64_t, int64_t>>> steps = {
-      {{1, 0}},    {{1, 4095}},           {{1, 255}, {1, 256}}, {{16, 0}, {1, 900}, {4, 1020}},
-      {{300, 77}}, {{5, 8000}, {3, 511}}, {{2, 254}, {2, 255}}, std::vector<std::pair<int64_t, int64_t>>(40, {1, 5000})};
+      {{1, 0}},
+      {{1, 4095}},
+      {{1, 255}, {1, 256}},
+      {{16, 0}, {1, 900}, {4, 1020}},
+      {{300, 77}},
+      {{5, 8000}, {3, 511}},
+      {{2, 254}, {2, 255}},
+      std::vector<std::pair<int64_t, int64_t>>(40, {1, 5000})};
   for (int64_t workers : {1, 2, 7})
     for (int64_t heads : {1, 3, 8}) {
       Plan plan = planOf(16, 256, heads);

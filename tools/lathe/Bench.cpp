@@ -138,7 +138,7 @@ double opsPerToken(const Plan &plan, const BenchRow &row) {
   double body = 0, head = 0;
   for (const Launch &launch : plan.launches) {
     const Kernel &kernel = plan.kernels[launch.kernel];
-    if (kernel.unit != Unit::blocks)
+    if (kernel.unit != Unit::items)
       (kernel.unit == Unit::logitRows ? head : body) += double(kernel.flopsPerUnit);
   }
   return row.generated ? body + head : body + head * double(row.batch) / row.tokens();

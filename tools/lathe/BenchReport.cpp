@@ -88,20 +88,12 @@ std::string BenchReport::row(const BenchRow &row) {
   bool first = rows++ == 0;
   switch (format) {
   case BenchFormat::markdown:
-<<<<<<< HEAD
-    return fmt::format(
-        "| {} | {} | {:.2f} MiB | {:.2f} M | {} | {} | {} | {} | {:.2f} ± {:.2f} | {:.3f} | {:.0f} % | {:.1f} % |\n",
-        row.model, row.quant, double(row.modelBytes) / (1 << 20), double(row.parameters) * 1e-6, row.tier, row.threads,
-        row.batch, row.test(), json["avg_ts"].get<double>(), json["stddev_ts"].get<double>(), row.bytesPerToken * 1e-9,
-        json["share"].get<double>() * 100, row.barriers * 100);
-=======
     return fmt::format("| {} | {} | {:.2f} MiB | {:.2f} M | {} | {} | {} | {} | {:.2f} ± {:.2f} | {:.3f} | {:.0f} % | "
                        "{:.0f} % | {:.1f} % |\n",
                        row.model, row.quant, double(row.modelBytes) / (1 << 20), double(row.parameters) * 1e-6,
                        row.tier, row.threads, row.batch, row.test(), json["avg_ts"].get<double>(),
                        json["stddev_ts"].get<double>(), row.bytesPerToken * 1e-9, json["share"].get<double>() * 100,
                        json["share_of_peak"].get<double>() * 100, row.barriers * 100);
->>>>>>> 777ac28 (lathe bench measures the INT8 peak too, and the read bandwidth with the widest loads on pinned workers)
   case BenchFormat::json: {
     std::string line = jsonLine(json);
     line.pop_back();

@@ -148,7 +148,7 @@ func.func @dot_into_element(%a: memref<?x64xf32>, %w: memref<2x64x32xf32>, %c: m
 // -----
 
 func.func @dot_arrays(%a: memref<?x64xf32>, %w: memref<2x64x32xf32>, %ws: memref<2x1x32xbf16>, %c: memref<6x32xf32>, %n: index) {
-  // expected-error@below {{expected one input and one weight array without a group}}
+  // expected-error@below {{expected one input and one weight array without a coding}}
   kern.dot %n of 6 rows (%a[%n]) by (%w, %ws[%n]) into %c[%n] k 64 : (memref<?x64xf32>) by (memref<2x64x32xf32>, memref<2x1x32xbf16>) into memref<6x32xf32>
   return
 }
@@ -188,16 +188,16 @@ func.func @dot_weight_rank(%a: memref<?x64xf32>, %w: memref<f32>, %c: memref<6x3
 // -----
 
 func.func @dot_group(%a: memref<?x64xf32>, %w: memref<2x64x32xf32>, %c: memref<6x32xf32>, %n: index) {
-  // expected-error@below {{expected a group of a positive multiple of 4, found 6}}
-  kern.dot %n of 6 rows (%a[%n]) by (%w[%n]) into %c[%n] k 64 group 6 : (memref<?x64xf32>) by (memref<2x64x32xf32>) into memref<6x32xf32>
+  // expected-error@below {{expected a group of a positive multiple of 16, found 6}}
+  kern.dot %n of 6 rows (%a[%n]) by (%w[%n]) into %c[%n] k 64 coding <group = 6, scale = bf16> input_group 6 : (memref<?x64xf32>) by (memref<2x64x32xf32>) into memref<6x32xf32>
   return
 }
 
 // -----
 
 func.func @dot_group_arrays(%a: memref<?x64xf32>, %w: memref<2x64x32xf32>, %c: memref<6x32xf32>, %n: index) {
-  // expected-error@below {{expected codes, scales and offsets by codes and scales with a group}}
-  kern.dot %n of 6 rows (%a[%n]) by (%w[%n]) into %c[%n] k 64 group 64 : (memref<?x64xf32>) by (memref<2x64x32xf32>) into memref<6x32xf32>
+  // expected-error@below {{expected 3 input and 2 weight arrays for #kern.coding<group = 64, scale = bf16>, found 1 and 1}}
+  kern.dot %n of 6 rows (%a[%n]) by (%w[%n]) into %c[%n] k 64 coding <group = 64, scale = bf16> input_group 64 : (memref<?x64xf32>) by (memref<2x64x32xf32>) into memref<6x32xf32>
   return
 }
 
@@ -206,7 +206,7 @@ func.func @dot_group_arrays(%a: memref<?x64xf32>, %w: memref<2x64x32xf32>, %c: m
 // Codes are padded to the 16 of a vector.
 func.func @dot_input_codes(%a: memref<48x72xi8>, %as: memref<48x2xf32>, %ao: memref<48x2xi32>, %w: memref<2x18x32x4xi8>, %ws: memref<2x2x32xbf16>, %c: memref<6x32xf32>, %n: index) {
   // expected-error@below {{expected input codes [?]x[80] of 'i8', found 'memref<48x72xi8>'}}
-  kern.dot %n of 6 rows (%a, %as, %ao[%n]) by (%w, %ws[%n]) into %c[%n] k 70 group 64
+  kern.dot %n of 6 rows (%a, %as, %ao[%n]) by (%w, %ws[%n]) into %c[%n] k 70 coding <group = 64, scale = bf16> input_group 64
     : (memref<48x72xi8>, memref<48x2xf32>, memref<48x2xi32>) by (memref<2x18x32x4xi8>, memref<2x2x32xbf16>) into memref<6x32xf32>
   return
 }
@@ -215,7 +215,7 @@ func.func @dot_input_codes(%a: memref<48x72xi8>, %as: memref<48x2xf32>, %ao: mem
 
 func.func @dot_input_scales(%a: memref<48x80xi8>, %as: memref<48x1xf32>, %ao: memref<48x2xi32>, %w: memref<2x18x32x4xi8>, %ws: memref<2x2x32xbf16>, %c: memref<6x32xf32>, %n: index) {
   // expected-error@below {{expected input scales [?]x[2] of 'f32', found 'memref<48x1xf32>'}}
-  kern.dot %n of 6 rows (%a, %as, %ao[%n]) by (%w, %ws[%n]) into %c[%n] k 70 group 64
+  kern.dot %n of 6 rows (%a, %as, %ao[%n]) by (%w, %ws[%n]) into %c[%n] k 70 coding <group = 64, scale = bf16> input_group 64
     : (memref<48x80xi8>, memref<48x1xf32>, memref<48x2xi32>) by (memref<2x18x32x4xi8>, memref<2x2x32xbf16>) into memref<6x32xf32>
   return
 }
@@ -224,7 +224,7 @@ func.func @dot_input_scales(%a: memref<48x80xi8>, %as: memref<48x1xf32>, %ao: me
 
 func.func @dot_input_offsets(%a: memref<48x80xi8>, %as: memref<48x2xf32>, %ao: memref<48x2xf32>, %w: memref<2x18x32x4xi8>, %ws: memref<2x2x32xbf16>, %c: memref<6x32xf32>, %n: index) {
   // expected-error@below {{expected input offsets [?]x[2] of 'i32', found 'memref<48x2xf32>'}}
-  kern.dot %n of 6 rows (%a, %as, %ao[%n]) by (%w, %ws[%n]) into %c[%n] k 70 group 64
+  kern.dot %n of 6 rows (%a, %as, %ao[%n]) by (%w, %ws[%n]) into %c[%n] k 70 coding <group = 64, scale = bf16> input_group 64
     : (memref<48x80xi8>, memref<48x2xf32>, memref<48x2xf32>) by (memref<2x18x32x4xi8>, memref<2x2x32xbf16>) into memref<6x32xf32>
   return
 }
@@ -233,7 +233,7 @@ func.func @dot_input_offsets(%a: memref<48x80xi8>, %as: memref<48x2xf32>, %ao: m
 
 func.func @dot_weight_codes(%a: memref<48x80xi8>, %as: memref<48x2xf32>, %ao: memref<48x2xi32>, %w: memref<2x20x32x4xi8>, %ws: memref<2x2x32xbf16>, %c: memref<6x32xf32>, %n: index) {
   // expected-error@below {{expected weight codes [?]x[18, 32, 4] of 'i8', found 'memref<2x20x32x4xi8>'}}
-  kern.dot %n of 6 rows (%a, %as, %ao[%n]) by (%w, %ws[%n]) into %c[%n] k 70 group 64
+  kern.dot %n of 6 rows (%a, %as, %ao[%n]) by (%w, %ws[%n]) into %c[%n] k 70 coding <group = 64, scale = bf16> input_group 64
     : (memref<48x80xi8>, memref<48x2xf32>, memref<48x2xi32>) by (memref<2x20x32x4xi8>, memref<2x2x32xbf16>) into memref<6x32xf32>
   return
 }
@@ -242,33 +242,78 @@ func.func @dot_weight_codes(%a: memref<48x80xi8>, %as: memref<48x2xf32>, %ao: me
 
 func.func @dot_weight_scales(%a: memref<48x80xi8>, %as: memref<48x2xf32>, %ao: memref<48x2xi32>, %w: memref<2x18x32x4xi8>, %ws: memref<2x2x32xf32>, %c: memref<6x32xf32>, %n: index) {
   // expected-error@below {{expected weight scales [?]x[2, 32] of 'bf16', found 'memref<2x2x32xf32>'}}
-  kern.dot %n of 6 rows (%a, %as, %ao[%n]) by (%w, %ws[%n]) into %c[%n] k 70 group 64
+  kern.dot %n of 6 rows (%a, %as, %ao[%n]) by (%w, %ws[%n]) into %c[%n] k 70 coding <group = 64, scale = bf16> input_group 64
     : (memref<48x80xi8>, memref<48x2xf32>, memref<48x2xi32>) by (memref<2x18x32x4xi8>, memref<2x2x32xf32>) into memref<6x32xf32>
   return
 }
 
 // -----
 
+// Groups of the input and of the weight: one divides the other.
+func.func @dot_input_group(%a: memref<48x96xi8>, %as: memref<48x2xf32>, %ao: memref<48x3xi32>, %w: memref<2x24x32x4xi8>, %ws: memref<2x3x32xbf16>, %c: memref<6x32xf32>, %n: index) {
+  // expected-error@below {{expected an input group of a multiple of 16 that divides 32 or is divided by it, found 48}}
+  kern.dot %n of 6 rows (%a, %as, %ao[%n]) by (%w, %ws[%n]) into %c[%n] k 96 coding <group = 32, scale = bf16> input_group 48
+    : (memref<48x96xi8>, memref<48x2xf32>, memref<48x3xi32>) by (memref<2x24x32x4xi8>, memref<2x3x32xbf16>) into memref<6x32xf32>
+  return
+}
+
+// -----
+
+// With minima the sums of the activations come fourth.
+func.func @dot_input_sums(%a: memref<48x64xi8>, %as: memref<48x2xf32>, %ao: memref<48x2xi32>, %s: memref<48x1xf32>, %w: memref<2x8x32x4xi8>, %ws: memref<2x2x32xf16>, %c: memref<6x32xf32>, %n: index) {
+  // expected-error@below {{expected input sums [?]x[2] of 'f32', found 'memref<48x1xf32>'}}
+  kern.dot %n of 6 rows (%a, %as, %ao, %s[%n]) by (%w, %ws, %ws[%n]) into %c[%n] k 64 coding <bits = 4, group = 32, scale = f16, bias = 0, minimum = true> input_group 32
+    : (memref<48x64xi8>, memref<48x2xf32>, memref<48x2xi32>, memref<48x1xf32>) by (memref<2x8x32x4xi8>, memref<2x2x32xf16>, memref<2x2x32xf16>) into memref<6x32xf32>
+  return
+}
+
+// -----
+
+//===--- coding ---===//
+
+// expected-error@below {{expected 4, 6 or 8 bits, found 5}}
+func.func private @coding_bits() attributes {coding = #kern.coding<bits = 5, group = 32, scale = f16>}
+
+// -----
+
+// expected-error@below {{expected scale f32, bf16 or f16, found 'i8'}}
+func.func private @coding_scale() attributes {coding = #kern.coding<group = 32, scale = i8>}
+
+// -----
+
+// expected-error@below {{expected a bias from 0 to 128 and a super of whole groups, found 0 and 40}}
+func.func private @coding_super() attributes {coding = #kern.coding<bits = 4, group = 32, scale = f16, bias = 0, super = 40>}
+
+// -----
+
 //===--- weight ---===//
 
+func.func @weight_part() {
+  // expected-error@below {{expected a part that #kern.coding<group = 32, scale = bf16> has, found minima}}
+  %w = kern.weight minima ["w"] pack <order = flat, dim = 1> coding <group = 32, scale = bf16> k 64 : memref<2x2x32xbf16>
+  return
+}
+
+// -----
+
 func.func @weight_k() {
-  // expected-error@below {{expected a positive k and a group of a positive multiple of 4, found 0 and 64}}
-  %w = kern.weight codes ["w"] pack <order = flat, dim = 1> group 64 k 0 : memref<2x16x32x4xi8>
+  // expected-error@below {{expected a positive k, found 0}}
+  %w = kern.weight codes ["w"] pack <order = flat, dim = 1> coding <group = 64, scale = bf16> k 0 : memref<2x16x32x4xi8>
   return
 }
 
 // -----
 
 func.func @weight_group() {
-  // expected-error@below {{expected a positive k and a group of a positive multiple of 4, found 64 and 30}}
-  %w = kern.weight codes ["w"] pack <order = flat, dim = 1> group 30 k 64 : memref<2x16x32x4xi8>
+  // expected-error@below {{expected a group of a positive multiple of 16, found 30}}
+  %w = kern.weight codes ["w"] pack <order = flat, dim = 1> coding <group = 30, scale = bf16> k 64 : memref<2x16x32x4xi8>
   return
 }
 
 // -----
 
 func.func @weight_without_group() {
-  // expected-error@below {{expected sources, with a pack for a matrix and a group for codes and scales, or a rope alone}}
+  // expected-error@below {{expected sources, with a pack for a matrix and a coding for codes and scales, or a rope alone}}
   %w = kern.weight codes ["w"] pack <order = flat, dim = 1> k 64 : memref<2x16x32x4xi8>
   return
 }
@@ -276,7 +321,7 @@ func.func @weight_without_group() {
 // -----
 
 func.func @weight_without_pack() {
-  // expected-error@below {{expected sources, with a pack for a matrix and a group for codes and scales, or a rope alone}}
+  // expected-error@below {{expected sources, with a pack for a matrix and a coding for codes and scales, or a rope alone}}
   %w = kern.weight values ["w"] k 64 : memref<2x64x32xf32>
   return
 }
@@ -284,7 +329,7 @@ func.func @weight_without_pack() {
 // -----
 
 func.func @weight_without_sources() {
-  // expected-error@below {{expected sources, with a pack for a matrix and a group for codes and scales, or a rope alone}}
+  // expected-error@below {{expected sources, with a pack for a matrix and a coding for codes and scales, or a rope alone}}
   %w = kern.weight vector [] k 1 : memref<64xf32>
   return
 }
@@ -292,7 +337,7 @@ func.func @weight_without_sources() {
 // -----
 
 func.func @weight_rope() {
-  // expected-error@below {{expected sources, with a pack for a matrix and a group for codes and scales, or a rope alone}}
+  // expected-error@below {{expected sources, with a pack for a matrix and a coding for codes and scales, or a rope alone}}
   %w = kern.weight rope_low [] rope "half" k 64 : memref<2x256x32xf32>
   return
 }
@@ -309,7 +354,7 @@ func.func @weight_values() {
 
 func.func @weight_codes() {
   // expected-error@below {{expected codes of shape [2, 18, 32, 4] in 'i8', found 'memref<2x18x32x8xi8>'}}
-  %w = kern.weight codes ["w"] pack <order = flat, dim = 1> group 64 k 70 : memref<2x18x32x8xi8>
+  %w = kern.weight codes ["w"] pack <order = flat, dim = 1> coding <group = 64, scale = bf16> k 70 : memref<2x18x32x8xi8>
   return
 }
 
@@ -317,7 +362,7 @@ func.func @weight_codes() {
 
 func.func @weight_scales() {
   // expected-error@below {{expected scales of shape [2, 2, 32] in 'bf16', found 'memref<2x2x32xf32>'}}
-  %w = kern.weight scales ["w"] pack <order = flat, dim = 1> group 64 k 70 : memref<2x2x32xf32>
+  %w = kern.weight scales ["w"] pack <order = flat, dim = 1> coding <group = 64, scale = bf16> k 70 : memref<2x2x32xf32>
   return
 }
 

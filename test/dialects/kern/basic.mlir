@@ -6,8 +6,8 @@
 
 // The host program: one array of a packed weight each, in all orders; buffers with and without a slot; pages; launches.
 // CHECK-LABEL: func.func @step()
-// CHECK-NEXT: %[[CODES:.*]] = kern.weight codes ["q", "k", "v"] pack <order = heads, dim = 24> group 64 k 70 : memref<4x18x32x4xi8>
-// CHECK-NEXT: %[[SCALES:.*]] = kern.weight scales ["q", "k", "v"] pack <order = heads, dim = 24> group 64 k 70 : memref<4x2x32xbf16>
+// CHECK-NEXT: %[[CODES:.*]] = kern.weight codes ["q", "k", "v"] pack <order = heads, dim = 24> coding <group = 64, scale = bf16> k 70 : memref<4x18x32x4xi8>
+// CHECK-NEXT: %[[SCALES:.*]] = kern.weight scales ["q", "k", "v"] pack <order = heads, dim = 24> coding <group = 64, scale = bf16> k 70 : memref<4x2x32xbf16>
 // CHECK-NEXT: kern.weight values ["o"] pack <order = flat, dim = 1> k 70 : memref<3x70x32xf32>
 // CHECK-NEXT: kern.weight values ["gate", "up"] pack <order = interleaved, dim = 16> k 70 : memref<5x70x32xf32>
 // CHECK-NEXT: kern.weight vector ["norm"] k 1 : memref<80xf32>
@@ -22,8 +22,8 @@
 // CHECK-NEXT: kern.kv 3 : memref<?x2x32x32xbf16>
 // CHECK-NEXT: kern.launch @qkv(%[[X]], %[[CODES]], %[[SCALES]], %[[K]], %[[Y]]) : memref<?x96xf32>, memref<4x18x32x4xi8>, memref<4x2x32xbf16>, memref<?x2x32x32xf32>, memref<?x64xf32>
 func.func @step() {
-  %codes = kern.weight codes ["q", "k", "v"] pack <order = heads, dim = 24> group 64 k 70 : memref<4x18x32x4xi8>
-  %scales = kern.weight scales ["q", "k", "v"] pack <order = heads, dim = 24> group 64 k 70 : memref<4x2x32xbf16>
+  %codes = kern.weight codes ["q", "k", "v"] pack <order = heads, dim = 24> coding <group = 64, scale = bf16> k 70 : memref<4x18x32x4xi8>
+  %scales = kern.weight scales ["q", "k", "v"] pack <order = heads, dim = 24> coding <group = 64, scale = bf16> k 70 : memref<4x2x32xbf16>
   %o = kern.weight values ["o"] pack <order = flat, dim = 1> k 70 : memref<3x70x32xf32>
   %gate_up = kern.weight values ["gate", "up"] pack <order = interleaved, dim = 16> k 70 : memref<5x70x32xf32>
   %gain = kern.weight vector ["norm"] k 1 : memref<80xf32>
@@ -81,7 +81,7 @@ func.func @indices() {
 // CHECK: %[[A8:.*]] = kern.scratch : memref<48x80xi8>
 // CHECK: %[[AS:.*]] = kern.scratch : memref<48x2xf32>
 // CHECK: %[[AO:.*]] = kern.scratch : memref<48x2xi32>
-// CHECK: kern.dot %[[N]] of 6 rows(%[[A8]], %[[AS]], %[[AO]][%[[N]]]) by(%[[W8]], %[[WS]][%[[N]]]) into %[[C]][%{{.*}}] k 70 group 64 : (memref<48x80xi8>, memref<48x2xf32>, memref<48x2xi32>) by(memref<3x18x32x4xi8>, memref<3x2x32xbf16>) into memref<6x64xf32>
+// CHECK: kern.dot %[[N]] of 6 rows(%[[A8]], %[[AS]], %[[AO]][%[[N]]]) by(%[[W8]], %[[WS]][%[[N]]]) into %[[C]][%{{.*}}] k 70 coding <group = 64, scale = bf16> input_group 64 : (memref<48x80xi8>, memref<48x2xf32>, memref<48x2xi32>) by(memref<3x18x32x4xi8>, memref<3x2x32xbf16>) into memref<6x64xf32>
 // CHECK: kern.reduce add %[[V]] : vector<16xf32> -> f32
 // CHECK: kern.reduce max %{{.*}} : vector<4xi32> -> i32
 func.func @tile(%a: memref<?x96xf32>, %w: memref<3x70x32xf32>, %w8: memref<3x18x32x4xi8>, %ws: memref<3x2x32xbf16>, %n: index, %v: vector<16xf32>, %i: vector<4xi32>) {
@@ -91,7 +91,7 @@ func.func @tile(%a: memref<?x96xf32>, %w: memref<3x70x32xf32>, %w8: memref<3x18x
   %a8 = kern.scratch : memref<48x80xi8>
   %as = kern.scratch : memref<48x2xf32>
   %ao = kern.scratch : memref<48x2xi32>
-  kern.dot %n of 6 rows (%a8, %as, %ao[%n]) by (%w8, %ws[%n]) into %c[%column] k 70 group 64
+  kern.dot %n of 6 rows (%a8, %as, %ao[%n]) by (%w8, %ws[%n]) into %c[%column] k 70 coding <group = 64, scale = bf16> input_group 64
     : (memref<48x80xi8>, memref<48x2xf32>, memref<48x2xi32>) by (memref<3x18x32x4xi8>, memref<3x2x32xbf16>) into memref<6x64xf32>
   %sum = kern.reduce add %v : vector<16xf32> -> f32
   %most = kern.reduce max %i : vector<4xi32> -> i32

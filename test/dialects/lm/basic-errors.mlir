@@ -28,7 +28,7 @@ func.func private @quant_group(tensor<?x576xi8, #lm.quant<group = 30, scale = f3
 
 // -----
 
-// expected-error@below {{expected scale f32 or bf16, found 'f64'}}
+// expected-error@below {{expected scale f32, bf16 or f16, found 'f64'}}
 func.func private @quant_scale(tensor<?x576xi8, #lm.quant<group = 32, scale = f64>>)
 
 // -----
@@ -80,7 +80,7 @@ func.func @weight_quantised_vector() {
 // -----
 
 func.func @weight_element() {
-  // expected-error@below {{expected f32 elements, or i8 with #lm.quant, found 'tensor<64x64xi8>'}}
+  // expected-error@below {{expected f32 elements, or i8, i6 or i4 with #lm.quant, found 'tensor<64x64xi8>'}}
   %w = lm.weight "w" : tensor<64x64xi8>
   return
 }
@@ -250,16 +250,16 @@ func.func @linear_weight(%x: tensor<?x64xf32>, %w: tensor<64x32xf32>) {
 // -----
 
 func.func @linear_half_quantised(%x: tensor<?x64xf32>, %w: tensor<32x64xi8, #lm.quant<group = 32, scale = f32>>) {
-  // expected-error@below {{expected input and weight quantised in the same group, or neither, found 'tensor<?x64xf32>' and 'tensor<32x64xi8, #lm.quant<group = 32, scale = f32>>'}}
+  // expected-error@below {{expected input and weight quantised in groups of which one divides the other, or neither, found 'tensor<?x64xf32>' and 'tensor<32x64xi8, #lm.quant<group = 32, scale = f32>>'}}
   %y = lm.linear %x, %w : (tensor<?x64xf32>, tensor<32x64xi8, #lm.quant<group = 32, scale = f32>>) -> tensor<?x32xf32>
   return
 }
 
 // -----
 
-func.func @linear_groups(%x: tensor<?x64xi8, #lm.quant<group = 64, scale = f32>>, %w: tensor<32x64xi8, #lm.quant<group = 32, scale = f32>>) {
-  // expected-error@below {{expected input and weight quantised in the same group, or neither}}
-  %y = lm.linear %x, %w : (tensor<?x64xi8, #lm.quant<group = 64, scale = f32>>, tensor<32x64xi8, #lm.quant<group = 32, scale = f32>>) -> tensor<?x32xf32>
+func.func @linear_groups(%x: tensor<?x64xi8, #lm.quant<group = 64, scale = f32>>, %w: tensor<32x64xi8, #lm.quant<group = 48, scale = f32>>) {
+  // expected-error@below {{expected input and weight quantised in groups of which one divides the other, or neither}}
+  %y = lm.linear %x, %w : (tensor<?x64xi8, #lm.quant<group = 64, scale = f32>>, tensor<32x64xi8, #lm.quant<group = 48, scale = f32>>) -> tensor<?x32xf32>
   return
 }
 
@@ -306,7 +306,7 @@ func.func @split_sum(%x: tensor<?x64xf32>) {
 // -----
 
 func.func @quantize(%x: tensor<?x64xf32>) {
-  // expected-error@below {{expected a result of the input's shape in i8 with #lm.quant, found 'tensor<?x64xi8>'}}
+  // expected-error@below {{expected a result of the input's shape in i8 with #lm.quant of method absmax, found 'tensor<?x64xi8>'}}
   %q = lm.quantize %x : tensor<?x64xf32> -> tensor<?x64xi8>
   return
 }
@@ -462,4 +462,27 @@ func.func @fused_early_epilogue(%batch: !lm.batch, %x: tensor<?x64xf32>, %w: ten
 func.func @yield_outside(%x: tensor<?x64xf32>) {
   // expected-error@below {{'lm.yield' op expects parent op 'lm.fused'}}
   lm.yield
+}
+
+// -----
+
+// expected-error@below {{expected a bias from 0 to 128, found 200}}
+func.func private @quant_bias(tensor<4x64xi4, #lm.quant<group = 32, scale = f16, bias = 200, method = kept>>)
+
+// -----
+
+// expected-error@below {{expected a super of whole groups of 32, found 40}}
+func.func private @quant_super(tensor<4x64xi4, #lm.quant<group = 32, scale = f16, super = 40, method = kept>>)
+
+// -----
+
+// expected-error@below {{expected no bias, minimum or super with method absmax}}
+func.func private @quant_absmax(tensor<4x64xi8, #lm.quant<group = 32, scale = f16, minimum = true>>)
+
+// -----
+
+func.func @weight_absmax() {
+  // expected-error@below {{expected i8 with method absmax, found 'tensor<64x64xi4, #lm.quant<group = 32, scale = bf16>>'}}
+  %w = lm.weight "w" : tensor<64x64xi4, #lm.quant<group = 32, scale = bf16>>
+  return
 }

@@ -178,7 +178,7 @@ module @kernels attributes {kern.tier = "avx512vnni"} {
     %as = kern.scratch : memref<4x2xf32>
     %ao = kern.scratch : memref<4x2xi32>
     %c = kern.scratch : memref<2x32xf32>
-    kern.dot %count of 2 rows (%a, %as, %ao[%row]) by (%w, %ws[%panel]) into %c[%column] k 70 group 64
+    kern.dot %count of 2 rows (%a, %as, %ao[%row]) by (%w, %ws[%panel]) into %c[%column] k 70 coding <group = 64, scale = bf16> input_group 64
       : (memref<4x80xi8>, memref<4x2xf32>, memref<4x2xi32>) by (memref<2x18x32x4xi8>, memref<2x2x32xbf16>) into memref<2x32xf32>
     return
   }
@@ -197,9 +197,9 @@ module @kernels attributes {kern.tier = "avx512vnni"} {
 // CHECK: %[[W:.*]] = llvm.load %{{.*}} -> vector<64xi8>
 // CHECK: %[[X:.*]] = vector.bitcast
 // CHECK-NEXT: %[[W0:.*]] = vector.extract_strided_slice %[[W]] {offsets = [0], sizes = [32], strides = [1]}
+// CHECK-NEXT: %[[X0:.*]] = vector.extract_strided_slice %[[X]] {offsets = [0], sizes = [32], strides = [1]}
 // CHECK-NEXT: %[[SIGNED:.*]] = arith.xori %[[W0]], %[[BIAS]]
 // CHECK-NEXT: %[[MAGNITUDE:.*]] = "llvm.intr.abs"(%[[SIGNED]]) <{is_int_min_poison = false}>
-// CHECK-NEXT: %[[X0:.*]] = vector.extract_strided_slice %[[X]] {offsets = [0], sizes = [32], strides = [1]}
 // CHECK-NEXT: %[[TURNED:.*]] = llvm.call_intrinsic "llvm.x86.avx2.psign.b"(%[[X0]], %[[SIGNED]])
 // CHECK-NEXT: %[[PAIRS:.*]] = llvm.call_intrinsic "llvm.x86.avx2.pmadd.ub.sw"(%[[MAGNITUDE]], %[[TURNED]])
 // CHECK-NEXT: %[[FOURS:.*]] = llvm.call_intrinsic "llvm.x86.avx2.pmadd.wd"(%[[PAIRS]], %[[ONES]])
@@ -220,7 +220,7 @@ module @kernels attributes {kern.tier = "x86-64-v3"} {
     %as = kern.scratch : memref<4x2xf32>
     %ao = kern.scratch : memref<4x2xi32>
     %c = kern.scratch : memref<2x32xf32>
-    kern.dot %count of 1 rows (%a, %as, %ao[%row]) by (%w, %ws[%panel]) into %c[%column] k 70 group 64
+    kern.dot %count of 1 rows (%a, %as, %ao[%row]) by (%w, %ws[%panel]) into %c[%column] k 70 coding <group = 64, scale = bf16> input_group 64
       : (memref<4x80xi8>, memref<4x2xf32>, memref<4x2xi32>) by (memref<2x18x32x4xi8>, memref<2x2x32xbf16>) into memref<2x32xf32>
     return
   }

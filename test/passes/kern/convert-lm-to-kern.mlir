@@ -103,8 +103,8 @@ func.func private @head(%batch: !lm.batch, %x: tensor<?x70xf32>, %w: tensor<100x
 // Quantised: codes and scales are two arrays. The embedding reads four codes of a row at a time, the last four with padding behind the 70th column.
 // A norm is measured, then applied as each group is quantised, once per row; the short last group of 70 - 64 columns is masked.
 // CHECK-LABEL: func.func @step() {
-// CHECK-NEXT: %[[CODES:.*]] = kern.weight codes ["embed"] pack <order = flat, dim = 1> group 64 k 70 : memref<4x18x32x4xi8>
-// CHECK-NEXT: %[[SCALES:.*]] = kern.weight scales ["embed"] pack <order = flat, dim = 1> group 64 k 70 : memref<4x2x32xbf16>
+// CHECK-NEXT: %[[CODES:.*]] = kern.weight codes ["embed"] pack <order = flat, dim = 1> coding <group = 64, scale = bf16> k 70 : memref<4x18x32x4xi8>
+// CHECK-NEXT: %[[SCALES:.*]] = kern.weight scales ["embed"] pack <order = flat, dim = 1> coding <group = 64, scale = bf16> k 70 : memref<4x2x32xbf16>
 // CHECK-NEXT: %[[X:.*]] = kern.buffer rows : memref<?x96xf32>
 // CHECK-NEXT: kern.launch @embed(%[[CODES]], %[[SCALES]], %[[X]])
 // CHECK-NEXT: %[[CODES:.*]] = kern.weight codes ["w"] {{.*}} : memref<2x18x32x4xi8>
@@ -117,12 +117,12 @@ func.func private @head(%batch: !lm.batch, %x: tensor<?x70xf32>, %w: tensor<100x
 // CHECK-DAG: %[[BIAS:.*]] = arith.constant dense<128> : vector<4xi32>
 // CHECK: scf.for %[[QUAD:.*]] = %c0 to %c18 step %c1
 // CHECK-NEXT: %[[COLUMN:.*]] = arith.muli %[[QUAD]], %c4
-// CHECK-NEXT: %[[GROUP:.*]] = arith.divui %[[COLUMN]], %c64
-// CHECK-NEXT: %[[NARROW:.*]] = memref.load %[[SCALES]][%[[PANEL:.*]], %[[GROUP]], %[[LANE:.*]]]
-// CHECK-NEXT: %[[SCALE:.*]] = arith.extf %[[NARROW]]
-// CHECK-NEXT: %[[BYTES:.*]] = vector.load %[[CODES]][%[[PANEL]], %[[QUAD]], %[[LANE]], %c0] : {{.*}}, vector<4xi8>
+// CHECK-NEXT: %[[BYTES:.*]] = vector.load %[[CODES]][%[[PANEL:.*]], %[[QUAD]], %[[LANE:.*]], %c0] : {{.*}}, vector<4xi8>
 // CHECK-NEXT: %[[WIDE:.*]] = arith.extui %[[BYTES]]
 // CHECK-NEXT: %[[CODE:.*]] = arith.subi %[[WIDE]], %[[BIAS]]
+// CHECK-NEXT: %[[GROUP:.*]] = arith.divui %[[QUAD]], %c16
+// CHECK-NEXT: %[[NARROW:.*]] = memref.load %[[SCALES]][%[[PANEL]], %[[GROUP]], %[[LANE]]]
+// CHECK-NEXT: %[[SCALE:.*]] = arith.extf %[[NARROW]]
 // CHECK: arith.mulf
 // CHECK-NEXT: vector.store %{{.*}}, %[[OUT]][%{{.*}}, %[[COLUMN]]]
 
@@ -162,7 +162,7 @@ func.func private @head(%batch: !lm.batch, %x: tensor<?x70xf32>, %w: tensor<100x
 // CHECK-NEXT: arith.fptosi
 // CHECK: vector.store %{{.*}}, %[[A8]][%[[SLOT]], %c64]
 // CHECK: memref.store %{{.*}}, %[[AO]][%[[SLOT]], %c1]
-// CHECK: kern.dot %{{.*}} of 6 rows(%[[A8]], %[[AS]], %[[AO]][%{{.*}}]) by(%[[CODES]], %[[SCALES]][%{{.*}}]) into %{{.*}}[%c0] k 70 group 64 :
+// CHECK: kern.dot %{{.*}} of 6 rows(%[[A8]], %[[AS]], %[[AO]][%{{.*}}]) by(%[[CODES]], %[[SCALES]][%{{.*}}]) into %{{.*}}[%c0] k 70 coding <group = 64, scale = bf16> input_group 64 :
 
 #schedule = #kern.schedule<target = "avx512vnni", unit_block = 12, rows = 6, columns = 32>
 !table = tensor<100x70xi8, #lm.quant<group = 64, scale = bf16>>

@@ -8,7 +8,7 @@ func.func @computed(%batch: !lm.batch, %table: tensor<128x64xf32>) -> tensor<?x1
   // expected-remark @below {{table left in float: it is no weight, or a weight with other uses}}
   %x = lm.embed %table at %batch : tensor<128x64xf32> -> tensor<?x64xf32>
   // CHECK: lm.linear {{.*}} : (tensor<?x64xf32>, tensor<128x64xf32>)
-  // expected-remark @below {{linear left in float: its weight is computed, or has other uses than linear and embed}}
+  // expected-remark @below {{linear left in float: its weight is computed, not stored in blocks, or has other uses than linear and embed}}
   %y = lm.linear %x, %table : (tensor<?x64xf32>, tensor<128x64xf32>) -> tensor<?x128xf32>
   return %y : tensor<?x128xf32>
 }

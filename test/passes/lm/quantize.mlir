@@ -11,7 +11,7 @@
 // CHECK: %[[wq:.*]] = lm.weight "q" : tensor<64x96xi8, #lm.quant<group = 64, scale = bf16>>
 // CHECK: %[[wk:.*]] = lm.weight "k" : tensor<32x96xi8, #lm.quant<group = 64, scale = bf16>>
 // CHECK: %[[bk:.*]] = lm.weight "k_bias" : tensor<32xf32>
-// CHECK: %[[codes:.*]] = lm.quantize %[[n]] : tensor<?x96xf32> -> tensor<?x96xi8, #lm.quant<group = 64, scale = f32>>
+// CHECK: %[[codes:.*]] = lm.quantize %[[n]] : tensor<?x96xf32> -> tensor<?x96xi8, #lm.quant<group = 32, scale = f32>>
 // CHECK-NEXT: lm.linear %[[codes]], %[[wq]] :
 // CHECK-NOT: lm.quantize
 // CHECK: lm.linear %[[codes]], %[[wk]] bias %[[bk]] : {{.*}} -> tensor<?x32xf32>
