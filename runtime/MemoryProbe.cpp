@@ -2,10 +2,9 @@
 
 #include "runtime/Arena.h"
 #include "runtime/CpuFeatures.h"
-#include "runtime/Pin.h"
+#include "runtime/ProbePasses.h"
 
 #include <algorithm>
-#include <chrono>
 #include <immintrin.h>
 #include <vector>
 
@@ -81,30 +80,22 @@ double probeReadBandwidth(CpuPool &pool) {
   if (!arena)
     return 0;
   std::byte *base = arena->data() + (kHugePage - reinterpret_cast<uintptr_t>(arena->data()) % kHugePage) % kHugePage;
+  auto mine = [&](int64_t worker) { return base + static_cast<uint64_t>(worker) * share; };
   // Each worker touches its own part: untouched memory would all be one page of zeros.
-  pool.run([&](int64_t worker) {
-    Pin pin(worker);
+  fastestPass(pool, 1, [&](int64_t worker, int) {
     for (uint64_t at = 0; at < share; at += 4096)
-      base[static_cast<uint64_t>(worker) * share + at] = std::byte(worker + 1);
+      mine(worker)[at] = std::byte(worker + 1);
   });
   std::vector<Result64> sums(workers);
   std::vector<Reader> readers = chooseReaders();
-  double best = 0;
-  for (int pass = 0; pass < kPassesEach; ++pass)
-    for (Reader read : readers) {
-      auto begin = std::chrono::steady_clock::now();
-      pool.run([&](int64_t worker) {
-        Pin pin(worker);
-        const std::byte *mine = base + static_cast<uint64_t>(worker) * share;
-        sums[worker].value += read(mine, mine + share);
-      });
-      double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-      best = std::max(best, double(share) * double(workers) / seconds);
-    }
+  int passes = kPassesEach * static_cast<int>(readers.size());
+  double seconds = fastestPass(pool, passes, [&](int64_t worker, int pass) {
+    sums[worker].value += readers[pass % readers.size()](mine(worker), mine(worker) + share);
+  });
   volatile uint64_t seen = 0;
   for (const Result64 &sum : sums)
     seen = seen + sum.value;
-  return best;
+  return double(share) * double(workers) / seconds;
 }
 
 } // namespace lathe

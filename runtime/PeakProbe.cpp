@@ -1,10 +1,10 @@
 #include "runtime/PeakProbe.h"
 
 #include "runtime/CpuFeatures.h"
-#include "runtime/Pin.h"
+#include "runtime/ProbePasses.h"
 
 #include <algorithm>
-#include <chrono>
+#include <atomic>
 #include <immintrin.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -12,8 +12,8 @@
 namespace lathe {
 namespace {
 
-constexpr int64_t kRounds = 400'000, kTileRounds = 40'000;
-constexpr int kPasses = 12;
+constexpr int64_t kRounds = 1'000'000, kTileRounds = 100'000;
+constexpr int kPasses = 20;
 
 // The loops are assembly: g++ 12 copies accumulators from register to register, which costs half of the peak.
 #define LATHE_LOOP(LIST, STEP) "1:\n\t.irp n, " LIST "\n\t" STEP "\n\t.endr\n\tdec %0\n\tjnz 1b\n\tvzeroupper"
@@ -97,20 +97,9 @@ double probeInt8Peak(CpuPool &pool, std::string_view tier) {
   Multiply multiply = chooseMultiply(tier);
   if (!multiply)
     return 0;
-  double best = 0;
-  for (int pass = 0; pass < kPasses; ++pass) {
-    double count = 0;
-    auto begin = std::chrono::steady_clock::now();
-    pool.run([&](int64_t worker) {
-      Pin pin(worker);
-      double done = multiply();
-      if (worker == 0)
-        count = done;
-    });
-    double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    best = std::max(best, 2 * count * double(pool.workers()) / seconds);
-  }
-  return best;
+  std::atomic<double> count = 0;
+  double seconds = fastestPass(pool, kPasses, [&](int64_t, int) { count = multiply(); });
+  return 2 * count * double(pool.workers()) / seconds;
 }
 
 } // namespace lathe
