@@ -45,14 +45,20 @@ Result<std::unique_ptr<CodeObject>> CodeObject::load(std::span<const std::byte> 
     return propagate(written);
   }
   void *handle = dlopen(fmt::format("/proc/self/fd/{}", fd).c_str(), RTLD_NOW | RTLD_LOCAL);
-  std::string why = handle ? "" : dlerror();
-  ::close(fd);
-  if (!handle)
+  if (!handle) {
+    std::string why = dlerror();
+    ::close(fd);
     return fail(ExitCode::badInput, "{}: cannot load the code: {}", name, why);
-  return std::unique_ptr<CodeObject>(new CodeObject(handle, name));
+  }
+  // The descriptor stays open: the loader takes two objects of one path for the same, and a number that is free again
+  // would make that path once more.
+  return std::unique_ptr<CodeObject>(new CodeObject(handle, fd, name));
 }
 
-CodeObject::~CodeObject() { dlclose(handle); }
+CodeObject::~CodeObject() {
+  dlclose(handle);
+  ::close(fd);
+}
 
 Result<KernelFn> CodeObject::kernel(const std::string &symbol) const {
   void *address = dlsym(handle, symbol.c_str());

@@ -23,8 +23,9 @@ public:
   Result<KernelFn> kernel(const std::string &symbol) const;
 
 private:
-  CodeObject(void *handle, std::string name) : handle(handle), name(std::move(name)) {}
+  CodeObject(void *handle, int fd, std::string name) : handle(handle), fd(fd), name(std::move(name)) {}
   void *handle;
+  int fd; ///< of the image in memory
   std::string name;
 };
 
