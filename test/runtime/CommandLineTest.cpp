@@ -4,6 +4,8 @@
 #include "runtime/support/MappedFile.h"
 #include "test/runtime/ToyModel.h"
 
+#include <array>
+#include <cmath>
 #include <csignal>
 #include <cstring>
 #include <filesystem>
@@ -91,6 +93,13 @@ TEST_F(CommandLine, ExitCodes) {
       {"generate toy.lathe --ids 1 -t 0", 2},
       {"eval toy.lathe --logits x.safetensors", 2},
       {"eval toy.lathe --ids 1", 2},
+      {"eval toy.lathe --ids 1,2 --json", 2},
+      {"eval toy.lathe --ids 1,2 --logits x.safetensors --json", 2},
+      {"eval toy.lathe --ids 1,2 --logits x.safetensors --stride 4", 2},
+      {"eval toy.lathe --ids 1,2 -f ids.txt --ppl", 2},
+      {"eval toy.lathe --ids 1,2 --ppl text.lathe", 2},
+      {"eval toy.lathe --ppl", 2},
+      {"eval toy.lathe --ids 1,2 --ppl --stride 0", 2},
       {"batch toy.lathe in.jsonl", 2},
       {"bench toy.lathe -o xml", 2},
       {"generate absent.lathe --ids 1", 3},
@@ -104,6 +113,12 @@ TEST_F(CommandLine, ExitCodes) {
       {"generate toy.lathe --ids 1,2,3 -c 2", 3},
       {"bench toy.lathe -p 100", 3},
       {"eval toy.lathe --ids 1 --logits 'no such folder/x'", 3},
+      {"eval toy.lathe --ids 1 --ppl", 3},
+      {"eval toy.lathe --ids 1,2 --ppl --stride 65", 3},
+      {"eval toy.lathe --ids 1,2 --against absent.lathe", 3},
+      {"eval toy.lathe --ids 1,37 --ppl", 3},
+      {"eval toy.lathe --ppl text.lathe", 3},
+      {"eval toy.lathe -f bad.json --ppl", 3},
   };
   for (auto [arguments, code] : cases) {
     Outcome done = run(arguments);
@@ -198,6 +213,68 @@ TEST_F(CommandLine, BatchRefusesBadLines) {
     EXPECT_NE(done.err.find(says), std::string::npos) << text << ": " << done.err;
     EXPECT_EQ(slurp(folder + "/out.jsonl"), "old\n");
   }
+}
+
+/// Mean negative log-likelihood of tokens from `first` on, each seen behind those from `begin` on.
+struct Likelihood {
+  double sum = 0;
+  int64_t count = 0;
+  void add(std::span<const int32_t> tokens, size_t begin, size_t first, size_t end) {
+    for (size_t at = first; at < end && at + 1 < tokens.size(); ++at, ++count) {
+      std::vector<float> logits = toy::logits(tokens.subspan(begin, at + 1 - begin));
+      double total = 0;
+      for (int64_t token = 0; token < toy::kVocab; ++token)
+        total += std::exp(double(logits[token]));
+      sum += std::log(total) - double(logits[tokens[at + 1]]);
+    }
+  }
+  double mean() const { return sum / double(count); }
+};
+
+TEST_F(CommandLine, EvalPerplexity) {
+  std::vector<int32_t> tokens = toy::drawTokens(7, 50);
+  std::string ids = fmt::format("{}", fmt::join(tokens, ","));
+  Likelihood whole;
+  whole.add(tokens, 0, 0, 50);
+  for (const char *options : {"", "--chunk 1", "--chunk 7 -t 3", "--logits out.safetensors"}) {
+    Json found = json(fmt::format("eval toy.lathe --ids {} --ppl --json {}", ids, options));
+    EXPECT_EQ(found["tokens"], 50);
+    EXPECT_EQ(found["predicted"], 49);
+    EXPECT_EQ(found["window"], 64);
+    EXPECT_NEAR(found["nll"].get<double>(), whole.mean(), 1e-9) << options;
+    EXPECT_NEAR(found["perplexity"].get<double>(), std::exp(whole.mean()), 1e-7);
+  }
+  EXPECT_TRUE(fs::exists(folder + "/out.safetensors"));
+  // Windows of 20: 0..20, 8..28, 16..36, 24..44, 32..50, each scored from where the one before ended.
+  Likelihood windows;
+  for (auto [begin, first, end] :
+       {std::array<size_t, 3>{0, 0, 20}, {8, 20, 28}, {16, 28, 36}, {24, 36, 44}, {32, 44, 50}})
+    windows.add(tokens, begin, first, end);
+  ASSERT_EQ(windows.count, 49);
+  put("ids.txt", ids);
+  for (const char *options : {"", "--chunk 3", "--chunk 9 -t 3"}) {
+    Json found = json(fmt::format("eval toy.lathe -f ids.txt --ppl --json -c 20 --stride 8 {}", options));
+    EXPECT_EQ(found["window"], 20);
+    EXPECT_EQ(found["stride"], 8);
+    EXPECT_EQ(found["predicted"], 49);
+    EXPECT_NEAR(found["nll"].get<double>(), windows.mean(), 1e-9) << options;
+  }
+  EXPECT_EQ(json(fmt::format("eval toy.lathe --ids {} --ppl --json -c 20", ids))["stride"], 10);
+}
+
+TEST_F(CommandLine, EvalAgainstItself) {
+  std::vector<int32_t> tokens = toy::drawTokens(8, 30);
+  Json found = json(fmt::format("eval toy.lathe --ids {} --against toy.lathe --json", fmt::join(tokens, ",")));
+  EXPECT_EQ(found["tokens"], 30);
+  EXPECT_EQ(found["against"]["mean_kl"], 0.0);
+  EXPECT_EQ(found["against"]["max_kl"], 0.0);
+  EXPECT_EQ(found["against"]["top1_agreement"], 1.0);
+  EXPECT_EQ(found["against"]["nll"], found["nll"]);
+  Json one = json("eval toy.lathe --ids 3 --against toy.lathe --json");
+  EXPECT_EQ(one["predicted"], 0);
+  EXPECT_FALSE(one.contains("nll")) << "nothing follows the only token";
+  std::string text = run("eval toy.lathe --ids 1,2,3 --ppl --against toy.lathe").out;
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 4) << text;
 }
 
 TEST_F(CommandLine, BenchRows) {
