@@ -177,8 +177,7 @@ Result<void> Compilation::import() {
 }
 
 Result<void> Compilation::makeModel() {
-  module = buildModel(context, model.config,
-                      {.page = page(), .kvBf16 = options.kv == "bf16", .weights = model.weights.get()});
+  module = buildModel(context, model.config, {.page = page(), .kv = options.kv, .weights = model.weights.get()});
   return {};
 }
 
@@ -288,7 +287,7 @@ Result<void> Compilation::writeArtifact() {
   summary.kernels = plan->kernels.size();
   summary.launches = plan->launches.size();
   summary.kvBytesAtContext =
-      2 * plan->layers * plan->pageBytes() * ((options.context + plan->pageTokens - 1) / plan->pageTokens);
+      plan->layers * plan->pageBytes() * ((options.context + plan->pageTokens - 1) / plan->pageTokens);
   for (const Slot &slot : plan->slots)
     summary.activationBytesPerRow += slot.bytesPerUnit;
   uint64_t size = 0;

@@ -24,7 +24,9 @@ class Builder {
 public:
   Builder(MLIRContext &context, const ModelConfig &config, const BuildOptions &options)
       : config(config), weights(options.weights), b(&context) {
-    Type element = options.kvBf16 ? Type(b.getBF16Type()) : b.getF32Type();
+    Type element = options.kv == "int8"   ? Type(b.getI8Type())
+                   : options.kv == "bf16" ? Type(b.getBF16Type())
+                                          : b.getF32Type();
     kvType = lm::KvType::get(&context, config.numKeyValueHeads, config.headDim, options.page, element);
     ropeAttr = config.rope.type == "none" ? lm::RopeAttr() : rope();
   }

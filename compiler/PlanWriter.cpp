@@ -119,10 +119,15 @@ private:
       entry.layer = kv.getLayer();
       entry.name = "kv." + std::to_string(entry.layer) + (kv.getKeys() ? ".keys" : ".values");
       plan.layers = std::max(plan.layers, entry.layer + 1);
+      bool int8 = type.getElementType().isInteger(8);
       plan.kvHeads = type.getDimSize(1);
       plan.dimPadded = type.getDimSize(kv.getKeys() ? 2 : 3);
       plan.pageTokens = type.getDimSize(kv.getKeys() ? 3 : 2);
-      plan.kvElement = type.getElementType().isF32() ? "f32" : "bf16";
+      if (int8 && kv.getKeys())
+        plan.dimPadded = (plan.dimPadded - scaleQuads) * 4;
+      else if (int8)
+        plan.pageTokens *= 4;
+      plan.kvElement = int8 ? "int8" : type.getElementType().isF32() ? "f32" : "bf16";
     } else if (auto buffer = value.getDefiningOp<BufferOp>()) {
       auto word = buffer.getLoc()->findInstanceOf<NameLoc>(); // the model's word for what the kernel makes
       entry.name = (word ? word.getName().str() : "buffer") + "." + std::to_string(plan.buffers.size());

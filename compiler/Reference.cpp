@@ -240,6 +240,10 @@ Result<std::vector<ReferenceValue<T>>> Evaluation<T>::run(func::FuncOp function,
   return results;
 }
 
+KvElement elementOf(lm::KvType kv) {
+  return kv.getElement().isF32() ? KvElement::f32 : kv.getElement().isBF16() ? KvElement::bf16 : KvElement::int8;
+}
+
 /// Whether a value fits a type of the IR; `?` fits any number of rows.
 template <typename T> bool fits(const ReferenceValue<T> &value, Type type) {
   if (auto batch = std::get_if<2>(&value))
@@ -247,7 +251,7 @@ template <typename T> bool fits(const ReferenceValue<T> &value, Type type) {
   if (auto kv = std::get_if<1>(&value)) {
     auto expected = dyn_cast<lm::KvType>(type);
     return *kv && expected && (*kv)->heads == expected.getHeads() && (*kv)->dim == expected.getDim() &&
-           (*kv)->bf16 == expected.getElement().isBF16();
+           (*kv)->element == elementOf(expected);
   }
   auto &tensor = std::get<0>(value);
   auto expected = dyn_cast<RankedTensorType>(type);
@@ -271,7 +275,7 @@ template <typename T> bool fits(const ReferenceValue<T> &value, Type type) {
 template <typename T> ReferenceValue<T> Reference<T>::emptyKv(Type type) {
   auto kv = cast<lm::KvType>(type);
   return std::make_shared<const ReferenceKv<T>>(
-      ReferenceKv<T>{.heads = kv.getHeads(), .dim = kv.getDim(), .bf16 = kv.getElement().isBF16()});
+      ReferenceKv<T>{.heads = kv.getHeads(), .dim = kv.getDim(), .element = elementOf(kv)});
 }
 
 template <typename T>

@@ -237,7 +237,16 @@ Result<ReferenceKv<T>> ReferenceOps<T>::append(const Tensor &key, const Tensor &
     return propagate(rows);
   Kv result = kv;
   int64_t width = kv.heads * kv.dim;
-  auto rounded = [&](T x) { return T(kv.bf16 ? roundToBf16(float(x)) : float(x)); };
+  auto put = [&](std::vector<T> &to, const T *row) {
+    if (kv.element == KvElement::int8) {
+      Tensor codes = quantize({.shape = {kv.heads, kv.dim}, .values = {row, row + width}}, kv.dim, false);
+      for (int64_t c = 0; c < width; ++c)
+        to.push_back(codes.at(c / kv.dim, c % kv.dim));
+      return;
+    }
+    for (int64_t c = 0; c < width; ++c)
+      to.push_back(T(kv.element == KvElement::bf16 ? roundToBf16(float(row[c])) : float(row[c])));
+  };
   for (int64_t r = 0; r < key.rows(); ++r) {
     auto [token, id, position] = (*rows)[r];
     auto &sequence = result.sequences[id];
@@ -247,10 +256,8 @@ Result<ReferenceKv<T>> ReferenceOps<T>::append(const Tensor &key, const Tensor &
                   position);
     sequence.keys.resize(position * width);
     sequence.values.resize(position * width);
-    for (int64_t c = 0; c < width; ++c) {
-      sequence.keys.push_back(rounded(key.row(r)[c]));
-      sequence.values.push_back(rounded(value.row(r)[c]));
-    }
+    put(sequence.keys, key.row(r));
+    put(sequence.values, value.row(r));
   }
   return result;
 }

@@ -61,10 +61,13 @@ struct ReferenceBatch {
   }
 };
 
+/// int8: codes of -127 to 127 with one f32 scale = absmax / 127 for a head's key or value of one position.
+enum class KvElement { f32, bf16, int8 };
+
 /// The keys and values of one layer, rounded to the KV element: per sequence [positions, heads * dim].
 template <typename T> struct ReferenceKv {
   int64_t heads = 0, dim = 0;
-  bool bf16 = false;
+  KvElement element = KvElement::f32;
   struct Sequence {
     std::vector<T> keys, values;
   };

@@ -22,10 +22,10 @@ struct Memory {
   Arena activations, pool;
   std::vector<std::byte *> slots;
   float *logits = nullptr;
-  int64_t layerBytes = 0; ///< of the keys, and again of the values, of one layer
+  int64_t keyBytes = 0, valueBytes = 0; ///< of one layer
 
-  std::byte *keys(int64_t layer) const { return pool.data() + 2 * layer * layerBytes; }
-  std::byte *values(int64_t layer) const { return keys(layer) + layerBytes; }
+  std::byte *keys(int64_t layer) const { return pool.data() + layer * (keyBytes + valueBytes); }
+  std::byte *values(int64_t layer) const { return keys(layer) + keyBytes; }
 };
 
 } // namespace
@@ -96,7 +96,7 @@ Result<void> Engine::Impl::allocatePool(const EngineOptions &options) {
   int64_t pages = tokens / plan.pageTokens + options.kvSequences;
   if (options.kvSequences == 1)
     pages = (tokens + plan.pageTokens - 1) / plan.pageTokens;
-  __int128 pageBytes = __int128(plan.pageBytes()) * 2 * plan.layers;
+  __int128 pageBytes = __int128(plan.pageBytes()) * plan.layers;
   if (options.kvMayShrink) {
     int64_t least = (context + plan.pageTokens - 1) / plan.pageTokens;
     __int128 fitting = availableMemory() / 2 / pageBytes;
@@ -106,8 +106,9 @@ Result<void> Engine::Impl::allocatePool(const EngineOptions &options) {
   if (bytes > kMost || pages > INT32_MAX)
     return fail(ExitCode::resource, "a KV pool of {} positions takes {} bytes or more; lower -c", tokens,
                 static_cast<int64_t>(std::min<__int128>(bytes, INT64_MAX)));
-  memory.layerBytes = roundUp(plan.pageBytes() * pages, kPoolAlign);
-  uint64_t total = static_cast<uint64_t>(memory.layerBytes * 2 * plan.layers);
+  memory.keyBytes = roundUp(plan.keyPageBytes() * pages, kPoolAlign);
+  memory.valueBytes = roundUp(plan.valuePageBytes() * pages, kPoolAlign);
+  uint64_t total = static_cast<uint64_t>((memory.keyBytes + memory.valueBytes) * plan.layers);
   auto pool = Arena::create(total,
                             fmt::format("a KV pool of {} positions ({} layers, {} heads, {}; lower -c)",
                                         pages * plan.pageTokens, plan.layers, plan.kvHeads, plan.kvElement),
@@ -228,11 +229,13 @@ bool Engine::reserve(KvStore::Sequence sequence, int64_t count) {
   impl->copies.clear();
   if (!impl->kv->reserve(sequence, count, impl->copies))
     return false;
-  int64_t bytes = impl->plan.pageBytes();
+  int64_t keyBytes = impl->plan.keyPageBytes(), valueBytes = impl->plan.valuePageBytes();
   for (const PageCopy &copy : impl->copies)
-    for (int64_t layer = 0; layer < impl->plan.layers; ++layer)
-      for (std::byte *base : {impl->memory.keys(layer), impl->memory.values(layer)})
-        std::memcpy(base + copy.to * bytes, base + copy.from * bytes, bytes);
+    for (int64_t layer = 0; layer < impl->plan.layers; ++layer) {
+      std::byte *keys = impl->memory.keys(layer), *values = impl->memory.values(layer);
+      std::memcpy(keys + copy.to * keyBytes, keys + copy.from * keyBytes, keyBytes);
+      std::memcpy(values + copy.to * valueBytes, values + copy.from * valueBytes, valueBytes);
+    }
   return true;
 }
 

@@ -99,7 +99,7 @@ void readLaunch(JsonReader &reader, Plan &plan) {
 
 /// Rules that span several fields.
 void checkWhole(JsonReader &reader, const Plan &plan) {
-  __int128 page = __int128(plan.kvHeads) * plan.dimPadded * plan.pageTokens * plan.kvElementBytes();
+  __int128 page = __int128(plan.kvHeads) * (plan.dimPadded + 8) * plan.pageTokens * plan.kvElementBytes();
   if (page > kMost || page * plan.layers * 2 > kMost)
     return reader.refuse(fmt::format("a KV page of {} layers, {} heads, {} dimensions and {} tokens is too large",
                                      plan.layers, plan.kvHeads, plan.dimPadded, plan.pageTokens));
@@ -210,8 +210,11 @@ Result<Plan> parsePlan(std::string_view json) {
   plan.dimPadded = reader.integer("dimPadded", 1, 1 << 20);
   plan.pageTokens = reader.integer("pageTokens", 1, 1 << 20);
   plan.kvElement = reader.string("kvElement");
-  if (plan.kvElement != "f32" && plan.kvElement != "bf16")
-    reader.refuse("kvElement", fmt::format("expected f32 or bf16, found '{}'", plan.kvElement));
+  if (plan.kvElement != "f32" && plan.kvElement != "bf16" && plan.kvElement != "int8")
+    reader.refuse("kvElement", fmt::format("expected f32, bf16 or int8, found '{}'", plan.kvElement));
+  if (plan.kvElement == "int8" && (plan.dimPadded % 4 != 0 || plan.pageTokens % 4 != 0))
+    reader.refuse(fmt::format("int8 KV: expected dimPadded and pageTokens of a multiple of 4, found {} and {}",
+                              plan.dimPadded, plan.pageTokens));
   reader.objects("slots", [&](JsonReader &fields) { readSlot(fields, plan); });
   reader.objects("buffers", [&](JsonReader &fields) { readBuffer(fields, plan); });
   reader.objects("kernels", [&](JsonReader &fields) { readKernel(fields, plan); });

@@ -64,17 +64,21 @@ struct Plan {
   int64_t context = 0;       ///< the most positions of one sequence
   int64_t attentionRows = 1; ///< the most rows of one attention block
   int64_t chunkTokens = 1;   ///< positions of one attention chunk
-  // The KV store. Per layer and page: keys are [heads][dimPadded][pageTokens], values [heads][pageTokens][dimPadded].
+  // The KV store. Per layer and page: keys are [heads][dimPadded][pageTokens], values [heads][pageTokens][dimPadded]. In
+  // int8: keys [heads][dimPadded / 4 + 2][pageTokens][4], where the last two quads of a position are its f32 scales (of
+  // the key and of the value), values [heads][pageTokens / 4][dimPadded][4].
   int64_t layers = 0, kvHeads = 0, dimPadded = 0, pageTokens = 0;
-  std::string kvElement; ///< "f32" or "bf16"
+  std::string kvElement; ///< "f32", "bf16" or "int8"
   std::vector<Slot> slots;
   std::vector<Buffer> buffers; ///< the single buffer of kind logits is [logitRows][logitStride] float32
   std::vector<Kernel> kernels;
   std::vector<Launch> launches;
 
-  int64_t kvElementBytes() const { return kvElement == "f32" ? 4 : 2; }
-  /// Bytes of one page of one layer's keys (values take as many).
-  int64_t pageBytes() const { return kvHeads * dimPadded * pageTokens * kvElementBytes(); }
+  int64_t kvElementBytes() const { return kvElement == "f32" ? 4 : kvElement == "bf16" ? 2 : 1; }
+  /// Bytes of one page of one layer's values, of its keys, and of both.
+  int64_t valuePageBytes() const { return kvHeads * dimPadded * pageTokens * kvElementBytes(); }
+  int64_t keyPageBytes() const { return valuePageBytes() + (kvElement == "int8" ? kvHeads * pageTokens * 8 : 0); }
+  int64_t pageBytes() const { return keyPageBytes() + valuePageBytes(); }
 };
 
 /// plan.json. Parsing checks every index, size and name, and never trusts a number:

@@ -146,8 +146,15 @@ LogicalResult KvOp::verify() {
   int64_t layer = getLayer();
   if (layer < 0 || layer > 65535)
     return emitOpError() << "expected a layer from 0 to 65535, found " << layer;
-  if (type.getRank() != 4 || !isBare(type) || !type.isDynamicDim(0) ||
-      (!type.getElementType().isF32() && !type.getElementType().isBF16()))
+  if (!isBare(type) || !type.isDynamicDim(0))
+    return emitOpError() << "expected pages of any number, found " << type;
+  if (type.getElementType().isInteger(8)) {
+    if (type.getRank() != 5 || type.getDimSize(4) != 4 || (getKeys() && type.getDimSize(2) <= scaleQuads))
+      return emitOpError() << "expected pages of i8 [?, head, dim/4 + " << scaleQuads
+                           << ", position, 4] or [?, head, position/4, dim, 4], found " << type;
+    return success();
+  }
+  if (type.getRank() != 4 || (!type.getElementType().isF32() && !type.getElementType().isBF16()))
     return emitOpError() << "expected pages [?, head, dim, position] or [?, head, position, dim] of f32 or bf16, found "
                          << type;
   return success();

@@ -195,6 +195,25 @@ def Kern_ArriveOp : Kern_Op<"arrive", [MemoryEffects<[MemRead, MemWrite]>]> {
   let assemblyFormat = "$counter `of` $count attr-dict";
 }
 
+def Kern_Sums : Type<CPred<"$_self == ::mlir::VectorType::get({16}, ::mlir::IntegerType::get($_self.getContext(), 32))">, "16 lanes of i32",
+                     "::mlir::VectorType">, BuildableType<"::mlir::VectorType::get({16}, $_builder.getI32Type())">;
+def Kern_Quads : Type<CPred<"$_self == ::mlir::VectorType::get({64}, ::mlir::IntegerType::get($_self.getContext(), 8))">, "16 times 4 bytes",
+                      "::mlir::VectorType">, BuildableType<"::mlir::VectorType::get({64}, $_builder.getI8Type())">;
+
+def Kern_ByteDotOp : Kern_Op<"byte_dot", [Pure]> {
+  let summary = "four products of unsigned and signed bytes added to each of 16 sums";
+  let description = [{
+    result[i] = sum[i] + Σ_j unsigned[4i + j] * signed[4i + j], exact in i32. No signed byte may be -128: AVX2 adds two products in 16 bits.
+
+    ```mlir
+    %next = kern.byte_dot %sum, %key by %query
+    ```
+  }];
+  let arguments = (ins Kern_Sums:$sum, Kern_Quads:$unsignedBytes, Kern_Quads:$signedBytes);
+  let results = (outs Kern_Sums:$result);
+  let assemblyFormat = "$sum `,` $unsignedBytes `by` $signedBytes attr-dict";
+}
+
 def Kern_ReduceOp : Kern_Op<"reduce", [Pure]> {
   let summary = "the lanes of a vector combined by a fixed tree";
   let description = [{
@@ -248,8 +267,12 @@ def Kern_BufferOp : Kern_Op<"buffer", [MemoryEffects<[MemAlloc]>]> {
 def Kern_KvOp : Kern_Op<"kv", [Pure]> {
   let summary = "the pages of one layer's keys [page][head][dim][position] or values [page][head][position][dim]";
   let description = [{
+    In i8: keys [page][head][dim/4 + 2][position][4], codes as u8 = s8 + 128, where the last two quads of a position are f32, the scale of its key and the scale of its
+    value; values [page][head][position/4][dim][4], codes as s8.
+
     ```mlir
     %k = kern.kv 0 keys : memref<?x3x64x32xbf16>
+    %v = kern.kv 1 : memref<?x3x8x64x4xi8>
     ```
   }];
   let arguments = (ins I64Attr:$layer, UnitAttr:$keys);

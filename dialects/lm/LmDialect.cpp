@@ -46,8 +46,8 @@ LogicalResult KvType::verify(llvm::function_ref<InFlightDiagnostic()> emitError,
     return emitError() << "expected heads and dim from 1 to " << sizeLimit << ", found " << heads << " and " << dim;
   if (page < 16 || page % 16 != 0 || page > sizeLimit)
     return emitError() << "expected a page of a multiple of 16 positions up to " << sizeLimit << ", found " << page;
-  if (!element.isF32() && !element.isBF16())
-    return emitError() << "expected element f32 or bf16, found " << element;
+  if (!element.isF32() && !element.isBF16() && !element.isSignlessInteger(8))
+    return emitError() << "expected element f32, bf16 or i8, found " << element;
   return success();
 }
 

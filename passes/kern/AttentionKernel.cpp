@@ -15,7 +15,7 @@
 // normalizer calculation for softmax"; splitting: Dao et al., "Flash-Decoding for long-context inference".
 //
 //===----------------------------------------------------------------------===//
-#include "passes/kern/KernelBuilder.h"
+#include "passes/kern/AttentionProducts.h"
 
 #include "mlir/Dialect/Math/IR/Math.h"
 
@@ -28,12 +28,10 @@ namespace {
 /// A finite stand-in for -inf: a chunk that masks everything must not make NaN of max - max.
 constexpr float minusInfinity = -1.0e30f;
 
-class AttentionBuilder {
+class AttentionBuilder : AttentionScope {
 public:
   explicit AttentionBuilder(KernelContext &k)
-      : k(k), e(k.e), op(cast<lm::AttentionOp>(k.signature.anchor)), kv(op.getKv().getType()), dim(kv.getDim()),
-        paddedDim(roundUp(dim, lanes)), page(kv.getPage()), chunkPages(chunkTokens / page),
-        group(widthOf(op.getQuery()) / (kv.getHeads() * dim)), zero(e.index(0)) {}
+      : AttentionScope(k), products(kv.getElement().isInteger(8) ? byteProducts(*this) : floatProducts(*this)) {}
 
   LogicalResult run();
 
@@ -48,9 +46,7 @@ private:
   void chunks(Value number, Value split);
   void chunk(Value index, Value split, Value record);
   void queryTile(int64_t rows, Value first, Value index, Value split, Value record);
-  void scorePages(int64_t rows, Value first, Value firstPage, Value pages);
   SmallVector<Value> softmax(int64_t rows, Value first, Value firstPage, Value pages, SmallVector<Value> &sums);
-  void weighValues(int64_t rows, Value firstPage, Value pages, int64_t j0, int64_t columns, SmallVector<Value> &sum);
   void takeIn(Value q, const State &part);
   void startState(Value q);
   void finish(Value q);
@@ -61,7 +57,6 @@ private:
     Value head = e.add(e.mul(kvHead, e.index(group)), arith::RemUIOp::create(e.b, q, e.index(group)));
     return e.mul(head, e.index(dim));
   }
-  Value physicalPage(Value logical) { return GatherPagesOp::create(e.b, e.b.getIndexType(), sequence, logical); }
   /// Where a query's partial result of a chunk begins: [dim padded] output, then the largest score, then the sum.
   SmallVector<Value> partial(Value record, Value q, int64_t column) {
     Value row = e.add(record, arith::DivUIOp::create(e.b, q, e.index(group)));
@@ -69,18 +64,11 @@ private:
     return {row, e.add(e.mul(head, e.index(paddedDim + lanes)), e.index(column))};
   }
 
-  KernelContext &k;
-  Emitter &e;
-  lm::AttentionOp op;
-  lm::KvType kv;
-  int64_t dim, paddedDim, page, chunkPages, group;
-  int64_t tileRows = 1, smallRows = 1; ///< queries of a register tile, and of the tiles behind the last whole one
-  int64_t accumulators = 1;            ///< vectors that a register tile may keep
-  Value zero;
-  Value query, keys, values, out, partials;
-  Value queries, outputs, maxima, sums, scores;                    ///< scratch, one row a query; scores of one tile
-  Value firstRow, rowCount, sequence, kvHead, count, lastPosition; ///< of the block
-  Value firstPageSeen;                                             ///< of the block's first row
+  std::unique_ptr<AttentionProducts> products;
+  Value query, out, partials;
+  Value outputs, maxima, sums;    ///< scratch, one row a query
+  Value firstRow, rowCount, count; ///< of the block
+  Value firstPageSeen;             ///< of the block's first row
 };
 
 } // namespace
@@ -108,6 +96,7 @@ LogicalResult AttentionBuilder::run() {
   maxima = e.scratch({most, 1}, e.f32());
   sums = e.scratch({most, 1}, e.f32());
   scores = e.scratch({tileRows, chunkTokens}, e.f32());
+  products->allocate(most);
   Type i = e.b.getIndexType();
   auto range = ProgramIdOp::create(e.b, TypeRange{i, i, i, i});
   e.loop(range.getUnitBegin(), range.getUnitEnd(), 1, [&](Value number) {
@@ -143,6 +132,7 @@ void AttentionBuilder::item(Value number) {
       Value at = e.index(j);
       e.store(e.mul(e.loadValid(query, {row, e.add(column, at)}, dim - j), scale), queries, {q, at});
     }
+    products->prepare(q);
     startState(q);
   });
 
@@ -180,19 +170,10 @@ void AttentionBuilder::queryTile(int64_t rows, Value first, Value index, Value s
   Value endPage = e.minIndex(e.add(chunkBegin, e.index(chunkPages)),
                              e.add(arith::DivUIOp::create(e.b, lastPosition, e.index(page)), e.index(1)));
   Value pages = e.sub(endPage, firstPage);
-  scorePages(rows, first, firstPage, pages);
+  products->scorePages(rows, first, firstPage, pages);
   SmallVector<Value> sum, largest = softmax(rows, first, firstPage, pages, sum);
-
-  SmallVector<SmallVector<Value>> output(rows);
-  int64_t vectors = paddedDim / lanes, columns = std::max<int64_t>(1, std::min(vectors, accumulators / rows));
-  while (vectors % columns != 0)
-    --columns;
-  for (int64_t j0 = 0; j0 < vectors; j0 += columns) {
-    SmallVector<Value> part;
-    weighValues(rows, firstPage, pages, j0 * lanes, columns, part);
-    for (int64_t r = 0; r < rows; ++r)
-      output[r].append(part.begin() + r * columns, part.begin() + (r + 1) * columns);
-  }
+  SmallVector<Value> output = products->weighValues(rows, firstPage, pages);
+  int64_t vectors = paddedDim / lanes;
 
   auto choice = scf::IfOp::create(e.b, split, /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(e.b);
@@ -202,7 +183,7 @@ void AttentionBuilder::queryTile(int64_t rows, Value first, Value index, Value s
     // Copies that fill the tile have no place of their own.
     auto store = [&] {
       for (int64_t v = 0; v < vectors; ++v)
-        e.store(output[r][v], partials, partial(record, q, v * lanes));
+        e.store(output[r * vectors + v], partials, partial(record, q, v * lanes));
       e.storeScalar(largest[r], partials, partial(record, q, paddedDim));
       e.storeScalar(sum[r], partials, partial(record, q, paddedDim + 1));
     };
@@ -213,58 +194,8 @@ void AttentionBuilder::queryTile(int64_t rows, Value first, Value index, Value s
   }
   e.b.setInsertionPointToStart(choice.elseBlock());
   for (int64_t r = 0; r < rows; ++r)
-    takeIn(e.add(first, e.index(r)), {largest[r], sum[r], [&](int64_t column) { return output[r][column / lanes]; }});
-}
-
-/// Scores of a tile's queries in the pages [firstPage, firstPage + pages): one multiply-add for 16 positions, the
-/// head's columns in order. Several pages at a time where a tile of few queries leaves registers empty.
-void AttentionBuilder::scorePages(int64_t rows, Value first, Value firstPage, Value pages) {
-  int64_t pieces = page / lanes, atOnce = std::clamp<int64_t>(accumulators / (2 * rows * pieces), 1, 4);
-  bool decodes = rows == smallRows; // memory is far away: ask for what comes next
-  Value lastPage = e.sub(e.add(firstPage, pages), e.index(1));
-  auto clamped = [&](Value logical) { return e.minIndex(logical, lastPage); };
-  e.loop(zero, pages, atOnce, [&](Value number) {
-    // Behind the last page it is done again, with the same result in the same place.
-    SmallVector<Value> logical, physical, next;
-    for (int64_t n = 0; n < atOnce; ++n) {
-      Value at = e.add(firstPage, e.add(number, e.index(n)));
-      logical.push_back(clamped(at));
-      physical.push_back(physicalPage(logical.back()));
-      if (decodes)
-        next.push_back(physicalPage(clamped(e.add(at, e.index(atOnce)))));
-    }
-    SmallVector<Value> sum(atOnce * rows * pieces, e.splat(0.0f));
-    sum = e.loop(zero, e.index(dim), 1, sum, [&](Value d, ValueRange carried) {
-      SmallVector<Value> result(carried), x;
-      for (int64_t r = 0; r < rows; ++r)
-        x.push_back(e.splat(e.loadScalar(queries, {e.add(first, e.index(r)), d})));
-      for (int64_t n = 0; n < atOnce; ++n) {
-        if (decodes) {
-          e.prefetch(keys, {next[n], kvHead, d, zero}, 3);
-          // The values take as much room as the keys, `page` elements for each of the head's columns.
-          Value at = e.mul(d, e.index(page)), width = e.index(paddedDim);
-          // A chunk of them would fill L1 before it is used.
-          e.prefetch(
-              values,
-              {physical[n], kvHead, arith::DivUIOp::create(e.b, at, width), arith::RemUIOp::create(e.b, at, width)}, 2);
-        }
-        for (int64_t p = 0; p < pieces; ++p) {
-          Value key = e.load(keys, {physical[n], kvHead, d, e.index(p * lanes)});
-          for (int64_t r = 0; r < rows; ++r) {
-            Value &to = result[(n * rows + r) * pieces + p];
-            to = e.fma(x[r], key, to);
-          }
-        }
-      }
-      return result;
-    });
-    for (int64_t n = 0; n < atOnce; ++n) {
-      Value column = e.mul(e.sub(logical[n], firstPage), e.index(page));
-      for (int64_t r = 0; r < rows; ++r)
-        for (int64_t p = 0; p < pieces; ++p)
-          e.store(sum[(n * rows + r) * pieces + p], scores, {e.index(r), e.add(column, e.index(p * lanes))});
-    }
-  });
+    takeIn(e.add(first, e.index(r)),
+           {largest[r], sum[r], [&](int64_t column) { return output[r * vectors + column / lanes]; }});
 }
 
 /// Masks the scores and turns them into weights; gives the largest score and the sum of weights of each query.
@@ -323,40 +254,6 @@ SmallVector<Value> AttentionBuilder::softmax(int64_t rows, Value first, Value fi
   for (int64_t r = 0; r < rows; ++r)
     sum.push_back(e.reduce(Combine::add, total[r]));
   return largest;
-}
-
-/// Weights by values: `columns` vectors from column j0 on, kept in registers over all positions.
-void AttentionBuilder::weighValues(int64_t rows, Value firstPage, Value pages, int64_t j0, int64_t columns,
-                                   SmallVector<Value> &sum) {
-  sum.assign(rows * columns, e.splat(0.0f));
-  sum = e.loop(zero, pages, 1, sum, [&](Value number, ValueRange outer) {
-    Value logical = e.add(firstPage, number), physical = physicalPage(logical);
-    Value column = e.mul(number, e.index(page));
-    // Slots behind the last position hold nothing of this sequence: they are not even multiplied by zero.
-    Value written = e.minIndex(e.index(page), e.sub(e.add(lastPosition, e.index(1)), e.mul(logical, e.index(page))));
-    // Scores are done with before the values begin: meanwhile the next chunk's keys come nearer.
-    bool decodes = rows == smallRows && j0 == 0;
-    Value ahead;
-    if (decodes)
-      ahead = physicalPage(
-          e.minIndex(e.add(logical, e.index(chunkPages)), arith::DivUIOp::create(e.b, lastPosition, e.index(page))));
-    return e.loop(zero, written, 1, outer, [&](Value t, ValueRange carried) {
-      SmallVector<Value> next, value;
-      for (int64_t line = 0; decodes && line < ceilDiv(paddedDim, page); ++line) {
-        Value at = e.add(e.mul(t, e.index(ceilDiv(paddedDim, page))), e.index(line));
-        e.prefetch(keys, {ahead, kvHead, at, zero}, 2);
-      }
-      for (int64_t c = 0; c < columns; ++c)
-        value.push_back(e.load(values, {physical, kvHead, t, e.index(j0 + c * lanes)}));
-      Value at = e.add(column, t);
-      for (int64_t r = 0; r < rows; ++r) {
-        Value weight = e.splat(e.loadScalar(scores, {e.index(r), at}));
-        for (int64_t c = 0; c < columns; ++c)
-          next.push_back(e.fma(weight, value[c], carried[r * columns + c]));
-      }
-      return next;
-    });
-  });
 }
 
 void AttentionBuilder::startState(Value q) {

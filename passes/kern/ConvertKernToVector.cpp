@@ -188,6 +188,8 @@ void KernelLowering::lower(Operation *op) {
   }
   if (auto reduction = dyn_cast<ReduceOp>(op))
     return replace(reduce(m, reduction));
+  if (auto dot = dyn_cast<ByteDotOp>(op))
+    return lowerByteDot(dot, byteDot);
   if (auto dot = dyn_cast<DotOp>(op)) {
     auto schedule = kernel->getAttrOfType<ScheduleAttr>(scheduleAttr);
     return lowerDot(dot, byteDot, schedule.getColumns(), [&](Value memref) { return base(memref); });
@@ -204,7 +206,7 @@ LogicalResult KernelLowering::check() {
   auto walked = kernel.walk([&](Operation *op) {
     bool moves = isa<vector::LoadOp, vector::StoreOp, vector::MaskedLoadOp, vector::MaskedStoreOp, memref::LoadOp,
                      memref::StoreOp, memref::PrefetchOp, ScratchOp, DotOp>(op);
-    bool known = moves || isa<ProgramIdOp, BatchOp, GatherPagesOp, ArriveOp, ReduceOp>(op) ||
+    bool known = moves || isa<ProgramIdOp, BatchOp, GatherPagesOp, ArriveOp, ByteDotOp, ReduceOp>(op) ||
                  !isa_and_nonnull<KernDialect, memref::MemRefDialect>(op->getDialect());
     if (known && (moves || llvm::none_of(op->getOperandTypes(), llvm::IsaPred<MemRefType>)))
       return WalkResult::advance();

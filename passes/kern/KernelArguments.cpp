@@ -84,13 +84,18 @@ struct Analysis {
 
   void addPages(BlockArgument kv) {
     auto type = cast<lm::KvType>(kv.getType());
-    int64_t dim = roundUp(type.getDim(), lanes), any = ShapedType::kDynamic;
-    s.arguments.push_back({.kind = Argument::Kind::keys,
-                           .type = MemRefType::get({any, type.getHeads(), dim, type.getPage()}, type.getElement()),
-                           .number = kv.getArgNumber()});
-    s.arguments.push_back({.kind = Argument::Kind::values,
-                           .type = MemRefType::get({any, type.getHeads(), type.getPage(), dim}, type.getElement()),
-                           .number = kv.getArgNumber()});
+    int64_t dim = roundUp(type.getDim(), lanes), page = type.getPage();
+    SmallVector<int64_t> keys{ShapedType::kDynamic, type.getHeads()}, values = keys;
+    if (type.getElement().isInteger(8)) {
+      keys.append({dim / 4 + scaleQuads, page, 4});
+      values.append({page / 4, dim, 4});
+    } else {
+      keys.append({dim, page});
+      values.append({page, dim});
+    }
+    for (auto &[kind, shape] : {std::pair(Argument::Kind::keys, keys), std::pair(Argument::Kind::values, values)})
+      s.arguments.push_back(
+          {.kind = kind, .type = MemRefType::get(shape, type.getElement()), .number = kv.getArgNumber()});
   }
 
   /// How the output features of the anchor are put into panels: by the epilogues' column spans.

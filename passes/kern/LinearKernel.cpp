@@ -10,6 +10,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "passes/kern/KernelBuilder.h"
+#include "passes/kern/KvPage.h"
 #include "passes/kern/RowPrologue.h"
 
 using namespace mlir;
@@ -211,12 +212,14 @@ LogicalResult RowEpilogue::append(lm::KvAppendOp op) {
       return op.emitOpError() << "expected keys and values of one linear";
     if (!belongs(value, current))
       continue;
+    SmallVector<Value> vectors;
     for (int64_t j = 0; j < headWidth(); j += lanes) {
       auto loaded = chunk(value, j);
       if (failed(loaded))
         return failure();
-      page.store(*loaded, isKey, localTile, j, std::min(lanes, headWidth() - j));
+      vectors.push_back(*loaded);
     }
+    page.append(vectors, isKey, localTile, headWidth());
   }
   return success();
 }

@@ -14,4 +14,7 @@ enum class ByteDot {
 /// Replaces a kern.dot by loops over k, one variant for each number of rows. `base` gives the pointer behind a memref.
 void lowerDot(DotOp dot, ByteDot byteDot, int64_t columns, llvm::function_ref<mlir::Value(mlir::Value)> base);
 
+/// Replaces a kern.byte_dot by the tier's instructions.
+void lowerByteDot(ByteDotOp dot, ByteDot byteDot);
+
 } // namespace lathe::kern

@@ -245,23 +245,3 @@ LogicalResult RowPrologue::row(Value unit, Value slot) {
     copy(e.index(full), width - full);
   return made;
 }
-
-KvPage::KvPage(KernelContext &k, lm::KvAppendOp op, Value row) : e(k.e) {
-  keys = k.buffer(Argument::Kind::keys, op.getKv());
-  values = k.buffer(Argument::Kind::values, op.getKv());
-  Value pageTokens = e.index(op.getKv().getType().getPage());
-  Value position = e.batch(Field::row_position, row), sequence = e.batch(Field::row_sequence, row);
-  page = GatherPagesOp::create(e.b, e.b.getIndexType(), sequence, arith::DivUIOp::create(e.b, position, pageTokens));
-  place = arith::RemUIOp::create(e.b, position, pageTokens);
-}
-
-void KvPage::store(Value vector, bool isKey, Value head, int64_t column, int64_t valid) {
-  if (!isKey)
-    return e.store(vector, values, {page, head, place, e.index(column)});
-  // Keys stand with positions side by side, so that 16 scores come of one multiply-add; a row's key is a column there.
-  Type element = cast<MemRefType>(keys.getType()).getElementType();
-  if (!element.isF32())
-    vector = arith::TruncFOp::create(e.b, VectorType::get({lanes}, element), vector);
-  for (int64_t i = 0; i < valid; ++i)
-    e.storeScalar(vector::ExtractOp::create(e.b, vector, i), keys, {page, head, e.index(column + i), place});
-}

@@ -49,16 +49,4 @@ private:
   llvm::DenseMap<mlir::Operation *, Statistics> statistics;
 };
 
-/// Where one row's keys and values go: its page and its place in it.
-class KvPage {
-public:
-  KvPage(KernelContext &context, lm::KvAppendOp op, mlir::Value row);
-  /// Lanes [0, valid) of a head's columns from `column` on.
-  void store(mlir::Value vector, bool isKey, mlir::Value head, int64_t column, int64_t valid);
-
-private:
-  Emitter &e;
-  mlir::Value keys, values, page, place;
-};
-
 } // namespace lathe::kern

@@ -72,7 +72,7 @@ TEST(ModelBuilder, WeightsAreThoseOfTheConfig) {
 }
 
 TEST(ModelBuilder, StepTakesABatchAndOneKvValueALayer) {
-  Built built(smallConfig(), {.page = 64, .kvBf16 = true});
+  Built built(smallConfig(), {.page = 64, .kv = "bf16"});
   auto step = built.module->lookupSymbol<mlir::func::FuncOp>("step");
   ASSERT_TRUE(step);
   ASSERT_EQ(step.getNumArguments(), 3u);

@@ -238,7 +238,7 @@ TEST(ReferenceRope, YarnKeepsFastDimensionsStretchesSlowOnesAndScales) {
 
 TEST(ReferenceAppend, RoundsToItsElementAndRefusesGaps) {
   Tensor k = tensorOf({1, 2}, {1.0 + 0x1p-20, 3.14159265358979}), v = tensorOf({1, 2}, {-2.718281828459045, 1e-3});
-  ReferenceKv<double> f32{.heads = 1, .dim = 2}, bf16{.heads = 1, .dim = 2, .bf16 = true};
+  ReferenceKv<double> f32{.heads = 1, .dim = 2}, bf16{.heads = 1, .dim = 2, .element = KvElement::bf16};
   auto held = Ops::append(k, v, f32, rowsAt({0}));
   ASSERT_TRUE(held);
   EXPECT_EQ(held->sequences[0].keys, (std::vector<double>{1.0 + 0x1p-20, 3.14159265358979f}));
@@ -246,6 +246,15 @@ TEST(ReferenceAppend, RoundsToItsElementAndRefusesGaps) {
   ASSERT_TRUE(rounded);
   EXPECT_EQ(rounded->sequences[0].keys, (std::vector<double>{1.0, 3.140625}));
   EXPECT_EQ(rounded->sequences[0].values, (std::vector<double>{-2.71875, 0.00099945068359375}));
+
+  // One scale a head: 2 / 127 and 1e-3 / 127. 3.5 steps of 2 / 127 are a tie and go to the even code.
+  ReferenceKv<double> int8{.heads = 2, .dim = 2, .element = KvElement::int8};
+  double scale = float(2.0 / 127), small = float(1e-3 / 127);
+  auto coded = Ops::append(tensorOf({1, 4}, {2.0, 3.5 * scale, -1e-3, 0.0}), tensorOf({1, 4}, {0.0, 0.0, 1.01, -2.0}),
+                           int8, rowsAt({0}));
+  ASSERT_TRUE(coded);
+  EXPECT_EQ(coded->sequences[0].keys, (std::vector<double>{127 * scale, 4 * scale, -127 * small, 0.0}));
+  EXPECT_EQ(coded->sequences[0].values, (std::vector<double>{0.0, 0.0, 64 * scale, -127 * scale}));
 
   auto gap = Ops::append(k, v, f32, rowsAt({1}));
   ASSERT_FALSE(gap);

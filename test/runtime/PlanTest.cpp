@@ -21,7 +21,23 @@ TEST(Plan, PrintsAndParsesBack) {
   EXPECT_EQ(printPlan(*plan), text);
   EXPECT_EQ(plan->kernels[2].unit, Unit::items);
   EXPECT_EQ(plan->launches[2].args, (std::vector<int64_t>{0, 5, 6, 1}));
-  EXPECT_EQ(plan->pageBytes(), toy::kHeads * toy::kDim * toy::kPageTokens * 4);
+  EXPECT_EQ(plan->pageBytes(), 2 * toy::kHeads * toy::kDim * toy::kPageTokens * 4);
+}
+
+TEST(Plan, Int8PagesHoldScalesBehindTheKeys) {
+  Plan plan = toy::plan();
+  plan.kvElement = "int8", plan.kvHeads = 3, plan.dimPadded = 64, plan.pageTokens = 32;
+  EXPECT_EQ(plan.valuePageBytes(), 3 * 32 * 64);
+  EXPECT_EQ(plan.keyPageBytes(), 3 * 32 * (64 + 8));
+  auto parsed = parsePlan(printPlan(plan));
+  ASSERT_TRUE(parsed) << parsed.error().message;
+  EXPECT_EQ(parsed->pageBytes(), 3 * 32 * (64 + 72));
+  plan.dimPadded = 66;
+  auto odd = parsePlan(printPlan(plan));
+  ASSERT_FALSE(odd);
+  EXPECT_NE(odd.error().message.find("expected dimPadded and pageTokens of a multiple of 4, found 66 and 32"),
+            std::string::npos)
+      << odd.error().message;
 }
 
 struct Change {
@@ -41,7 +57,7 @@ TEST(Plan, EveryFieldIsChecked) {
       {"/context", 18446744073709551615ULL, "context: expected an integer"},
       {"/attentionRows", 0, "attentionRows"},
       {"/layers", 1 << 30, "layers"},
-      {"/kvElement", "f64", "kvElement: expected f32 or bf16, found 'f64'"},
+      {"/kvElement", "f64", "kvElement: expected f32, bf16 or int8, found 'f64'"},
       {"/kvHeads", 1 << 20, "KV page"}, // with the next two it would be far too large
       {"/surprise", 1, "unknown key \"surprise\""},
       {"/slots", Json::object(), "slots: expected a list"},

@@ -97,7 +97,7 @@ void addCompile(CLI::App &app, Command &run) {
   command->add_option("--group", options->group, "elements that share a scale in int8 and int4; default: 32 and 64")
       ->check(CLI::IsMember({32, 64, 128}));
   command->add_option("--kv", options->kv, "element of the KV store; default: f32 with --quant f32, else bf16")
-      ->check(CLI::IsMember({"f32", "bf16"}));
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}));
   command->add_option("-c,--context", options->context, "positions of a sequence; default: the model's, at most 8192")
       ->check(CLI::PositiveNumber);
   std::vector<std::string> tierNames;

@@ -40,7 +40,7 @@ Result<void> summary(const Artifact &artifact, const Plan &plan, const InspectOp
   for (const PackedWeight &weight : m.weights)
     weightBytes += weight.bytes;
   int64_t pages = (plan.context + plan.pageTokens - 1) / plan.pageTokens,
-          kvBytes = 2 * plan.layers * plan.pageBytes() * pages;
+          kvBytes = plan.layers * plan.pageBytes() * pages;
   if (options.json) {
     nlohmann::json members = nlohmann::json::array();
     for (const Member &member : artifact.members())
@@ -164,7 +164,7 @@ Result<void> memory(const Artifact &artifact, const Plan &plan, const InspectOpt
           {{"unit", unitName(plan.slots[s].unit)}, {"bytes_per_unit", plan.slots[s].bytesPerUnit}, {"buffers", held}});
     }
     printJson({{"weight_bytes", weightBytes},
-               {"kv_bytes_per_page", 2 * plan.layers * plan.pageBytes()},
+               {"kv_bytes_per_page", plan.layers * plan.pageBytes()},
                {"page_tokens", plan.pageTokens},
                {"logit_bytes_per_row", plan.logitStride * 4},
                {"slots", slots}});
@@ -172,7 +172,7 @@ Result<void> memory(const Artifact &artifact, const Plan &plan, const InspectOpt
   }
   fmt::print("weights  {} bytes, mapped from the file\nKV       {} bytes a page of {} positions ({} layers, {} heads "
              "of {}, {})\nlogits   {} bytes a logit row\n",
-             weightBytes, 2 * plan.layers * plan.pageBytes(), plan.pageTokens, plan.layers, plan.kvHeads,
+             weightBytes, plan.layers * plan.pageBytes(), plan.pageTokens, plan.layers, plan.kvHeads,
              plan.dimPadded, plan.kvElement, plan.logitStride * 4);
   for (size_t s = 0; s < plan.slots.size(); ++s) {
     fmt::print("slot {:<3} {} bytes a unit of {}\n", s, plan.slots[s].bytesPerUnit, unitName(plan.slots[s].unit));

@@ -124,7 +124,7 @@ double bytesPerToken(const Plan &plan, const BenchRow &row, int64_t maxRows) {
     const Kernel &kernel = plan.kernels[launch.kernel];
     (kernel.unit == Unit::logitRows ? head : body) += double(kernel.tiles) * double(kernel.bytesPerTile);
   }
-  double position = 2.0 * double(plan.pageBytes()) / double(plan.pageTokens) * double(plan.layers);
+  double position = double(plan.pageBytes()) / double(plan.pageTokens) * double(plan.layers);
   double count = double(row.prompt + row.generated), seen = double(row.depth) + (count + 1) / 2;
   if (row.generated)
     return (body + head) / double(row.batch) + position * seen;

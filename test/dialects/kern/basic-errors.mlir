@@ -460,6 +460,38 @@ func.func @kv_rank() {
 
 // -----
 
+func.func @kv_layout() {
+  // expected-error@below {{expected pages of any number, found 'memref<7x3x64x32xf32>'}}
+  %k = kern.kv 0 keys : memref<7x3x64x32xf32>
+  return
+}
+
+// -----
+
+func.func @kv_bytes() {
+  // expected-error@below {{expected pages of i8 [?, head, dim/4 + 2, position, 4] or [?, head, position/4, dim, 4], found 'memref<?x3x64x32xi8>'}}
+  %v = kern.kv 0 : memref<?x3x64x32xi8>
+  return
+}
+
+// -----
+
+func.func @kv_quads() {
+  // expected-error@below {{expected pages of i8 [?, head, dim/4 + 2, position, 4] or [?, head, position/4, dim, 4], found 'memref<?x3x18x32x8xi8>'}}
+  %k = kern.kv 0 keys : memref<?x3x18x32x8xi8>
+  return
+}
+
+// -----
+
+func.func @kv_only_scales() {
+  // expected-error@below {{expected pages of i8 [?, head, dim/4 + 2, position, 4] or [?, head, position/4, dim, 4], found 'memref<?x3x2x32x4xi8>'}}
+  %k = kern.kv 0 keys : memref<?x3x2x32x4xi8>
+  return
+}
+
+// -----
+
 func.func @kv_element() {
   // expected-error@below {{expected pages [?, head, dim, position] or [?, head, position, dim] of f32 or bf16, found 'memref<?x3x64x32xf16>'}}
   %k = kern.kv 0 : memref<?x3x64x32xf16>

@@ -18,7 +18,7 @@ func.func private @kv_page(!lm.kv<heads = 3, dim = 64, page = 24, element = f32>
 
 // -----
 
-// expected-error@below {{expected element f32 or bf16, found 'f16'}}
+// expected-error@below {{expected element f32, bf16 or i8, found 'f16'}}
 func.func private @kv_element(!lm.kv<heads = 3, dim = 64, page = 32, element = f16>)
 
 // -----
