@@ -86,7 +86,7 @@
 // CHECK-NEXT: %[[PRODUCT:.*]] = vector.load %[[TILE]]
 // CHECK: %[[B:.*]] = vector.load %[[BIAS]]
 // CHECK-NEXT: %[[BIASED:.*]] = arith.addf %[[PRODUCT]], %[[B]]
-// CHECK-NEXT: %[[ROUNDED:.*]] = arith.truncf %[[BIASED]]
+// CHECK: %[[ROUNDED:.*]] = arith.truncf %[[BIASED]]
 // CHECK-NEXT: vector.store %[[ROUNDED]], %[[VALUES]][%[[PAGE]], %{{.*}}, %[[PLACE]], %c0]
 // CHECK: vector.store %{{.*}}, %[[VALUES]][%[[PAGE]], %{{.*}}, %[[PLACE]], %c16]
 
