@@ -5,6 +5,7 @@
 #include "compiler/ModelBuilder.h"
 #include "compiler/Packing.h"
 #include "compiler/PlanWriter.h"
+#include "compiler/Schedules.h"
 #include "compiler/Weights.h"
 #include "passes/kern/KernPasses.h"
 #include "passes/lm/LmPasses.h"
@@ -70,6 +71,7 @@ private:
   MLIRContext context{MLIRContext::Threading::DISABLED};
   ScopedDiagnosticHandler diagnostics;
   std::string firstError;
+  ScheduleTable schedules = ScheduleTable::builtIn();
   ImportedModel model;
   OwningOpRef<ModuleOp> module;
   std::vector<std::pair<std::string, std::string>> stageTexts;
@@ -197,7 +199,7 @@ Result<void> Compilation::makeKernels() {
       [&](OpPassManager &passes) {
         kern::KernSelectScheduleOptions schedule;
         schedule.tiers.assign(options.tiers.begin(), options.tiers.end());
-        passes.addPass(kern::createKernSelectSchedule(schedule));
+        passes.addPass(kern::createKernSelectSchedule(schedule, schedules));
         passes.addPass(kern::createConvertLmToKern({.context = options.context}));
         passes.addPass(kern::createKernPlanMemory());
         passes.addPass(createCanonicalizerPass());
@@ -304,6 +306,12 @@ Result<CompileSummary> Compilation::run() {
   if (options.tiers.empty())
     for (const CpuTier &tier : cpuTiers())
       options.tiers.push_back(tier.name);
+  if (!options.schedules.empty()) {
+    auto read = ScheduleTable::read(options.schedules);
+    if (!read)
+      return propagate(read);
+    schedules = std::move(*read);
+  }
   if (auto done = import(); !done)
     return propagate(done);
   using Step = Result<void> (Compilation::*)();

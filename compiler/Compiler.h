@@ -18,6 +18,7 @@ struct CompileOptions {
   std::string kv;                 ///< f32 | bf16 | int8; "": f32 with quant f32, else bf16
   int64_t context = 0;            ///< positions; 0: the model's, at most 8192
   std::vector<std::string> tiers; ///< empty: all
+  std::string schedules;          ///< a table of schedules that goes before the built-in one, or ""
   std::string dumpDir;            ///< writes every stage there
   std::string stopAfter;          ///< 00, 10, 20 or 30
   std::string from;               ///< a stage file (00-…, 10-… or 20-…) to go on from

@@ -7,20 +7,18 @@
 //===----------------------------------------------------------------------===//
 #include "compiler/Config.h"
 #include "compiler/ConfigDiagnostics.h"
+#include "compiler/TomlFile.h"
 #include "runtime/support/MappedFile.h"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <toml++/toml.h>
 #include <tuple>
 
 namespace lathe {
 namespace {
 
 constexpr size_t kMaxBytes = size_t{1} << 18;
-// Keys of a config nest two deep. toml++ frees a table recursively, so a line like a.a.a.a… must not get to it.
-constexpr size_t kMaxDotsPerLine = 24;
 
 constexpr std::array<std::string_view, 24> kKeys{"name",
                                                  "model_type",
@@ -74,18 +72,6 @@ std::vector<std::string_view> ropeKeysOf(std::string_view type) {
     keys.insert(keys.end(), {"original_max_position_embeddings", "beta_fast", "beta_slow", "attention_factor", "mscale",
                              "mscale_all_dim", "truncate"});
   return keys;
-}
-
-std::string describe(const toml::node &node) {
-  if (auto text = node.value_exact<std::string_view>())
-    return "the string " + inQuotes(*text);
-  if (auto value = node.value_exact<int64_t>())
-    return fmt::format("the integer {}", *value);
-  if (auto value = node.value_exact<double>())
-    return fmt::format("the number {}", *value);
-  if (auto value = node.value_exact<bool>())
-    return *value ? "true" : "false";
-  return node.is_table() ? "a table" : node.is_array() ? "a list" : "a date or time";
 }
 
 class Reader {
@@ -361,34 +347,12 @@ void Reader::rope(const toml::table &table) {
   }
 }
 
-Result<void> checkLines(std::string_view text, const std::string &file) {
-  size_t line = 1;
-  while (!text.empty()) {
-    size_t end = std::min(text.find('\n'), text.size());
-    std::string_view content = text.substr(0, end);
-    if (!content.starts_with('#') &&
-        std::count(content.begin(), content.end(), '.') > static_cast<ptrdiff_t>(kMaxDotsPerLine))
-      return fail(ExitCode::badInput, "{}:{}:1: expected at most {} dots in a line: keys of a config nest two deep",
-                  file, line, kMaxDotsPerLine);
-    text.remove_prefix(std::min(end + 1, text.size()));
-    ++line;
-  }
-  return {};
-}
-
 Result<ModelConfig> Reader::read(std::string_view text) {
-  if (text.size() > kMaxBytes)
-    return fail(ExitCode::badInput, "{}: expected a config of at most {} bytes, found {}", file, kMaxBytes,
-                text.size());
-  if (auto fine = checkLines(text, file); !fine)
-    return propagate(fine);
-  toml::parse_result parsed = toml::parse(text);
-  if (!parsed) {
-    const toml::parse_error &error = parsed.error();
-    return fail(ExitCode::badInput, "{}: not TOML: {}", at(error.source().begin), printable(error.description()));
-  }
+  auto parsed = parseToml(text, file, kMaxBytes);
+  if (!parsed)
+    return propagate(parsed);
   config.where[""] = at({1, 1});
-  root(parsed.table());
+  root(*parsed);
   auto order = [](const Problem &problem) {
     return std::tuple(problem.missing, problem.place.line, problem.place.column);
   };

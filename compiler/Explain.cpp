@@ -75,4 +75,22 @@ Result<std::string> printStage(std::string_view stage, const std::string &functi
   return text + "\n";
 }
 
+Result<std::map<std::string, std::map<std::string, KernelSchedule>>> readSchedules(std::string_view stage20) {
+  MLIRContext context(MLIRContext::Threading::DISABLED);
+  loadDialects(context);
+  std::string why;
+  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) { why += diagnostic.str(); });
+  auto module = parseSourceString<ModuleOp>(llvm::StringRef(stage20.data(), stage20.size()), ParserConfig(&context));
+  if (!module)
+    return fail(ExitCode::badInput, "stage 20 does not parse: {}", why);
+  std::map<std::string, std::map<std::string, KernelSchedule>> schedules;
+  for (auto tier : module->getOps<ModuleOp>())
+    for (auto kernel : tier.getOps<func::FuncOp>())
+      if (auto schedule = kernel->getAttrOfType<kern::ScheduleAttr>(kern::scheduleAttr); schedule && tier.getName())
+        schedules[kernel.getName().str()][tier.getName()->str()] = {
+            schedule.getRows(), schedule.getColumns(), schedule.getUnitBlock(),
+            schedule.getOrigin() ? schedule.getOrigin().getValue().str() : "edited"};
+  return schedules;
+}
+
 } // namespace lathe

@@ -3,11 +3,19 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(FRONT_UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
 find_path(TOMLPLUSPLUS_INCLUDE toml++/toml.h REQUIRED)
 
+# The compiler finds its table of schedules from any folder: it is part of it.
+set(LATHE_CPU_TABLE ${CMAKE_SOURCE_DIR}/configs/targets/cpu.toml)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${LATHE_CPU_TABLE})
+file(READ ${LATHE_CPU_TABLE} LATHE_BUILT_IN_SCHEDULES)
+configure_file(SchedulesBuiltIn.h.in ${CMAKE_BINARY_DIR}/compiler/SchedulesBuiltIn.h @ONLY)
+
 add_library(lathe_front STATIC
   Config.cpp
   ConfigDiagnostics.cpp
   ConfigPrinter.cpp
   ConfigReader.cpp
+  Schedules.cpp
+  TomlFile.cpp
   Weights.cpp
   WeightsRandom.cpp
   importers/Dequantize.cpp

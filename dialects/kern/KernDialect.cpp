@@ -26,7 +26,7 @@ void KernDialect::initialize() {
 }
 
 LogicalResult ScheduleAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError, StringAttr target,
-                                   int64_t unitBlock, int64_t rows, int64_t columns) {
+                                   int64_t unitBlock, int64_t rows, int64_t columns, StringAttr origin) {
   if (unitBlock < 1 || rows < 1)
     return emitError() << "expected positive unit_block and rows, found " << unitBlock << " and " << rows;
   if (columns != lanes && columns != panelWidth)

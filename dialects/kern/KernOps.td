@@ -36,9 +36,10 @@ def Kern_Schedule : AttrDef<Kern_Dialect, "Schedule"> {
   let summary = "how one kernel is tiled on one target; one pass writes it, all later ones obey";
   let description = [{
     `#kern.schedule<target = "avx512vnni", unit_block = 48, rows = 6, columns = 32>`: a call takes at most `unit_block` units; a register tile is `rows` x `columns` (of the
-    panel of 32 that weights are packed in; a narrower one walks the panel in parts).
+    panel of 32 that weights are packed in; a narrower one walks the panel in parts). `origin = "default, cpu.toml:21"` says which entry of a table gave it.
   }];
-  let parameters = (ins "::mlir::StringAttr":$target, "int64_t":$unit_block, "int64_t":$rows, "int64_t":$columns);
+  let parameters = (ins "::mlir::StringAttr":$target, "int64_t":$unit_block, "int64_t":$rows, "int64_t":$columns,
+                    OptionalParameter<"::mlir::StringAttr">:$origin);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }

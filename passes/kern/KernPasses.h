@@ -13,6 +13,10 @@
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Pass/Pass.h"
 
+namespace lathe {
+class ScheduleTable;
+} // namespace lathe
+
 namespace lathe::kern {
 
 inline constexpr llvm::StringLiteral schedulesAttr = "kern.schedules";
@@ -28,5 +32,9 @@ inline constexpr int64_t attentionRows = 16;
 #include "passes/kern/KernPasses.h.inc"
 #define GEN_PASS_REGISTRATION
 #include "passes/kern/KernPasses.h.inc"
+
+/// The pass with a table that has been read already.
+std::unique_ptr<mlir::Pass> createKernSelectSchedule(const KernSelectScheduleOptions &options,
+                                                     const ScheduleTable &table);
 
 } // namespace lathe::kern

@@ -7,11 +7,13 @@ include "mlir/Pass/PassBase.td"
 def KernSelectSchedule : Pass<"kern-select-schedule", "mlir::ModuleOp"> {
   let summary = "gives every outlined lm function its schedule for each target tier";
   let description = [{
-    A pure function of the body, its shapes and the tier: unit_block so that a block's scratch stays in L2, rows and columns so that the register tile
-    fits the tier's registers. Written as the dictionary `kern.schedules` on the function; later passes obey it.
+    A pure function of the body, its shapes, the tier and the table of schedules (configs/targets/cpu.toml, built in): rows and columns so that the register
+    tile fits the tier's registers, unit_block so that a block's scratch stays in L2. Written as the list `kern.schedules` on the function, each with the
+    entry of the table it comes from; later passes obey it.
   }];
   let dependentDialects = ["::lathe::kern::KernDialect"];
-  let options = [ListOption<"tiers", "tiers", "std::string", "ISA tiers, best first">];
+  let options = [ListOption<"tiers", "tiers", "std::string", "ISA tiers, best first">,
+                 Option<"table", "table", "std::string", "", "a table of schedules (TOML) whose entries go before the built-in ones">];
 }
 
 def ConvertLmToKern : Pass<"convert-lm-to-kern", "mlir::ModuleOp"> {

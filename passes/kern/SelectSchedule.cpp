@@ -1,9 +1,13 @@
 //===- SelectSchedule.cpp - one schedule a kernel and tier ------------------===//
 //
 //   func.func private @qkv(...)   ->   func.func private @qkv(...) attributes {kern.schedules = [#kern.schedule<target
-//   = "avx512vnni", ...>, ...]}
+//   = "avx512vnni", ..., origin = "default, cpu.toml:21">, ...]}
+//
+// The table (compiler/Schedules.h) says which register tile; here stands what a kernel is looked up by, and what
+// follows from its shapes.
 //
 //===----------------------------------------------------------------------===//
+#include "compiler/Schedules.h"
 #include "passes/kern/KernPasses.h"
 
 #include "passes/kern/KernelArguments.h"
@@ -21,60 +25,92 @@ using namespace lathe::kern;
 
 namespace {
 
-/// What of a tier a schedule depends on. A dot over int8 groups keeps two accumulators a 16 lanes (i32 and f32), one
-/// over f32 one.
-struct Tier {
-  StringLiteral name;
-  int64_t rowsI8, rowsF32, columns;
-};
-/// avx512vnni: 32 zmm; 6 rows x 2 vectors x 2 accumulators leave 8 for the panel and the epilogue of a group.
-/// x86-64-v3: 16 ymm; a 16-lane vector takes two.
-constexpr Tier knownTiers[] = {{"avx512vnni", 6, 8, 32}, {"x86-64-v3", 2, 4, 16}};
-
 /// Bytes of scratch that a row block may take: half of the smallest L2 of the tiers' machines, the other half is the
 /// panels'.
 constexpr int64_t scratchBudget = 256 << 10;
 
+/// The op that decides how a kernel runs; null for one that no table knows.
+Operation *anchorOf(lm::FusedOp fused) {
+  for (Operation &op : fused.getBody().front())
+    if (isa<lm::LinearOp, lm::AttentionOp>(op))
+      return &op;
+  return nullptr;
+}
+
+/// What the weight of a linear is called in a table.
+std::string quantName(RankedTensorType weight) {
+  return lm::quantOf(weight) ? "int" + std::to_string(weight.getElementTypeBitWidth()) : "f32";
+}
+
+ScheduleKey keyOf(Operation *anchor, StringRef tier) {
+  ScheduleKey key{.tier = tier.str(), .kind = "embed"};
+  if (auto linear = dyn_cast_or_null<lm::LinearOp>(anchor)) {
+    auto quant = lm::quantOf(linear.getWeight().getType());
+    key.kind = "linear", key.quant = quantName(cast<RankedTensorType>(linear.getWeight().getType())), key.group = quant ? quant.getGroup() : 0;
+    key.n = widthOf(linear.getResult()), key.k = widthOf(linear.getInput());
+  } else if (anchor) {
+    key.kind = "attention";
+  }
+  return key;
+}
+
+/// A default's unit_block for a linear of this input: as many whole register tiles as stay in the cache.
+int64_t blockWithin(const ScheduleEntry &entry, lm::LinearOp linear) {
+  int64_t bytes = widthOf(linear.getInput()) * (lm::quantOf(linear.getWeight().getType()) ? 1 : 4);
+  int64_t tiles = std::max<int64_t>(1, scratchBudget / bytes / entry.rows);
+  return std::min(entry.unitBlock, tiles * entry.rows);
+}
+
+/// A register tile holds whole groups of query heads, or a part that divides one, so that decode wastes nothing.
+int64_t rowsWithin(const ScheduleEntry &entry, lm::AttentionOp attention) {
+  lm::KvType kv = attention.getKv().getType();
+  int64_t group = widthOf(attention.getQuery()) / (kv.getHeads() * kv.getDim());
+  int64_t rows = entry.rows / group * group;
+  for (int64_t r = 2; r <= entry.rows && group > entry.rows; ++r)
+    if (group % r == 0)
+      rows = r;
+  return rows ? rows : entry.rows;
+}
+
 struct SelectSchedule : kern::impl::KernSelectScheduleBase<SelectSchedule> {
   using Base::Base;
+  SelectSchedule(const KernSelectScheduleOptions &options, const ScheduleTable &table)
+      : Base(options), schedules(table) {}
 
-  ScheduleAttr select(lm::FusedOp fused, const Tier &tier) {
-    MLIRContext *context = &getContext();
-    auto make = [&](int64_t unitBlock, int64_t rows) {
-      return ScheduleAttr::get(context, StringAttr::get(context, tier.name), unitBlock, rows, tier.columns);
-    };
-    for (Operation &op : fused.getBody().front()) {
-      if (auto linear = dyn_cast<lm::LinearOp>(op)) {
-        bool i8 = static_cast<bool>(lm::quantOf(linear.getWeight().getType()));
-        int64_t rows = i8 ? tier.rowsI8 : tier.rowsF32;
-        int64_t bytes = widthOf(linear.getInput()) * (i8 ? 1 : 4);
-        return make(std::clamp(scratchBudget / bytes / rows, int64_t(1), int64_t(8)) * rows, rows);
-      }
-      if (auto attention = dyn_cast<lm::AttentionOp>(op)) {
-        // A register tile holds whole groups of query heads, or a part that divides one, so that decode wastes nothing.
-        lm::KvType kv = attention.getKv().getType();
-        int64_t group = widthOf(attention.getQuery()) / (kv.getHeads() * kv.getDim());
-        int64_t most = tier.columns == panelWidth ? 8 : 2;
-        int64_t rows = most / group * group;
-        for (int64_t r = 2; r <= most && group > most; ++r)
-          if (group % r == 0)
-            rows = r;
-        return make(attentionRows, rows ? rows : most);
-      }
+  FailureOr<ScheduleAttr> select(lm::FusedOp fused, StringRef tier) {
+    Operation *anchor = anchorOf(fused);
+    ScheduleKey key = keyOf(anchor, tier);
+    const ScheduleEntry *entry = schedules.find(key);
+    if (!entry)
+      return fused.emitOpError() << "no schedule for " << key.text() << ": add a default to the table";
+    int64_t rows = entry->rows, unitBlock = entry->unitBlock;
+    if (auto linear = dyn_cast_or_null<lm::LinearOp>(anchor)) {
+      if (!entry->measured())
+        unitBlock = blockWithin(*entry, linear);
+    } else if (auto attention = dyn_cast_or_null<lm::AttentionOp>(anchor)) {
+      rows = rowsWithin(*entry, attention);
+      unitBlock = attentionRows;
     }
-    return make(16, 1); // embed: a row a unit
+    auto text = [&](const std::string &value) { return StringAttr::get(&getContext(), value); };
+    return ScheduleAttr::get(&getContext(), text(key.tier), unitBlock, rows, entry->columns,
+                             text((entry->measured() ? "measured, " : "default, ") + entry->origin));
   }
 
   void runOnOperation() override {
-    SmallVector<const Tier *> chosen;
-    for (const std::string &name : tierNames()) {
-      auto *found = llvm::find_if(knownTiers, [&](const Tier &tier) { return tier.name == name; });
-      if (found == std::end(knownTiers)) {
-        getOperation().emitError() << "expected a tier of avx512vnni and x86-64-v3, found '" << name << "'";
+    if (!table.empty()) {
+      auto read = ScheduleTable::read(table);
+      if (!read) {
+        getOperation().emitError() << read.error().message;
         return signalPassFailure();
       }
-      chosen.push_back(found);
+      schedules = std::move(*read);
     }
+    std::vector<std::string> known = schedules.tiers(), chosen(tiers.begin(), tiers.end());
+    for (const std::string &tier : chosen)
+      if (!llvm::is_contained(known, tier)) {
+        getOperation().emitError() << "expected a tier of " << llvm::join(known, " and ") << ", found '" << tier << "'";
+        return signalPassFailure();
+      }
     for (auto function : getOperation().getOps<func::FuncOp>()) {
       lm::FusedOp fused;
       if (!function.getBody().empty())
@@ -82,21 +118,23 @@ struct SelectSchedule : kern::impl::KernSelectScheduleBase<SelectSchedule> {
           fused = op;
       if (!fused || !function.isPrivate())
         continue;
-      SmallVector<Attribute> schedules;
-      for (const Tier *tier : chosen)
-        schedules.push_back(select(fused, *tier));
-      function->setAttr(schedulesAttr, ArrayAttr::get(&getContext(), schedules));
+      SmallVector<Attribute> attributes;
+      for (const std::string &tier : chosen.empty() ? known : chosen) {
+        auto schedule = select(fused, tier);
+        if (failed(schedule))
+          return signalPassFailure();
+        attributes.push_back(*schedule);
+      }
+      function->setAttr(schedulesAttr, ArrayAttr::get(&getContext(), attributes));
     }
   }
 
-  std::vector<std::string> tierNames() {
-    if (!tiers.empty())
-      return std::vector<std::string>(this->tiers.begin(), this->tiers.end());
-    std::vector<std::string> all;
-    for (const Tier &tier : knownTiers)
-      all.push_back(tier.name.str());
-    return all;
-  }
+  ScheduleTable schedules = ScheduleTable::builtIn();
 };
 
 } // namespace
+
+std::unique_ptr<Pass> kern::createKernSelectSchedule(const KernSelectScheduleOptions &options,
+                                                     const ScheduleTable &table) {
+  return std::make_unique<SelectSchedule>(options, table);
+}

@@ -262,6 +262,53 @@ def inspect(small):
     oneLineError(small.lathe.run("inspect", small.file("flipped.lathe", bytes(data)), "--verify"), 6, "flipped.lathe")
 
 
+SCHEDULE = """[[schedule]]
+tier = "x86-64-v3"
+kind = "linear"
+quant = "f32"
+n = 192
+k = 64
+rows = 3
+columns = 32
+unit_block = 12
+"""
+
+
+def schedules(small):
+    """compile --schedules: the table's choice is printed by inspect, changes no logit, and equal tables give equal bytes."""
+    lathe = small.lathe
+    table, artifact, again = small.file("mine.toml", SCHEDULE), small.folder / "scheduled.lathe", small.folder / "again.lathe"
+    for output in (artifact, again):
+        lathe.compile(small.bare, output, "--quant", "f32", "--schedules", table).expect(0)
+    expect(artifact.read_bytes() == again.read_bytes(), "the same table gave other bytes")
+    expect(artifact.read_bytes() != small.bareArtifact.read_bytes(), "the table changed nothing")
+
+    def chosen(path):
+        kernels = lathe.run("inspect", path, "kernels", "--json").expect(0).json()
+        return {kernel["name"]: kernel["tiers"]["x86-64-v3"] for kernel in kernels}
+
+    before, after = chosen(small.bareArtifact), chosen(artifact)
+    changed = [name for name in after if after[name] != before[name]]
+    expectEqual(changed, ["norm_gate_up_gated"], "kernels with another schedule")
+    got = {key: after[changed[0]][key] for key in ("rows", "columns", "unit_block", "schedule")}
+    expectEqual(got, {"rows": 3, "columns": 32, "unit_block": 12, "schedule": "measured, mine.toml:1"}, "the schedule")
+    expect(before[changed[0]]["schedule"].startswith("default, cpu.toml:"), f"the default is {before[changed[0]]['schedule']}")
+    for arguments in (["kernels", "--cpu", "x86-64-v3"], ["kernel", changed[0], "--cpu", "x86-64-v3"]):
+        text = lathe.run("inspect", artifact, *arguments).expect(0).text
+        expect("3 x 32 of 12 (measured, mine.toml:1)" in text, f"inspect {arguments[0]} does not print the choice:\n{text[:500]}")
+    ids = list(range(5, 25))
+    expect(np.array_equal(lathe.logits(artifact, ids, "--cpu", "x86-64-v3"), lathe.logits(small.bareArtifact, ids)),
+           "another schedule gave other logits")
+
+    out = small.folder / "x.lathe"
+    for change, place, part in ((("rows = 3", "rows = 99"), ":7:8:", "from 1 to 64"), (("columns", "colums"), ":8:1:", "did you mean 'columns'?"),
+                                (("unit_block = 12", "unit_block = 13"), ":9:14:", "multiple of rows = 3"), (("k = 64\n", ""), ":1:1:", "together")):
+        bad = small.file("bad.toml", SCHEDULE.replace(*change))
+        oneLineError(lathe.compile(small.bare, out, "--schedules", bad), 3, "bad.toml" + place, part)
+    oneLineError(lathe.compile(small.bare, out, "--schedules", small.folder / "absent.toml"), 3, "absent.toml")
+    expect(not out.exists(), "a table with a mistake left an artifact")
+
+
 def libraries(small):
     """`lathe` starts at once and without a toolchain: neither LLVM nor MLIR nor CUDA is linked."""
     linked = run(["ldd", small.lathe.program]).expect(0).text
@@ -350,7 +397,7 @@ CHECKS = {
     "usage errors": usage, "help and version": helps, "bad input": badInput, "config errors": configErrors,
     "generate --json": generateJson, "no tokenizer": noTokenizer, "streaming": streaming, "seeds": seeds, "stop strings": stops,
     "end of context": contextEnd, "end of sequence": bestTokenEnds, "eval": evaluate, "batch": batch, "bench": bench,
-    "inspect": inspect, "libraries": libraries, "members of the artifact": members, "artifact of another version": newerVersion,
+    "inspect": inspect, "schedules": schedules, "libraries": libraries, "members of the artifact": members, "artifact of another version": newerVersion,
     "context that cannot fit": poolTooLarge, "closed pipe": closedPipe, "interrupted": interrupted,
     "interrupted compile": interruptedCompile,
 }

@@ -106,6 +106,8 @@ void addCompile(CLI::App &app, Command &run) {
   auto target = std::make_shared<std::string>("cpu");
   command->add_option("--target", *target, "what to compile for")->check(CLI::IsMember({"cpu"}))->capture_default_str();
   command->add_option("--cpu", options->tiers, "ISA tiers; default: all")->check(CLI::IsMember(tierNames));
+  command->add_option("--schedules", options->schedules,
+                      "a table of schedules (TOML, as lathe tune writes it) that goes before the built-in one");
   command->add_option("--dump", options->dumpDir, "write the IR after every stage to this folder");
   command->add_option("--stop-after", options->stopAfter, "stop after stage 00, 10, 20 or 30")
       ->check(CLI::IsMember({"00", "10", "20", "30"}));

@@ -74,14 +74,41 @@ Result<void> summary(const Artifact &artifact, const Plan &plan, const InspectOp
   return {};
 }
 
-Result<void> kernels(const Plan &plan, const InspectOptions &options) {
+/// The tier that --cpu names, else the best of the artifact.
+Result<std::string> tierOf(const Artifact &artifact, const InspectOptions &options) {
+  const std::vector<std::string> &tiers = artifact.manifest().tiers;
+  if (options.tier.empty() && !tiers.empty())
+    return tiers.front();
+  for (const std::string &tier : tiers)
+    if (tier == options.tier)
+      return tier;
+  return fail(ExitCode::usage, "--cpu {}: the artifact has code for {}", options.tier, fmt::join(tiers, ", "));
+}
+
+std::string scheduleText(const KernelSchedule &schedule) {
+  return fmt::format("{} x {} of {} ({})", schedule.rows, schedule.columns, schedule.unitBlock, schedule.origin);
+}
+
+Result<void> kernels(const Artifact &artifact, const Plan &plan, const InspectOptions &options) {
+  auto schedules = readSchedules(textOf(artifact, "stages/20-kern.mlir"));
+  if (!schedules)
+    return propagate(schedules);
+  auto tier = tierOf(artifact, options);
+  if (!tier)
+    return propagate(tier);
   if (options.json) {
     nlohmann::json all = nlohmann::json::array();
     for (size_t i = 0; i < plan.kernels.size(); ++i) {
       const Kernel &k = plan.kernels[i];
       nlohmann::json variants;
-      for (auto &[tier, variant] : k.variants)
-        variants[tier] = {{"unit_block", variant.unitBlock}, {"scratch_bytes", variant.scratchBytes}};
+      for (auto &[tier, variant] : k.variants) {
+        const KernelSchedule &schedule = (*schedules)[k.symbol][tier];
+        variants[tier] = {{"unit_block", variant.unitBlock},
+                          {"scratch_bytes", variant.scratchBytes},
+                          {"rows", schedule.rows},
+                          {"columns", schedule.columns},
+                          {"schedule", schedule.origin}};
+      }
       all.push_back({{"name", k.symbol},
                      {"launches", launchesOf(plan, i)},
                      {"unit", unitName(k.unit)},
@@ -94,12 +121,13 @@ Result<void> kernels(const Plan &plan, const InspectOptions &options) {
     printJson(all);
     return {};
   }
-  fmt::print("{:<28} {:>8} {:>10} {:>6} {:>12} {:>12}  fused\n", "kernel", "launches", "unit", "tiles", "weight bytes",
-             "flops/unit");
+  fmt::print("{:<28} {:>8} {:>10} {:>6} {:>12} {:>12}  {:<40} fused\n", "kernel", "launches", "unit", "tiles",
+             "weight bytes", "flops/unit", "schedule of " + *tier);
   for (size_t i = 0; i < plan.kernels.size(); ++i) {
     const Kernel &k = plan.kernels[i];
-    fmt::print("{:<28} {:>8} {:>10} {:>6} {:>12} {:>12}  {}\n", k.symbol, launchesOf(plan, i), unitName(k.unit),
-               k.tiles, k.tiles * k.bytesPerTile, k.flopsPerUnit, k.provenance);
+    fmt::print("{:<28} {:>8} {:>10} {:>6} {:>12} {:>12}  {:<40} {}\n", k.symbol, launchesOf(plan, i), unitName(k.unit),
+               k.tiles, k.tiles * k.bytesPerTile, k.flopsPerUnit, scheduleText((*schedules)[k.symbol][*tier]),
+               k.provenance);
   }
   return {};
 }
@@ -111,14 +139,21 @@ Result<void> kernel(const Artifact &artifact, const Plan &plan, const InspectOpt
     names += (names.empty() ? "" : ", ") + k.symbol;
     if (k.symbol != options.name)
       continue;
-    std::string tier = options.tier.empty() ? artifact.manifest().tiers.front() : options.tier;
+    auto chosen = tierOf(artifact, options);
+    if (!chosen)
+      return propagate(chosen);
+    const std::string &tier = *chosen;
     auto variant = k.variants.find(tier);
     if (variant == k.variants.end())
       return fail(ExitCode::usage, "--cpu {}: kernel '{}' has no code for this tier", tier, k.symbol);
+    auto schedules = readSchedules(textOf(artifact, "stages/20-kern.mlir"));
+    if (!schedules)
+      return propagate(schedules);
     fmt::print("// {}: {}\n// {} launches a step, by {}; {} tiles of {} weight bytes; {} flops a unit; blocks of {} "
-               "units, {} bytes of scratch a worker ({})\n",
+               "units, {} bytes of scratch a worker ({})\n// schedule {}\n",
                k.symbol, k.provenance, launchesOf(plan, i), unitName(k.unit), k.tiles, k.bytesPerTile, k.flopsPerUnit,
-               variant->second.unitBlock, variant->second.scratchBytes, tier);
+               variant->second.unitBlock, variant->second.scratchBytes, tier,
+               scheduleText((*schedules)[k.symbol][tier]));
     for (auto [stage, scope] :
          {std::pair{"stages/10-fused.mlir", std::string()}, std::pair{"stages/20-kern.mlir", tier}}) {
       auto text = printStage(textOf(artifact, stage), k.symbol, scope);
@@ -220,7 +255,7 @@ Result<void> inspect(const InspectOptions &options) {
   if (options.what == "summary")
     return summary(**artifact, *plan, options);
   if (options.what == "kernels")
-    return kernels(*plan, options);
+    return kernels(**artifact, *plan, options);
   if (options.what == "kernel")
     return kernel(**artifact, *plan, options);
   if (options.what == "memory")
@@ -246,7 +281,8 @@ void addInspect(CLI::App &app, Command &run) {
       ->check(CLI::IsMember({"summary", "stages", "kernels", "kernel", "memory", "explain"}))
       ->capture_default_str();
   command->add_option("name", options->name, "the stage's number or the kernel's name");
-  command->add_option("--cpu", options->tier, "the ISA tier whose code is shown; default: the best in the artifact");
+  command->add_option("--cpu", options->tier,
+                      "the ISA tier whose code and schedules are shown; default: the best in the artifact");
   command->add_flag("--verify", options->verify, "check the hash of every member, the weights too");
   command->add_flag("--json", options->json, "tables as JSON");
   command->callback([options, &run] { run = [options] { return inspect(*options); }; });

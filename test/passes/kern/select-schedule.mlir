@@ -2,6 +2,20 @@
 // RUN: lathe-opt %s --kern-select-schedule=tiers=x86-64-v3 | FileCheck %s --check-prefix=ONE
 // RUN: not lathe-opt %s --kern-select-schedule=tiers=x86-64-v3,avx1 2>&1 | FileCheck %s --check-prefix=UNKNOWN
 
+// RUN: lathe-opt %s --kern-select-schedule=table=%S/Inputs/measured.toml | FileCheck %s --check-prefix=TABLE
+// RUN: not lathe-opt %s --kern-select-schedule=table=%S/Inputs/wrong.toml 2>&1 | FileCheck %s --check-prefix=WRONG
+
+// A table that is given goes before the built-in one: a measured schedule for one shape, taken as it stands, and defaults.
+// TABLE-LABEL: func.func private @linear_i8(
+// TABLE-SAME: kern.schedules = [#kern.schedule<target = "avx512vnni", unit_block = 24, rows = 12, columns = 16, origin = "measured, measured.toml:3">, #kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">]
+// Its group is another.
+// TABLE-LABEL: func.func private @wide_i8(
+// TABLE-SAME: <target = "avx512vnni", unit_block = 12, rows = 6, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">
+// A default's rows of a call still shrink with the width.
+// TABLE-LABEL: func.func private @widest_f32(
+// TABLE-SAME: <target = "avx512vnni", unit_block = 2, rows = 2, columns = 16, origin = "default, measured.toml:24">
+// WRONG: error: {{.*}}wrong.toml:5:1: unknown key 'row' of kind "linear"; did you mean 'rows'? known: tier, kind, quant, group, n, k, rows, columns, unit_block
+
 // UNKNOWN: error: expected a tier of avx512vnni and x86-64-v3, found 'avx1'
 
 // The step is no kernel.
@@ -12,9 +26,9 @@ func.func @step(%batch: !lm.batch) {
 
 // Bytes: a register tile of 6 x 32 with two accumulators fits 32 registers, 2 x 16 fits 16; a call takes up to 8 register tiles of rows.
 // CHECK-LABEL: func.func private @linear_i8(
-// CHECK-SAME: kern.schedules = [#kern.schedule<target = "avx512vnni", unit_block = 48, rows = 6, columns = 32>, #kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 2, columns = 16>]
+// CHECK-SAME: kern.schedules = [#kern.schedule<target = "avx512vnni", unit_block = 48, rows = 6, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">]
 // ONE-LABEL: func.func private @linear_i8(
-// ONE-SAME: kern.schedules = [#kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 2, columns = 16>]
+// ONE-SAME: kern.schedules = [#kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">]
 func.func private @linear_i8(%x: tensor<?x576xf32>, %w: tensor<192x576xi8, #lm.quant<group = 64, scale = bf16>>) -> tensor<?x192xf32> {
   %r = lm.fused "linear_i8" {
     %x8 = lm.quantize %x : tensor<?x576xf32> -> tensor<?x576xi8, #lm.quant<group = 64, scale = f32>>
@@ -26,7 +40,7 @@ func.func private @linear_i8(%x: tensor<?x576xf32>, %w: tensor<192x576xi8, #lm.q
 
 // The rows of a call shrink as they get wider, so that their codes stay in the cache, but never below one register tile.
 // CHECK-LABEL: func.func private @wide_i8(
-// CHECK-SAME: <target = "avx512vnni", unit_block = 12, rows = 6, columns = 32>, #kern.schedule<target = "x86-64-v3", unit_block = 14, rows = 2, columns = 16>
+// CHECK-SAME: <target = "avx512vnni", unit_block = 12, rows = 6, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 14, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">
 func.func private @wide_i8(%x: tensor<?x18432xf32>, %w: tensor<64x18432xi8, #lm.quant<group = 64, scale = bf16>>) -> tensor<?x64xf32> {
   %r = lm.fused "wide_i8" {
     %x8 = lm.quantize %x : tensor<?x18432xf32> -> tensor<?x18432xi8, #lm.quant<group = 64, scale = f32>>
@@ -37,7 +51,7 @@ func.func private @wide_i8(%x: tensor<?x18432xf32>, %w: tensor<64x18432xi8, #lm.
 }
 
 // CHECK-LABEL: func.func private @widest_f32(
-// CHECK-SAME: <target = "avx512vnni", unit_block = 8, rows = 8, columns = 32>, #kern.schedule<target = "x86-64-v3", unit_block = 4, rows = 4, columns = 16>
+// CHECK-SAME: <target = "avx512vnni", unit_block = 8, rows = 8, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 4, rows = 4, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">
 func.func private @widest_f32(%x: tensor<?x65536xf32>, %w: tensor<64x65536xf32>) -> tensor<?x64xf32> {
   %r = lm.fused "widest_f32" {
     %y = lm.linear %x, %w : (tensor<?x65536xf32>, tensor<64x65536xf32>) -> tensor<?x64xf32>
@@ -48,7 +62,7 @@ func.func private @widest_f32(%x: tensor<?x65536xf32>, %w: tensor<64x65536xf32>)
 
 // One accumulator for floats: more rows.
 // CHECK-LABEL: func.func private @linear_f32(
-// CHECK-SAME: <target = "avx512vnni", unit_block = 64, rows = 8, columns = 32>, #kern.schedule<target = "x86-64-v3", unit_block = 32, rows = 4, columns = 16>
+// CHECK-SAME: <target = "avx512vnni", unit_block = 64, rows = 8, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 32, rows = 4, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">
 func.func private @linear_f32(%x: tensor<?x64xf32>, %w: tensor<192x64xf32>) -> tensor<?x192xf32> {
   %r = lm.fused "linear_f32" {
     %y = lm.linear %x, %w : (tensor<?x64xf32>, tensor<192x64xf32>) -> tensor<?x192xf32>
@@ -59,7 +73,7 @@ func.func private @linear_f32(%x: tensor<?x64xf32>, %w: tensor<192x64xf32>) -> t
 
 // A register tile of attention holds whole groups of the 3 query heads of a KV head where it can.
 // CHECK-LABEL: func.func private @attention_3(
-// CHECK-SAME: <target = "avx512vnni", unit_block = 16, rows = 6, columns = 32>, #kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 2, columns = 16>
+// CHECK-SAME: <target = "avx512vnni", unit_block = 16, rows = 6, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">
 func.func private @attention_3(%batch: !lm.batch, %q: tensor<?x576xf32>, %kv: !lm.kv<heads = 3, dim = 64, page = 32, element = f32>) -> tensor<?x576xf32> {
   %r = lm.fused "attention_3" {
     %a = lm.attention %q over %kv at %batch scale 1.25e-1 causal : tensor<?x576xf32>, !lm.kv<heads = 3, dim = 64, page = 32, element = f32> -> tensor<?x576xf32>
@@ -70,7 +84,7 @@ func.func private @attention_3(%batch: !lm.batch, %q: tensor<?x576xf32>, %kv: !l
 
 // As many query heads as KV heads: the tile takes rows instead.
 // CHECK-LABEL: func.func private @attention_1(
-// CHECK-SAME: <target = "avx512vnni", unit_block = 16, rows = 8, columns = 32>, #kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 2, columns = 16>
+// CHECK-SAME: <target = "avx512vnni", unit_block = 16, rows = 8, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">
 func.func private @attention_1(%batch: !lm.batch, %q: tensor<?x64xf32>, %kv: !lm.kv<heads = 1, dim = 64, page = 32, element = f32>) -> tensor<?x64xf32> {
   %r = lm.fused "attention_1" {
     %a = lm.attention %q over %kv at %batch scale 1.25e-1 causal : tensor<?x64xf32>, !lm.kv<heads = 1, dim = 64, page = 32, element = f32> -> tensor<?x64xf32>
@@ -81,7 +95,7 @@ func.func private @attention_1(%batch: !lm.batch, %q: tensor<?x64xf32>, %kv: !lm
 
 // An embedding has no register tile.
 // CHECK-LABEL: func.func private @embed(
-// CHECK-SAME: <target = "avx512vnni", unit_block = 16, rows = 1, columns = 32>, #kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 1, columns = 16>
+// CHECK-SAME: <target = "avx512vnni", unit_block = 16, rows = 1, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 1, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">
 func.func private @embed(%batch: !lm.batch, %table: tensor<100x64xf32>) -> tensor<?x64xf32> {
   %r = lm.fused "embed" {
     %x = lm.embed %table at %batch : tensor<100x64xf32> -> tensor<?x64xf32>

@@ -1,0 +1,63 @@
+//===- Schedules.h - which schedule a kernel gets -------------------------===//
+//
+// A table of schedules is a TOML file: configs/targets/cpu.toml, which is built in, says what its keys mean. A user's
+// table lies over it. The passes look a kernel up; nothing here is needed at run time.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "runtime/support/Error.h"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lathe {
+
+/// What a kernel is looked up by.
+struct ScheduleKey {
+  std::string tier;  ///< "avx512vnni"
+  std::string kind;  ///< "linear", "attention", "embed"
+  std::string quant; ///< linear: how the weight is stored, "f32" or "int8"; else ""
+  int64_t group = 0; ///< linear: weights that share a scale; 0: f32 has none
+  int64_t n = 0;     ///< linear: output features
+  int64_t k = 0;     ///< linear: input features
+
+  bool operator==(const ScheduleKey &) const = default;
+  /// "avx512vnni linear int8", of a shape also ", group 32, n 1536, k 576".
+  std::string text() const;
+};
+
+struct ScheduleEntry {
+  ScheduleKey key;       ///< a default has no group, n and k
+  int64_t rows = 1;      ///< of the register tile
+  int64_t columns = 0;   ///< of the register tile
+  int64_t unitBlock = 0; ///< 0: none was given (attention)
+  std::string origin;    ///< "cpu.toml:18": base name of the table and the entry's line
+
+  bool measured() const { return key.n != 0; }
+};
+
+class ScheduleTable {
+public:
+  /// configs/targets/cpu.toml as it was when the compiler was built.
+  static const ScheduleTable &builtIn();
+  /// A table whose entries are looked at before the built-in ones. `file` names it in errors.
+  static Result<ScheduleTable> parse(std::string_view toml, const std::string &file);
+  static Result<ScheduleTable> read(const std::string &file);
+
+  /// The entry for exactly this shape, else the default; of the user's table, else of the built-in one. Null: none.
+  const ScheduleEntry *find(const ScheduleKey &key) const;
+  /// Tiers that the built-in table names, in its order: best first.
+  std::vector<std::string> tiers() const;
+  const std::vector<std::vector<ScheduleEntry>> &layers() const { return tables; }
+
+private:
+  std::vector<std::vector<ScheduleEntry>> tables; ///< the first that has an answer gives it
+};
+
+/// An entry as TOML; each line of `comment` stands behind a '#' before it.
+std::string printSchedule(const ScheduleEntry &entry, std::string_view comment);
+
+} // namespace lathe

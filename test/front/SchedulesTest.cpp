@@ -1,0 +1,164 @@
+// Tables of schedules: what is found for a kernel, what is printed, and what is said about mistakes.
+#include "compiler/Schedules.h"
+#include "test/front/Fixtures.h"
+
+#include <fmt/format.h>
+
+using namespace lathe;
+using namespace lathe::test;
+
+namespace {
+
+const std::string kDefault = R"([[schedule]]
+tier = "avx512vnni"
+kind = "linear"
+quant = "int8"
+rows = 4
+columns = 32
+unit_block = 16
+)";
+const std::string kMeasured = R"([[schedule]]
+tier = "avx512vnni"
+kind = "linear"
+quant = "int8"
+group = 32
+n = 1536
+k = 576
+rows = 12
+columns = 16
+unit_block = 24
+)";
+
+std::string errorOf(const std::string &toml) { return messageOf(ScheduleTable::parse(toml, "folder/t.toml")); }
+std::string errorAfter(std::string_view from, std::string_view to) { return errorOf(replaced(kMeasured, from, to)); }
+
+ScheduleKey linear(int64_t group, int64_t n, int64_t k) { return {"avx512vnni", "linear", "int8", group, n, k}; }
+
+} // namespace
+
+// Every kernel of every tier finds a schedule without a user's table.
+TEST(Schedules, BuiltInDefaultsAreComplete) {
+  const ScheduleTable &table = ScheduleTable::builtIn();
+  EXPECT_EQ(table.tiers(), (std::vector<std::string>{"avx512vnni", "x86-64-v3"}));
+  for (const std::string &tier : table.tiers())
+    for (const ScheduleKey &key :
+         {ScheduleKey{tier, "linear", "int8", 32, 1, 1}, ScheduleKey{tier, "linear", "f32", 0, 1, 1},
+          ScheduleKey{tier, "attention"}, ScheduleKey{tier, "embed"}}) {
+      const ScheduleEntry *entry = table.find(key);
+      ASSERT_TRUE(entry) << key.text();
+      EXPECT_FALSE(entry->measured()) << key.text();
+      EXPECT_TRUE(entry->origin.starts_with("cpu.toml:")) << entry->origin;
+      EXPECT_GE(entry->columns, 16);
+    }
+  EXPECT_FALSE(table.find({"avx512vnni", "linear", "int3", 32, 1, 1}));
+  EXPECT_FALSE(table.find({"sse2", "embed"}));
+}
+
+// It is the file that is built in, and the file reads back as a user's table.
+TEST(Schedules, BuiltInIsTheFile) {
+  auto table = ScheduleTable::read(repositoryFile("configs/targets/cpu.toml"));
+  ASSERT_OK(table);
+  ASSERT_EQ(table->layers().size(), 2u);
+  ASSERT_EQ(table->layers()[0].size(), table->layers()[1].size());
+  for (size_t i = 0; i < table->layers()[0].size(); ++i) {
+    EXPECT_EQ(table->layers()[0][i].key, table->layers()[1][i].key);
+    EXPECT_EQ(table->layers()[0][i].origin, table->layers()[1][i].origin);
+  }
+}
+
+TEST(Schedules, MeasuredThenDefaultThenBuiltIn) {
+  auto table = ScheduleTable::parse(kMeasured + kDefault, "folder/t.toml");
+  ASSERT_OK(table);
+  EXPECT_EQ(table->find(linear(32, 1536, 576))->rows, 12);
+  EXPECT_EQ(table->find(linear(32, 1536, 576))->origin, "t.toml:1");
+  EXPECT_TRUE(table->find(linear(32, 1536, 576))->measured());
+  for (const ScheduleKey &other : {linear(64, 1536, 576), linear(32, 1535, 576), linear(32, 1536, 577)}) {
+    EXPECT_EQ(table->find(other)->rows, 4);
+    EXPECT_EQ(table->find(other)->origin, "t.toml:11");
+  }
+  EXPECT_TRUE(table->find({"x86-64-v3", "linear", "int8", 32, 1536, 576})->origin.starts_with("cpu.toml:"));
+  EXPECT_TRUE(table->find({"avx512vnni", "attention"})->origin.starts_with("cpu.toml:"));
+}
+
+TEST(Schedules, PrintsWhatItReads) {
+  auto table = ScheduleTable::parse(kMeasured + kDefault, "t.toml");
+  ASSERT_OK(table);
+  const auto &entries = table->layers().front();
+  EXPECT_EQ(printSchedule(entries[0], "") + printSchedule(entries[1], ""), kMeasured + kDefault);
+  EXPECT_EQ(printSchedule(entries[1], "today\nhere"), "# today\n# here\n" + kDefault);
+  std::string attention = "[[schedule]]\ntier = \"x86-64-v3\"\nkind = \"attention\"\nrows = 1\ncolumns = 16\n";
+  EXPECT_EQ(printSchedule(ScheduleTable::parse(attention, "t.toml")->layers().front()[0], ""), attention);
+}
+
+TEST(Schedules, EmptyTableIsTheBuiltInOne) {
+  for (const char *text : {"", "# nothing\n", "schedule = []\n"}) {
+    auto table = ScheduleTable::parse(text, "t.toml");
+    ASSERT_OK(table);
+    EXPECT_EQ(table->find({"avx512vnni", "embed"})->unitBlock, 16);
+  }
+}
+
+TEST(Schedules, Mistakes) {
+  EXPECT_TRUE(errorOf("x = = 1").starts_with("folder/t.toml:1:5: not TOML: ")) << errorOf("x = = 1");
+  EXPECT_EQ(errorOf("[[schedules]]\n"),
+            "folder/t.toml:1:3: unknown key 'schedules'; a table of schedules has [[schedule]] entries only");
+  EXPECT_EQ(errorOf("schedule = 3\n"),
+            "folder/t.toml:1:12: schedule: expected [[schedule]] entries, found the integer 3");
+  EXPECT_EQ(errorOf("schedule = [3]\n"), "folder/t.toml:1:13: schedule: expected a table, found the integer 3");
+  EXPECT_EQ(errorAfter("avx512vnni", "avx512vni"), "folder/t.toml:2:8: tier: unknown value \"avx512vni\"; did you mean "
+                                                   "'avx512vnni'? known: avx512vnni, x86-64-v3");
+  EXPECT_EQ(errorAfter("tier = \"avx512vnni\"", "tier = 512"),
+            "folder/t.toml:2:8: tier: expected one of avx512vnni, x86-64-v3, found the integer 512");
+  EXPECT_EQ(errorAfter("kind = \"linear\"\n", ""),
+            "folder/t.toml:1:1: missing key 'kind': expected one of linear, attention, embed");
+  EXPECT_EQ(errorAfter("\"linear\"", "\"conv\""),
+            "folder/t.toml:3:8: kind: unknown value \"conv\"; known: linear, attention, embed");
+  EXPECT_EQ(errorAfter("int8", "int7"),
+            "folder/t.toml:4:9: quant: unknown value \"int7\"; did you mean 'int8'? known: f32, int8");
+  EXPECT_EQ(
+      errorAfter("columns = 16", "column = 16"),
+      "folder/t.toml:9:1: unknown key 'column' of kind \"linear\"; did you mean 'columns'? known: tier, kind, quant, "
+      "group, n, k, rows, columns, unit_block");
+  EXPECT_EQ(errorAfter("rows = 12\n", ""), "folder/t.toml:1:1: missing key 'rows': expected an integer from 1 to 64");
+  EXPECT_EQ(
+      errorOf("[[schedule]]\ntier = \"x86-64-v3\"\nkind = \"attention\"\nrows = 1\ncolumns = 16\nunit_block = 8\n"),
+      "folder/t.toml:6:1: unknown key 'unit_block' of kind \"attention\"; known: tier, kind, rows, columns");
+}
+
+TEST(Schedules, Ranges) {
+  for (const char *rows : {"0", "-1", "65", "9223372036854775807"})
+    EXPECT_EQ(errorAfter("rows = 12", fmt::format("rows = {}", rows)),
+              fmt::format("folder/t.toml:8:8: rows: expected an integer from 1 to 64, found the integer {}", rows));
+  EXPECT_EQ(errorAfter("rows = 12", "rows = 12.0"),
+            "folder/t.toml:8:8: rows: expected an integer from 1 to 64, found the number 12");
+  EXPECT_EQ(errorAfter("columns = 16", "columns = 24"),
+            "folder/t.toml:9:11: columns: expected a multiple of 16 from 16 to 32, found the integer 24");
+  EXPECT_EQ(errorAfter("group = 32", "group = 6"),
+            "folder/t.toml:5:9: group: expected a multiple of 4 from 4 to 1024, found the integer 6");
+  EXPECT_EQ(errorAfter("unit_block = 24", "unit_block = 25"),
+            "folder/t.toml:10:14: unit_block: expected a multiple of rows = 12, found 25");
+  EXPECT_EQ(errorAfter("k = 576", "k = 1048576"),
+            "folder/t.toml:10:14: unit_block: 24 rows of 1048576 features take more "
+            "than 67108864 bytes of a worker's scratch memory");
+}
+
+TEST(Schedules, ContradictionsAndLimits) {
+  EXPECT_EQ(
+      errorAfter("n = 1536\n", ""),
+      "folder/t.toml:1:1: expected group, n and k together for a measured schedule, or none of them for a default");
+  EXPECT_EQ(
+      errorAfter("group = 32\n", ""),
+      "folder/t.toml:1:1: expected group, n and k together for a measured schedule, or none of them for a default");
+  EXPECT_EQ(errorAfter("int8", "f32"), "folder/t.toml:1:1: expected n and k (f32 has no group) together for a measured "
+                                       "schedule, or none of them for a default");
+  EXPECT_EQ(errorOf(kMeasured + kDefault + kMeasured),
+            "folder/t.toml:18:1: avx512vnni linear int8, group 32, n 1536, k 576 has an entry already, at t.toml:1");
+  EXPECT_EQ(errorOf(std::string((1 << 20) + 1, '#')),
+            "folder/t.toml: expected a config of at most 1048576 bytes, found 1048577");
+  std::string many;
+  for (int i = 0; i < 4097; ++i)
+    many += "[[schedule]]\n";
+  EXPECT_EQ(errorOf(many), "folder/t.toml: expected at most 4096 entries, found 4097");
+  EXPECT_EQ(errorOf("a" + std::string(50, '.')),
+            "folder/t.toml:1:1: expected at most 24 dots in a line: keys of a config nest two deep");
+}
