@@ -5,6 +5,7 @@
 #include <cpuid.h>
 #include <fstream>
 #include <functional>
+#include <map>
 #include <sched.h>
 #include <set>
 #include <sstream>
@@ -162,6 +163,26 @@ int64_t workerCount(const std::string &root) {
     limit(number(readLine(folder + "/cpu.cfs_quota_us")), number(readLine(folder + "/cpu.cfs_period_us")));
   });
   return std::max<int64_t>(1, count);
+}
+
+uint64_t lastLevelCacheBytes(const std::string &root) {
+  std::map<std::pair<int64_t, std::string>, uint64_t> caches; // by level and the CPUs that share it
+  for (int cpu : affinity())
+    for (int index = 0; index < 16; ++index) {
+      std::string folder = fmt::format("{}/sys/devices/system/cpu/cpu{}/cache/index{}/", root, cpu, index);
+      std::string size = readLine(folder + "size"), unit = size.empty() ? "" : size.substr(size.size() - 1);
+      int64_t level = number(readLine(folder + "level")), bytes = number(size);
+      if (level < 1 || bytes < 1 || bytes > int64_t(1) << 40 || readLine(folder + "type") == "Instruction")
+        continue;
+      caches[{level, readLine(folder + "shared_cpu_list")}] = static_cast<uint64_t>(bytes) << (unit == "K"   ? 10
+                                                                                               : unit == "M" ? 20
+                                                                                                             : 0);
+    }
+  uint64_t total = 0;
+  for (const auto &[cache, bytes] : caches)
+    if (cache.first == caches.rbegin()->first.first)
+      total += bytes;
+  return total ? total : uint64_t(32) << 20;
 }
 
 uint64_t availableMemory(const std::string &root) {

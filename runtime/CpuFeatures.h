@@ -24,6 +24,8 @@ Result<std::string> chooseTier(const std::vector<std::string> &offered, std::str
 int64_t workerCount(const std::string &root = "");
 /// CPUs of the affinity mask: more workers than that must not spin.
 int64_t affinityCount();
+/// Bytes of the last-level caches of the affinity mask's CPUs together; 32 MiB where sysfs does not say.
+uint64_t lastLevelCacheBytes(const std::string &root = "");
 /// Bytes that can still be allocated: MemAvailable and what the cgroup memory limits leave.
 uint64_t availableMemory(const std::string &root = "");
 

@@ -4,6 +4,7 @@
 #include "runtime/AttentionItems.h"
 #include "runtime/CodeObject.h"
 #include "runtime/CpuFeatures.h"
+#include "runtime/KernelRing.h"
 #include "runtime/LaunchTable.h"
 
 #include <algorithm>
@@ -38,6 +39,9 @@ struct Engine::Impl {
   std::unique_ptr<CodeObject> code;
   std::unique_ptr<KvStore> kv;
   Memory memory;
+  int64_t launchCount = 0;
+  uint64_t weightBytes = 0;
+  Arena ringCopies;
   std::unique_ptr<LaunchTable> table;
   std::unique_ptr<CpuPool> workers; ///< goes first of all: a late worker may still look into the table
   // The arrays of LatheStep, kept so that a step allocates nothing once they have grown.
@@ -47,7 +51,8 @@ struct Engine::Impl {
 
   Result<void> allocateActivations();
   Result<void> allocatePool(const EngineOptions &options);
-  Result<void> resolve();
+  Result<void> resolve(const EngineOptions &options);
+  void fill();
   Result<void *> address(const Buffer &buffer) const;
   Result<void> check(std::span<const SequenceRows> batch) const;
   void layOut(std::span<const SequenceRows> batch, LatheStep &step);
@@ -61,6 +66,8 @@ int64_t Engine::threads() const { return impl->workers->workers(); }
 int64_t Engine::context() const { return impl->context; }
 int64_t Engine::maxRows() const { return impl->maxRows; }
 int64_t Engine::maxLogitRows() const { return impl->maxLogitRows; }
+int64_t Engine::launches() const { return impl->launchCount; }
+uint64_t Engine::weightBytes() const { return impl->weightBytes; }
 uint64_t Engine::kvBytes() const { return impl->memory.pool.bytes(); }
 KvStore &Engine::kv() { return *impl->kv; }
 CpuPool &Engine::pool() { return *impl->workers; }
@@ -142,7 +149,14 @@ Result<void *> Engine::Impl::address(const Buffer &buffer) const {
   return const_cast<std::byte *>(weight->data()); // mapped read-only; kernels only read weights
 }
 
-Result<void> Engine::Impl::resolve() {
+/// Puts small numbers everywhere, the same bytes in f32 and bf16: untouched memory is one page of zeros, which a cache
+/// would hold.
+void Engine::Impl::fill() {
+  for (const Arena *arena : {&memory.activations, &memory.pool})
+    std::memset(arena->data(), 0x3c, arena->bytes());
+}
+
+Result<void> Engine::Impl::resolve(const EngineOptions &options) {
   std::vector<void *> addresses;
   for (const Buffer &buffer : plan.buffers) {
     auto found = address(buffer);
@@ -170,7 +184,16 @@ Result<void> Engine::Impl::resolve() {
     for (int64_t argument : launch.args)
       resolved.buffers.push_back(addresses[argument]);
     launches.push_back(std::move(resolved));
+    weightBytes += static_cast<uint64_t>(kernel.tiles * kernel.bytesPerTile);
   }
+  if (!options.kernel.empty()) {
+    auto ring = KernelRing::make(plan, *artifact, options.kernel, launches, options.ringBytes);
+    if (!ring)
+      return propagate(ring);
+    launches = std::move(ring->launches), ringCopies = std::move(ring->copies), weightBytes = ring->bytes;
+    fill();
+  }
+  launchCount = static_cast<int64_t>(launches.size());
   auto made = LaunchTable::create(std::move(launches), workers->workers(), scratch);
   if (!made)
     return propagate(made);
@@ -220,7 +243,7 @@ Result<std::unique_ptr<Engine>> Engine::load(std::shared_ptr<const Artifact> art
     return propagate(done);
   if (auto done = impl->allocatePool(options); !done)
     return propagate(done);
-  if (auto done = impl->resolve(); !done)
+  if (auto done = impl->resolve(options); !done)
     return propagate(done);
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }

@@ -25,6 +25,9 @@ struct EngineOptions {
   int64_t maxRows = 512;     ///< rows of one step
   int64_t maxLogitRows = 0;  ///< rows of one step whose logits are wanted; 0: as many as take 64 MiB, at least 8
   bool reusePrefixes = true; ///< find pages of equal prefixes again
+  std::string kernel = {};   ///< not "": a step runs this kernel's launches alone, in a KernelRing of `ringBytes`, over
+                             ///< buffers that hold anything: for measuring
+  uint64_t ringBytes = 0;
 };
 
 /// What one sequence contributes to a step: `tokens` follow what the KV store has of it.
@@ -54,6 +57,9 @@ public:
   int64_t context() const;
   int64_t maxRows() const;
   int64_t maxLogitRows() const;
+  /// Launches of a step, and bytes of weights that they read.
+  int64_t launches() const;
+  uint64_t weightBytes() const;
   /// Bytes of the KV pool's mapping.
   uint64_t kvBytes() const;
   /// Sequences are opened, forked and closed here.

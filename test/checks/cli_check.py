@@ -252,6 +252,17 @@ def bench(small):
     expect("|" in table and "pp8" in table.replace(" ", "") and "tg4" in table.replace(" ", ""), f"no Markdown table:\n{table}")
 
 
+def benchKernel(small):
+    """bench --kernel: every kernel of a compiled model alone; a wrong name is told the right ones."""
+    names = [kernel["name"] for kernel in small.lathe.run("inspect", small.artifact, "kernels", "--json").expect(0).json()]
+    for name in names:
+        rows = small.lathe.run("bench", small.artifact, "--kernel", name, "-m", "1,5", "-d", 40, "-r", 1, "-o", "json").expect(0).json()
+        expectEqual([row["n_rows"] for row in rows], [1, 5], f"rows of {name}")
+        expect(all(row["median_us"] > 0 for row in rows), f"no time of {name}")
+    done = small.lathe.run("bench", small.artifact, "--kernel", "qkv")
+    oneLineError(done, 2, "small.lathe", "no kernel 'qkv'", *names)
+
+
 def inspect(small):
     text = small.lathe.run("inspect", small.artifact).expect(0).text
     for part in ("f32", *small.lathe.tiers):
@@ -396,7 +407,7 @@ def interruptedCompile(small):
 CHECKS = {
     "usage errors": usage, "help and version": helps, "bad input": badInput, "config errors": configErrors,
     "generate --json": generateJson, "no tokenizer": noTokenizer, "streaming": streaming, "seeds": seeds, "stop strings": stops,
-    "end of context": contextEnd, "end of sequence": bestTokenEnds, "eval": evaluate, "batch": batch, "bench": bench,
+    "end of context": contextEnd, "end of sequence": bestTokenEnds, "eval": evaluate, "batch": batch, "bench": bench, "bench --kernel": benchKernel,
     "inspect": inspect, "schedules": schedules, "libraries": libraries, "members of the artifact": members, "artifact of another version": newerVersion,
     "context that cannot fit": poolTooLarge, "closed pipe": closedPipe, "interrupted": interrupted,
     "interrupted compile": interruptedCompile,

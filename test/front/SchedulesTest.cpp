@@ -114,7 +114,7 @@ TEST(Schedules, Mistakes) {
   EXPECT_EQ(errorAfter("\"linear\"", "\"conv\""),
             "folder/t.toml:3:8: kind: unknown value \"conv\"; known: linear, attention, embed");
   EXPECT_EQ(errorAfter("int8", "int7"),
-            "folder/t.toml:4:9: quant: unknown value \"int7\"; did you mean 'int8'? known: f32, int8");
+            "folder/t.toml:4:9: quant: unknown value \"int7\"; did you mean 'int8'? known: f32, int8, int6, int4");
   EXPECT_EQ(
       errorAfter("columns = 16", "column = 16"),
       "folder/t.toml:9:1: unknown key 'column' of kind \"linear\"; did you mean 'columns'? known: tier, kind, quant, "

@@ -112,6 +112,13 @@ TEST_F(CommandLine, ExitCodes) {
       {"generate toy.lathe --ids 1 -c 65", 3},
       {"generate toy.lathe --ids 1,2,3 -c 2", 3},
       {"bench toy.lathe -p 100", 3},
+      {"bench toy.lathe --kernel nothing", 2},
+      {"bench toy.lathe --kernel toy_head -p 3", 2},
+      {"bench toy.lathe --kernel toy_head -o csv", 2},
+      {"bench toy.lathe --kernel toy_head -d 0,1", 2},
+      {"bench toy.lathe --kernel toy_head -m 0", 2},
+      {"bench toy.lathe -m 4", 2},
+      {"bench toy.lathe --kernel toy_head -m 65", 3},
       {"eval toy.lathe --ids 1 --logits 'no such folder/x'", 3},
       {"eval toy.lathe --ids 1 --ppl", 3},
       {"eval toy.lathe --ids 1,2 --ppl --stride 65", 3},
@@ -288,6 +295,22 @@ TEST_F(CommandLine, BenchRows) {
     EXPECT_EQ(row["int8_peak_gops"], 0) << "the toy is a float model";
     EXPECT_EQ(row["share_of_peak"], 0);
   }
+  Json kernel = json("bench toy.lathe --kernel toy_head -m 1,3 -d 5 -r 2 -o json");
+  ASSERT_EQ(kernel.size(), 2u);
+  for (const Json &row : kernel) {
+    EXPECT_GT(row["median_us"], 0);
+    EXPECT_LE(row["min_us"], row["median_us"]);
+    EXPECT_GE(row["passes"], 2);
+    EXPECT_GT(row["gbs"], 0);
+    EXPECT_GT(row["probe_gbs"], 0);
+    EXPECT_EQ(row["n_depth"], 5);
+    EXPECT_GT(row["ring_bytes"], 0);
+    EXPECT_EQ(row["int8_share"], 0) << "the toy is a float model";
+  }
+  EXPECT_EQ(kernel[1]["n_rows"], 3);
+  std::string alone = run("bench toy.lathe --kernel toy_attend").out;
+  EXPECT_NE(alone.find("\n| 16 | "), std::string::npos) << alone;
+  EXPECT_EQ(alone.find("\n| 512 | "), std::string::npos) << "the context is shorter: " << alone;
   std::string table = run("bench toy.lathe -p 8 -n 4 -r 1").out;
   EXPECT_NE(table.find("| pp8 |"), std::string::npos) << table;
   EXPECT_NE(table.find("| tg4 |"), std::string::npos) << table;

@@ -91,5 +91,27 @@ TEST(CpuFeatures, AvailableMemory) {
   EXPECT_GT(availableMemory(), 1u << 20);
 }
 
+// The highest level counts, each cache once, instructions not.
+TEST(CpuFeatures, LastLevelCache) {
+  Root root;
+  EXPECT_EQ(lastLevelCacheBytes(root.folder), 32u << 20) << "nothing is known";
+  for (long cpu = 0; cpu < sysconf(_SC_NPROCESSORS_CONF); ++cpu) {
+    std::string folder = fmt::format("/sys/devices/system/cpu/cpu{}/cache/index", cpu);
+    auto cache = [&](int index, const char *type, const char *level, const char *size, const std::string &shared) {
+      for (auto [file, text] :
+           {std::pair{"type", type}, {"level", level}, {"size", size}, {"shared_cpu_list", shared.c_str()}})
+        root.put(fmt::format("{}{}/{}", folder, index, file), fmt::format("{}\n", text));
+    };
+    cache(0, "Data", "1", "48K", fmt::format("{}", cpu));
+    cache(1, "Instruction", "9", "64M", fmt::format("{}", cpu));
+    cache(2, "Unified", "2", "3M", "0-1023");
+  }
+  EXPECT_EQ(lastLevelCacheBytes(root.folder), 3u << 20);
+  for (long cpu = 0; cpu < sysconf(_SC_NPROCESSORS_CONF); ++cpu)
+    root.put(fmt::format("/sys/devices/system/cpu/cpu{}/cache/index2/shared_cpu_list", cpu), fmt::format("{}\n", cpu));
+  EXPECT_EQ(lastLevelCacheBytes(root.folder), uint64_t(affinityCount()) * (3u << 20)) << "one for each CPU";
+  EXPECT_GT(lastLevelCacheBytes(), 1u << 16);
+}
+
 } // namespace
 } // namespace lathe

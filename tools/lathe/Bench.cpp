@@ -1,3 +1,4 @@
+#include "tools/lathe/BenchKernel.h"
 #include "tools/lathe/BenchProfile.h"
 #include "tools/lathe/BenchReport.h"
 #include "tools/lathe/Commands.h"
@@ -238,7 +239,7 @@ void addBench(CLI::App &app, Action &action) {
   CLI::App *command = app.add_subcommand("bench", "Measure prompt processing (pp) and text generation (tg)");
   flags->model.add(*command);
   auto list = [&](const char *name, std::vector<int64_t> &values, const char *help, CLI::Validator check) {
-    command->add_option(name, values, help)
+    return command->add_option(name, values, help)
         ->delimiter(',')
         ->allow_extra_args(false)
         ->check(check)
@@ -255,10 +256,27 @@ void addBench(CLI::App &app, Action &action) {
       ->check(CLI::IsMember({"md", "json", "jsonl", "csv"}))
       ->capture_default_str();
   command->add_flag("--json", flags->json, "As -o json");
-  command->add_flag("--profile", flags->profile, "Also a table of the time in each kernel (format md)");
-  command->callback([flags, &action] {
+  CLI::Option *profile =
+      command->add_flag("--profile", flags->profile, "Also a table of the time in each kernel (format md)");
+  auto kernel = std::make_shared<KernelBenchFlags>();
+  CLI::Option *name =
+      command->add_option("--kernel", kernel->kernel, "Measure this kernel alone, on cold weights (format md, json)")
+          ->excludes(profile);
+  for (const char *other : {"-p", "-n", "-b"})
+    name->excludes(command->get_option(other));
+  list("-m,--rows", kernel->rows, "With --kernel: rows of a launch (default: 1,2,4,8,16,512)", CLI::Range(1, 1 << 16))
+      ->needs(name);
+  command->callback([flags, kernel, &action] {
     if (flags->profile && (flags->json || flags->format != "md"))
       throw CLI::ValidationError("--profile", "goes with -o md only");
+    if (!kernel->kernel.empty()) {
+      if (flags->depths.size() != 1 || (flags->format != "md" && flags->format != "json"))
+        throw CLI::ValidationError("--kernel", "goes with one -d, and with -o md or json only");
+      kernel->depth = flags->depths.front(), kernel->repetitions = flags->repetitions;
+      kernel->json = flags->json || flags->format == "json";
+      action = [flags, kernel] { return benchKernel(flags->model, *kernel); };
+      return;
+    }
     action = [flags] { return flags->run(); };
   });
 }
