@@ -93,4 +93,22 @@ Result<std::map<std::string, std::map<std::string, KernelSchedule>>> readSchedul
   return schedules;
 }
 
+Result<std::vector<std::pair<std::string, ScheduleKey>>> readLinears(std::string_view stage10,
+                                                                     const std::string &tier) {
+  MLIRContext context(MLIRContext::Threading::DISABLED);
+  loadDialects(context);
+  std::string why;
+  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) { why += diagnostic.str(); });
+  auto module = parseSourceString<ModuleOp>(llvm::StringRef(stage10.data(), stage10.size()), ParserConfig(&context));
+  if (!module)
+    return fail(ExitCode::badInput, "stage 10 does not parse: {}", why);
+  std::vector<std::pair<std::string, ScheduleKey>> linears;
+  for (auto function : module->getOps<func::FuncOp>())
+    if (function.isPrivate() && !function.getBody().empty())
+      for (auto fused : function.getBody().front().getOps<lm::FusedOp>())
+        if (ScheduleKey key = kern::scheduleKeyOf(fused, tier); key.kind == "linear")
+          linears.emplace_back(function.getName().str(), key);
+  return linears;
+}
+
 } // namespace lathe

@@ -1,12 +1,15 @@
 //===- Explain.h - what was fused, what was not, and why -------------------===//
 #pragma once
 
+#include "compiler/Schedules.h"
 #include "runtime/support/Error.h"
 
 #include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace lathe {
 
@@ -23,5 +26,8 @@ struct KernelSchedule {
 };
 /// The schedules of a stage-20 text, by kernel and tier.
 Result<std::map<std::string, std::map<std::string, KernelSchedule>>> readSchedules(std::string_view stage20);
+
+/// The kernels of a stage-10 text that are linears, each with what its schedule on `tier` is looked up by.
+Result<std::vector<std::pair<std::string, ScheduleKey>>> readLinears(std::string_view stage10, const std::string &tier);
 
 } // namespace lathe

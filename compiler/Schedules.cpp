@@ -161,7 +161,7 @@ private:
     if (entry.unitBlock % entry.rows != 0)
       return wrong(table.get("unit_block")->source().begin,
                    fmt::format("unit_block: expected a multiple of rows = {}, found {}", entry.rows, entry.unitBlock));
-    if (key.k && entry.unitBlock > kMaxScratch / 4 / key.k && entry.unitBlock > entry.rows)
+    if (key.k && entry.unitBlock > ScheduleTable::mostUnitBlock(key.k) && entry.unitBlock > entry.rows)
       return wrong(
           table.get("unit_block")->source().begin,
           fmt::format("unit_block: {} rows of {} features take more than {} bytes of a worker's scratch memory",
@@ -225,6 +225,8 @@ const ScheduleEntry *ScheduleTable::find(const ScheduleKey &key) const {
           return &entry;
   return nullptr;
 }
+
+int64_t ScheduleTable::mostUnitBlock(int64_t k) { return std::min(kMaxUnitBlock, kMaxScratch / 4 / k); }
 
 std::vector<std::string> ScheduleTable::tiers() const {
   std::vector<std::string> names;

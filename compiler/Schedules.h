@@ -47,6 +47,9 @@ public:
   static Result<ScheduleTable> parse(std::string_view toml, const std::string &file);
   static Result<ScheduleTable> read(const std::string &file);
 
+  /// The largest unit_block that a table may give a linear of `k` input features (but one of `rows` is always allowed).
+  static int64_t mostUnitBlock(int64_t k);
+
   /// The entry for exactly this shape, else the default; of the user's table, else of the built-in one. Null: none.
   const ScheduleEntry *find(const ScheduleKey &key) const;
   /// Tiers that the built-in table names, in its order: best first.

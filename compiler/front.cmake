@@ -16,6 +16,7 @@ add_library(lathe_front STATIC
   ConfigReader.cpp
   Schedules.cpp
   TomlFile.cpp
+  TuneCandidates.cpp
   Weights.cpp
   WeightsRandom.cpp
   importers/Dequantize.cpp

@@ -22,7 +22,7 @@ Result<std::unique_ptr<KernelBench>> KernelBench::load(std::shared_ptr<const Art
   engine.maxLogitRows = 1;
   engine.reusePrefixes = false;
   engine.kernel = kernel;
-  engine.ringBytes = coldBytes();
+  engine.ringBytes = options.ringBytes ? options.ringBytes : coldBytes();
   if (auto text = artifact->member("plan.json")) // Engine::load says what is wrong with it
     if (auto plan = parsePlan({reinterpret_cast<const char *>(text->data()), text->size()})) {
       auto entry = std::ranges::find(plan->kernels, kernel, &Kernel::symbol);

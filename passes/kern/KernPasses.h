@@ -14,6 +14,7 @@
 #include "mlir/Pass/Pass.h"
 
 namespace lathe {
+struct ScheduleKey;
 class ScheduleTable;
 } // namespace lathe
 
@@ -33,6 +34,8 @@ inline constexpr int64_t attentionRows = 16;
 #define GEN_PASS_REGISTRATION
 #include "passes/kern/KernPasses.h.inc"
 
+/// What a kernel's schedule is looked up by.
+ScheduleKey scheduleKeyOf(lm::FusedOp fused, llvm::StringRef tier);
 /// The pass with a table that has been read already.
 std::unique_ptr<mlir::Pass> createKernSelectSchedule(const KernSelectScheduleOptions &options,
                                                      const ScheduleTable &table);

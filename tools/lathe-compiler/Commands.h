@@ -12,5 +12,6 @@ using Command = std::function<Result<void>()>;
 void addCompile(CLI::App &app, Command &run);
 void addImport(CLI::App &app, Command &run);
 void addInspect(CLI::App &app, Command &run);
+void addTune(CLI::App &app, Command &run);
 
 } // namespace lathe

@@ -1,6 +1,6 @@
 //===- main.cpp - lathe-compiler: the side of lathe that links MLIR ---------===//
 //
-// Started by `lathe compile|inspect|import`, as git starts its sub-commands; the arguments are the same.
+// Started by `lathe compile|inspect|import|tune`, as git starts its sub-commands; the arguments are the same.
 //
 //===----------------------------------------------------------------------===//
 #include "tools/lathe-compiler/Commands.h"
@@ -18,6 +18,7 @@ int main(int argc, char **argv) {
   lathe::addCompile(app, run);
   lathe::addImport(app, run);
   lathe::addInspect(app, run);
+  lathe::addTune(app, run);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError &error) {

@@ -1,0 +1,96 @@
+#include "compiler/TuneCandidates.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace lathe {
+namespace {
+
+/// A whole number of register tiles that stays within what a table may say.
+ScheduleEntry withTile(const ScheduleEntry &base, int64_t rows, int64_t columns, int64_t tiles) {
+  ScheduleEntry entry = base;
+  int64_t most = std::max<int64_t>(rows, ScheduleTable::mostUnitBlock(base.key.k));
+  entry.rows = rows, entry.columns = columns;
+  entry.unitBlock = std::min(rows * tiles, most / rows * rows);
+  return entry;
+}
+
+bool sameSchedule(const ScheduleEntry &a, const ScheduleEntry &b) {
+  return a.rows == b.rows && a.columns == b.columns && a.unitBlock == b.unitBlock;
+}
+
+void addNew(std::vector<ScheduleEntry> &list, const ScheduleEntry &base, ScheduleEntry entry) {
+  if (!sameSchedule(entry, base) &&
+      std::ranges::none_of(list, [&](const ScheduleEntry &other) { return sameSchedule(entry, other); }))
+    list.push_back(std::move(entry));
+}
+
+double quantile(std::vector<double> values, double q) {
+  std::ranges::sort(values);
+  double at = q * double(values.size() - 1);
+  size_t below = static_cast<size_t>(at);
+  double above = values[std::min(below + 1, values.size() - 1)];
+  return values[below] + (above - values[below]) * (at - double(below));
+}
+
+std::vector<double> ratios(const TuneTimes::Setting &setting) {
+  std::vector<double> result;
+  for (size_t i = 0; i < setting.base.size(); ++i)
+    result.push_back(setting.candidate[i] / setting.base[i]);
+  return result;
+}
+
+} // namespace
+
+std::vector<ScheduleEntry> tileCandidates(const ScheduleEntry &base) {
+  std::vector<ScheduleEntry> list;
+  int64_t tiles = std::max<int64_t>(1, base.unitBlock / base.rows);
+  // Fewer columns leave registers for more rows, so the same product of the two is tried first.
+  for (int64_t columns : {base.columns, 48 - base.columns})
+    for (int64_t rows : {8, 4, 12, 3, 16, 6, 2, 10, 5, 1})
+      addNew(list, base, withTile(base, rows, columns, tiles));
+  return list;
+}
+
+std::vector<ScheduleEntry> blockCandidates(const ScheduleEntry &base) {
+  std::vector<ScheduleEntry> list;
+  int64_t tiles = std::max<int64_t>(1, base.unitBlock / base.rows);
+  for (int64_t count : {tiles * 2, tiles / 2, tiles * 4, tiles / 4})
+    if (count > 0)
+      addNew(list, base, withTile(base, base.rows, base.columns, count));
+  return list;
+}
+
+std::vector<double> TuneTimes::medians(bool candidate) const {
+  std::vector<double> result;
+  for (const Setting &setting : settings)
+    result.push_back(quantile(candidate ? setting.candidate : setting.base, 0.5));
+  return result;
+}
+
+double TuneTimes::spread() const {
+  double spread = 0.01;
+  for (const Setting &setting : settings) {
+    std::vector<double> all = ratios(setting);
+    double half = (quantile(all, 0.75) - quantile(all, 0.25)) / 2;
+    spread = std::max(spread, std::abs(quantile(all, 0.5) - 1) + half);
+  }
+  return spread;
+}
+
+TuneVerdict judge(const TuneTimes &times, double spread) {
+  double median = 0, upper = 0;
+  bool slower = times.settings.empty();
+  for (const TuneTimes::Setting &setting : times.settings) {
+    std::vector<double> all = ratios(setting);
+    double middle = quantile(all, 0.5);
+    median += std::log(middle) / double(times.settings.size());
+    upper += std::log(quantile(all, 0.75)) / double(times.settings.size());
+    slower |= middle > 1 + spread;
+  }
+  TuneVerdict verdict{.ratio = std::exp(median)};
+  verdict.wins = !slower && upper < 0 && verdict.ratio < 1 - spread;
+  return verdict;
+}
+
+} // namespace lathe

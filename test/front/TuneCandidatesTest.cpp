@@ -1,0 +1,83 @@
+// What tuning tries is what a table may say, and a candidate wins only by more than chance.
+#include "compiler/TuneCandidates.h"
+#include "test/front/Fixtures.h"
+
+#include <set>
+
+using namespace lathe;
+using namespace lathe::test;
+
+namespace {
+
+ScheduleEntry entry(int64_t k, int64_t rows, int64_t columns, int64_t unitBlock) {
+  return {.key = {"avx512vnni", "linear", "int8", 32, 1536, k},
+          .rows = rows,
+          .columns = columns,
+          .unitBlock = unitBlock,
+          .origin = ""};
+}
+
+/// Pairs of one setting: base takes 1, the candidate what is given.
+TuneTimes times(const std::vector<std::vector<double>> &candidates) {
+  TuneTimes result;
+  for (const std::vector<double> &candidate : candidates)
+    result.settings.push_back({1, std::vector<double>(candidate.size(), 1.0), candidate});
+  return result;
+}
+
+} // namespace
+
+TEST(TuneCandidates, AreEntriesThatATableMayHave) {
+  for (int64_t k : {1, 576, 18432, 131072, 1 << 22})
+    for (const ScheduleEntry &base :
+         {entry(k, 6, 32, 48), entry(k, 2, 16, 16), entry(k, 16, 16, 16), entry(k, 1, 32, 1)})
+      for (auto candidates : {tileCandidates, blockCandidates}) {
+        std::set<std::tuple<int64_t, int64_t, int64_t>> seen{{base.rows, base.columns, base.unitBlock}};
+        for (const ScheduleEntry &candidate : candidates(base)) {
+          EXPECT_EQ(candidate.key, base.key);
+          EXPECT_TRUE(seen.insert({candidate.rows, candidate.columns, candidate.unitBlock}).second)
+              << "twice, or the base itself: " << printSchedule(candidate, "");
+          auto table = ScheduleTable::parse(printSchedule(candidate, "x"), "t.toml");
+          ASSERT_OK(table);
+          EXPECT_EQ(table->find(base.key)->unitBlock, candidate.unitBlock);
+        }
+      }
+}
+
+TEST(TuneCandidates, TilesThenBlocks) {
+  auto tiles = tileCandidates(entry(576, 6, 32, 48));
+  ASSERT_EQ(tiles.size(), 19u); // ten numbers of rows by two of columns, but for the base
+  EXPECT_EQ(std::tuple(tiles[0].rows, tiles[0].columns, tiles[0].unitBlock), std::tuple(8, 32, 64));
+  EXPECT_EQ(tiles.back().columns, 16);
+  std::vector<int64_t> blocks;
+  for (const ScheduleEntry &candidate : blockCandidates(entry(576, 6, 32, 48))) {
+    EXPECT_EQ(candidate.rows, 6);
+    blocks.push_back(candidate.unitBlock);
+  }
+  EXPECT_EQ(blocks, (std::vector<int64_t>{96, 24, 192, 12}));
+  EXPECT_EQ(blockCandidates(entry(1 << 24, 6, 32, 6)).size(), 0u) << "no room for another register tile";
+}
+
+TEST(TuneVerdict, WinsByMoreThanTheSpread) {
+  EXPECT_TRUE(judge(times({{0.9, 0.91, 0.9, 0.89, 0.9}}), 0.05).wins);
+  EXPECT_NEAR(judge(times({{0.9, 0.91, 0.9, 0.89, 0.9}}), 0.05).ratio, 0.9, 1e-12);
+  EXPECT_FALSE(judge(times({{0.9, 0.91, 0.9, 0.89, 0.9}}), 0.11).wins) << "within the spread";
+  EXPECT_FALSE(judge(times({{0.9, 0.9, 0.9, 1.2, 1.3}}), 0.05).wins) << "two of five pairs lose";
+  EXPECT_TRUE(judge(times({{0.9, 0.9, 0.9, 0.9, 9.0}}), 0.05).wins) << "one pair was disturbed";
+  EXPECT_FALSE(judge(times({{1, 1, 1, 1, 1}}), 0.01).wins);
+}
+
+TEST(TuneVerdict, NoNumberOfRowsMayGetSlower) {
+  EXPECT_TRUE(judge(times({{0.8, 0.8, 0.8}, {1.02, 1.02, 1.02}}), 0.05).wins);
+  EXPECT_FALSE(judge(times({{0.8, 0.8, 0.8}, {1.06, 1.06, 1.06}}), 0.05).wins);
+  EXPECT_NEAR(judge(times({{0.8, 0.8, 0.8}, {0.2, 0.2, 0.2}}), 0.05).ratio, 0.4, 1e-12);
+  EXPECT_FALSE(judge({}, 0.05).wins);
+}
+
+TEST(TuneTimes, SpreadAndMedians) {
+  EXPECT_EQ(times({{1, 1, 1, 1, 1}}).spread(), 0.01) << "never less than 1 %";
+  EXPECT_NEAR(times({{1, 1, 1, 1, 1}, {1.0, 1.1, 1.2, 1.3, 1.4}}).spread(), 0.2 + 0.1, 1e-12);
+  TuneTimes three = times({{3, 1, 2}, {5, 4}});
+  EXPECT_EQ(three.medians(true), (std::vector<double>{2, 4.5}));
+  EXPECT_EQ(three.medians(false), (std::vector<double>{1, 1}));
+}
