@@ -14,6 +14,8 @@ add_library(lathe_front STATIC
   ConfigDiagnostics.cpp
   ConfigPrinter.cpp
   ConfigReader.cpp
+  Importance.cpp
+  Quantizer.cpp
   Schedules.cpp
   TomlFile.cpp
   TuneCandidates.cpp

@@ -1,6 +1,7 @@
 #include "compiler/importers/Dequantize.h"
 
 #include "compiler/ConfigDiagnostics.h"
+#include "compiler/Half.h"
 
 #include <algorithm>
 #include <array>
@@ -12,16 +13,6 @@ namespace {
 
 constexpr int kBlock = 32;       // values of a block of Q8_0, Q4_0, Q4_1, Q5_0 and Q5_1
 constexpr int kSuperBlock = 256; // of Q4_K, Q5_K and Q6_K
-
-// IEEE half to single without branches, so that loops over it vectorise: normals are rescaled by 2^-112, subnormals
-// come out of an exact subtraction (github.com/Maratyszcza/FP16).
-inline float halfToFloat(uint16_t half) {
-  uint32_t word = uint32_t{half} << 16, sign = word & 0x80000000u, twice = word + word;
-  float normal = std::bit_cast<float>((twice >> 4) + (uint32_t{0xE0} << 23)) * 0x1.0p-112f;
-  float subnormal = std::bit_cast<float>((twice >> 17) | (uint32_t{126} << 23)) - 0.5f;
-  uint32_t bits = twice < (uint32_t{1} << 27) ? std::bit_cast<uint32_t>(subnormal) : std::bit_cast<uint32_t>(normal);
-  return std::bit_cast<float>(sign | bits);
-}
 
 inline float readHalf(const std::byte *from) {
   uint16_t half;
