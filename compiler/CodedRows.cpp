@@ -1,6 +1,7 @@
 #include "compiler/CodedRows.h"
 
-#include "llvm/ADT/APFloat.h"
+#include "compiler/Half.h"
+#include "compiler/Quantizer.h"
 
 #include <algorithm>
 #include <bit>
@@ -21,10 +22,6 @@ uint16_t ceilBf16(float value) {
   return static_cast<uint16_t>((bits + 0xffff) >> 16);
 }
 
-float halfToFloat(uint16_t bits) {
-  return llvm::APFloat(llvm::APFloat::IEEEhalf(), llvm::APInt(16, bits)).convertToFloat();
-}
-
 /// The bits of a float that the type holds exactly.
 uint32_t bitsOf(float value, mlir::Type type) {
   uint32_t bits = std::bit_cast<uint32_t>(value);
@@ -32,10 +29,7 @@ uint32_t bitsOf(float value, mlir::Type type) {
     return bits;
   if (type.isBF16())
     return bits >> 16;
-  llvm::APFloat half(value);
-  bool loses = false;
-  half.convert(llvm::APFloat::IEEEhalf(), llvm::APFloat::rmNearestTiesToEven, &loses);
-  return static_cast<uint32_t>(half.bitcastToAPInt().getZExtValue());
+  return floatToHalf(value);
 }
 
 } // namespace
@@ -62,10 +56,46 @@ void CodedRows::clear() {
 }
 
 Result<void> CodedRows::read(const WeightSource &source, const std::string &name, int64_t row, int64_t count,
-                             int64_t lane) {
-  if (coding.getMethod().getValue() == "kept")
+                             int64_t lane, std::span<const float> importance) {
+  llvm::StringRef method = coding.getMethod().getValue();
+  if (method == "kept")
     return keep(source, name, row, count, lane);
-  return quantize(source, name, row, count, lane);
+  if (method == "search")
+    return search(source, name, row, count, lane, importance);
+  if (method == "absmax" && coding.getBits() == 8 && coding.getScale().isBF16() && coding.getBias() == 128)
+    return quantize(source, name, row, count, lane);
+  return fail(ExitCode::badInput, "weight '{}': no way to make a coding of method '{}', {} bits, bias {}", name,
+              method.str(), int64_t(coding.getBits()), int64_t(coding.getBias()));
+}
+
+Result<void> CodedRows::search(const WeightSource &source, const std::string &name, int64_t row, int64_t count,
+                               int64_t lane, std::span<const float> importance) {
+  BlockFormat format = int4Format(coding.getGroup(), coding.getMinimum());
+  if (coding.getBits() != format.bits || coding.getBias() != format.bias || coding.getSuper() ||
+      !coding.getScale().isF16())
+    return fail(ExitCode::badInput, "weight '{}': expected 4 bits with f16 scales for method 'search'", name);
+  std::vector<float> rows(count * k);
+  if (auto read = source.read(name, row, count, rows); !read)
+    return read;
+  std::vector<uint8_t> made(count * k);
+  std::vector<uint16_t> halves(count * spans), lows(coding.getMinimum() ? count * spans : 0);
+  if (auto done =
+          quantizeRows(name, row, rows, k, format, importance, {.codes = made, .scales = halves, .minima = lows});
+      !done)
+    return done;
+  take(made, halves, lows, count, lane);
+  return {};
+}
+
+void CodedRows::take(std::span<const uint8_t> read, std::span<const uint16_t> halves, std::span<const uint16_t> lows,
+                     int64_t count, int64_t lane) {
+  for (int64_t r = 0; r < count; ++r)
+    std::copy_n(&read[r * k], k, &codes[(lane + r) * paddedK]);
+  for (int64_t i = 0; i < count * spans; ++i) {
+    scales[lane * spans + i] = halfToFloat(halves[i]);
+    if (coding.getMinimum())
+      minima[lane * spans + i] = halfToFloat(lows[i]);
+  }
 }
 
 Result<void> CodedRows::quantize(const WeightSource &source, const std::string &name, int64_t row, int64_t count,
@@ -116,13 +146,7 @@ Result<void> CodedRows::keep(const WeightSource &source, const std::string &name
     blocks.subMinima = std::span(subMinima).subspan(lane * groups, count * groups);
   if (auto done = source.readBlocks(name, row, count, blocks); !done)
     return done;
-  for (int64_t r = 0; r < count; ++r)
-    std::copy_n(&read[r * k], k, &codes[(lane + r) * paddedK]);
-  for (int64_t i = 0; i < count * spans; ++i) {
-    scales[lane * spans + i] = halfToFloat(halves[i]);
-    if (coding.getMinimum())
-      minima[lane * spans + i] = halfToFloat(lows[i]);
-  }
+  take(read, halves, lows, count, lane);
   return {};
 }
 
@@ -137,8 +161,7 @@ Result<void> CodedRows::widen(const WeightSource &source, const std::string &nam
   std::vector<uint16_t> halves(count * fromSpans), lows(format.minimum ? count * fromSpans : 0);
   std::vector<int8_t> subs(format.super ? count * fromGroups : 0), subLows(format.minimum ? subs.size() : 0);
   if (auto done = source.readBlocks(
-          name, row, count,
-          {.codes = read, .scales = halves, .minima = lows, .subScales = subs, .subMinima = subLows});
+          name, row, count, {.codes = read, .scales = halves, .minima = lows, .subScales = subs, .subMinima = subLows});
       !done)
     return done;
   for (int64_t r = 0; r < count; ++r) {

@@ -270,7 +270,7 @@ Result<void> Compilation::writeArtifact() {
   if (auto begun = (*writer)->beginWeights(); !begun)
     return begun;
   auto weights = packedWeights(*module);
-  Packer packer(*model.weights);
+  Packer packer(model.config, *model.weights);
   int64_t total = 0;
   for (kern::WeightOp weight : weights)
     total += packedBytes(weight);

@@ -101,11 +101,6 @@ Result<std::vector<float>> afterGate(const WeightSource &source, const std::stri
 
 } // namespace
 
-int int4Bits(std::string_view name) {
-  bool sensitive = name == "lm_head.weight" || name == "model.embed_tokens.weight" || name.ends_with(".v_proj.weight");
-  return sensitive ? 8 : 4;
-}
-
 Result<std::vector<float>> inputImportance(const ModelConfig &config, const WeightSource &source,
                                            const std::string &name) {
   if (name == "lm_head.weight" || name == "model.embed_tokens.weight")

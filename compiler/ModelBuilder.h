@@ -16,8 +16,8 @@
 namespace lathe {
 
 struct BuildOptions {
-  int64_t page = 32;      ///< positions a page of the KV store, a multiple of 16
-  std::string kv = "f32"; ///< element of the KV store: f32 | bf16 | int8
+  int64_t page = 32;                     ///< positions a page of the KV store, a multiple of 16
+  std::string kv = "f32";                ///< element of the KV store: f32 | bf16 | int8
   const WeightSource *weights = nullptr; ///< says which weights are stored in blocks; null: none
 };
 

@@ -2,6 +2,7 @@
 #include "compiler/Packing.h"
 
 #include "compiler/CodedRows.h"
+#include "compiler/Quantizer.h"
 #include "dialects/lm/LmDialect.h"
 
 #include <algorithm>
@@ -116,12 +117,13 @@ Result<void> packFloats(WeightOp op, const WeightSource &source, const FeatureMa
 
 /// The panels [begin, end) of every part of a coded matrix.
 Result<void> packCodes(CodingAttr coding, int64_t k, const WeightSource &source, const FeatureMap &map,
-                       const PackedParts &parts, int64_t begin, int64_t end) {
+                       const std::map<std::string, std::vector<float>> &importance, const PackedParts &parts,
+                       int64_t begin, int64_t end) {
   CodedRows rows(coding, k);
   for (int64_t panel = begin; panel < end; ++panel) {
     rows.clear();
     auto read = map.forRuns(panel, [&](const std::string &name, int64_t row, int64_t count, int64_t lane) {
-      return rows.read(source, name, row, count, lane);
+      return rows.read(source, name, row, count, lane, importance.at(name));
     });
     if (!read)
       return read;
@@ -245,6 +247,14 @@ Result<void> Packer::pack(WeightOp op, std::span<std::byte> out) {
     return inParallel(panels,
                       [&](int64_t begin, int64_t end) { return packFloats(op, source, *map, out, begin, end); });
   CodingAttr coding = *op.getCoding();
+  std::map<std::string, std::vector<float>> importance;
+  for (const std::string &name : map->names) {
+    auto known = coding.getMethod().getValue() == "search" ? inputImportance(config, source, name)
+                                                           : Result<std::vector<float>>(std::vector<float>());
+    if (!known)
+      return propagate(known);
+    importance[name] = std::move(*known);
+  }
   waiting.clear();
   PackedParts parts;
   for (Part other : coding.parts()) {
@@ -257,8 +267,9 @@ Result<void> Packer::pack(WeightOp op, std::span<std::byte> out) {
     bytes.resize(type.getNumElements() * type.getElementTypeBitWidth() / 8);
     parts[other] = bytes;
   }
-  return inParallel(panels,
-                    [&](int64_t begin, int64_t end) { return packCodes(coding, k, source, *map, parts, begin, end); });
+  return inParallel(panels, [&](int64_t begin, int64_t end) {
+    return packCodes(coding, k, source, *map, importance, parts, begin, end);
+  });
 }
 
 } // namespace lathe

@@ -23,13 +23,14 @@ int64_t packedBytes(kern::WeightOp op);
 
 class Packer {
 public:
-  explicit Packer(const WeightSource &source) : source(source) {}
+  Packer(const ModelConfig &config, const WeightSource &source) : config(config), source(source) {}
 
   /// Fills `out` (packedBytes long). Deterministic. A coded matrix is read and quantised once if all its parts are
   /// asked for one after another; memory beyond `out` is the parts that wait and a panel's rows a thread.
   Result<void> pack(kern::WeightOp op, std::span<std::byte> out);
 
 private:
+  const ModelConfig &config;
   const WeightSource &source;
   std::map<std::string, std::vector<std::byte>> waiting; ///< by packedName
 };

@@ -10,15 +10,16 @@
 //   plain, absmax / -8 (Q4_0)                                       71.4 MB   0.541   0.513
 //   plain, between minimum and maximum (Q4_1)                       75.6 MB   0.445   0.445
 //   fitted with minima, all at 4 bits                               75.6 MB   0.261   0.304
-//     the head at 8 bits                                            88.9 MB   0.170   0.229
-//     the head and v_proj at 8 bits: int4Bits                       90.5 MB   0.127   0.171
+//     the head at 8 bits (--quant int4; the next would part q, k    88.9 MB   0.170   0.229
+//     and v, which are one product)
+//     the head and v_proj at 8 bits                                 90.5 MB   0.127   0.171
 //     down_proj at 8 bits too                                      102.9 MB   0.077   0.096
-//   int4Bits, no importance                                         90.5 MB   0.166   0.225
-//   int4Bits, importance measured on 16 random tokens               90.5 MB   0.073   0.090
-//   int4Bits, importance measured on the second text                90.5 MB   0.074   0.070
-//   int4Bits, without minima                                        87.3 MB   0.267   0.323
-//   int4Bits, groups of 128                                         87.3 MB   0.213   0.266
-//   int4Bits, groups of 32 (those of the file)                      96.9 MB   0.004   0.005
+//   those, no importance                                         90.5 MB   0.166   0.225
+//   those, importance measured on 16 random tokens               90.5 MB   0.073   0.090
+//   those, importance measured on the second text                90.5 MB   0.074   0.070
+//   those, without minima                                        87.3 MB   0.267   0.323
+//   those, groups of 128                                         87.3 MB   0.213   0.266
+//   those, groups of 32 (those of the file)                      96.9 MB   0.004   0.005
 //
 //===----------------------------------------------------------------------===//
 #pragma once
@@ -31,10 +32,6 @@ namespace lathe {
 constexpr BlockFormat int4Format(int64_t group, bool minimum) {
   return {.bits = 4, .group = group, .minimum = minimum, .bias = minimum ? 0 : 8};
 }
-
-/// Bits of a matrix under --quant int4, by its canonical name: 8 for the head and the embedding it may be tied to,
-/// which shape every logit, and for v_proj, few weights whose errors nothing averages out; else 4. See the table above.
-int int4Bits(std::string_view name);
 
 /// For each input of a linear, the mean square that it is expected to have: how much an error in that column of the
 /// weight matters. Taken from the weights before it, as if those had inputs of independent unit variance:

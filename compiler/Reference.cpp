@@ -84,6 +84,8 @@ template <typename T> Result<ReferenceTensor<T>> Evaluation<T>::weight(lm::Weigh
   if (ArrayRef<int64_t>(source->shape) != type.getShape())
     return fail(ExitCode::badInput, "{}: expected shape [{}], found [{}]", name, fmt::join(type.getShape(), ", "),
                 fmt::join(source->shape, ", "));
+  if (lm::QuantAttr quant = lm::quantOf(type); quant && quant.getMethod() == lm::QuantMethod::search)
+    return fail(ExitCode::usage, "{}: the reference does not know the codes of method search", name);
   // Read and quantised in float whatever T is: codes and scales are those of the artifact, bit for bit.
   auto exact = ReferenceTensor<float>::zeros(source->shape);
   if (auto read = weights->read(name, 0, exact.rows(), exact.values); !read)

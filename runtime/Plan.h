@@ -64,9 +64,9 @@ struct Plan {
   int64_t context = 0;       ///< the most positions of one sequence
   int64_t attentionRows = 1; ///< the most rows of one attention block
   int64_t chunkTokens = 1;   ///< positions of one attention chunk
-  // The KV store. Per layer and page: keys are [heads][dimPadded][pageTokens], values [heads][pageTokens][dimPadded]. In
-  // int8: keys [heads][dimPadded / 4 + 2][pageTokens][4], where the last two quads of a position are its f32 scales (of
-  // the key and of the value), values [heads][pageTokens / 4][dimPadded][4].
+  // The KV store. Per layer and page: keys are [heads][dimPadded][pageTokens], values [heads][pageTokens][dimPadded].
+  // In int8: keys [heads][dimPadded / 4 + 2][pageTokens][4], where the last two quads of a position are its f32 scales
+  // (of the key and of the value), values [heads][pageTokens / 4][dimPadded][4].
   int64_t layers = 0, kvHeads = 0, dimPadded = 0, pageTokens = 0;
   std::string kvElement; ///< "f32", "bf16" or "int8"
   std::vector<Slot> slots;

@@ -33,8 +33,8 @@ inline constexpr int64_t ropeSpan = 256;
 /// Positions of one chunk of attention, counted from position 0: the unit of the online softmax, and of splitting.
 inline constexpr int64_t chunkTokens = 256;
 
-/// int8 keys: the quads of a position behind its codes. The first holds the f32 scale of the key, the second that of the
-/// value.
+/// int8 keys: the quads of a position behind its codes. The first holds the f32 scale of the key, the second that of
+/// the value.
 inline constexpr int64_t scaleQuads = 2;
 
 inline int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }

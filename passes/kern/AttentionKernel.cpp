@@ -66,7 +66,7 @@ private:
 
   std::unique_ptr<AttentionProducts> products;
   Value query, out, partials;
-  Value outputs, maxima, sums;    ///< scratch, one row a query
+  Value outputs, maxima, sums;     ///< scratch, one row a query
   Value firstRow, rowCount, count; ///< of the block
   Value firstPageSeen;             ///< of the block's first row
 };

@@ -36,8 +36,8 @@ private:
 
   /// 16 positions' scales of their keys or values.
   Value scales(Value physical, int64_t piece, bool ofKeys) {
-    Value bytes = loadQuads(
-        e, s.keys, {physical, s.kvHead, e.index(quads + (ofKeys ? 0 : 1)), e.index(piece * lanes), s.zero});
+    Value bytes =
+        loadQuads(e, s.keys, {physical, s.kvHead, e.index(quads + (ofKeys ? 0 : 1)), e.index(piece * lanes), s.zero});
     return vector::BitCastOp::create(e.b, e.vec(), bytes);
   }
   Value byteDot(Value sum, Value unsignedBytes, Value signedBytes) {
@@ -51,10 +51,10 @@ private:
 
   AttentionScope &s;
   Emitter &e;
-  int64_t pieces;                               ///< vectors of 16 positions of a page
-  int64_t quads, pageQuads;                     ///< of a head's columns, of a page's positions
-  Value queryCodes, queryScales, queryOffsets;  ///< scratch, one row a query; codes four an element
-  Value weightCodes, weightScales;              ///< scratch, one row a query of the tile; a scale a page
+  int64_t pieces;                              ///< vectors of 16 positions of a page
+  int64_t quads, pageQuads;                    ///< of a head's columns, of a page's positions
+  Value queryCodes, queryScales, queryOffsets; ///< scratch, one row a query; codes four an element
+  Value weightCodes, weightScales;             ///< scratch, one row a query of the tile; a scale a page
 };
 
 } // namespace
@@ -114,8 +114,8 @@ void ByteProducts::scoreSomePages(int64_t rows, Value first, ArrayRef<Value> col
   SmallVector<Value> sum, queryScale;
   for (int64_t n = 0; n < count; ++n)
     for (int64_t r = 0; r < rows; ++r)
-      sum.append(pieces, vector::BroadcastOp::create(
-                             e.b, ints, e.loadScalar(queryOffsets, {e.add(first, e.index(r)), s.zero})));
+      sum.append(pieces, vector::BroadcastOp::create(e.b, ints,
+                                                     e.loadScalar(queryOffsets, {e.add(first, e.index(r)), s.zero})));
   for (Value page : next)
     for (int64_t quad = quads; quad < quads + scaleQuads; ++quad)
       prefetchKeys(page, e.index(quad), 3);
@@ -130,10 +130,10 @@ void ByteProducts::scoreSomePages(int64_t rows, Value first, ArrayRef<Value> col
         for (int64_t p = 0; p < pieces; ++p) {
           Value line = e.add(e.mul(quad, e.index(pieces)), e.index(p));
           int64_t perRow = s.paddedDim / lanes;
-          e.prefetch(s.values,
-                     {physical[n], s.kvHead, s.divide(line, perRow),
-                      e.mul(s.remainder(line, perRow), e.index(lanes)), s.zero},
-                     2);
+          e.prefetch(
+              s.values,
+              {physical[n], s.kvHead, s.divide(line, perRow), e.mul(s.remainder(line, perRow), e.index(lanes)), s.zero},
+              2);
         }
       }
       for (int64_t p = 0; p < pieces; ++p) {
@@ -202,8 +202,7 @@ SmallVector<Value> ByteProducts::weighValues(int64_t rows, Value firstPage, Valu
 }
 
 /// `columns` vectors from column j0 on, kept in registers over all positions.
-SmallVector<Value> ByteProducts::weighColumns(int64_t rows, Value firstPage, Value pages, int64_t j0,
-                                              int64_t columns) {
+SmallVector<Value> ByteProducts::weighColumns(int64_t rows, Value firstPage, Value pages, int64_t j0, int64_t columns) {
   auto ints = VectorType::get({lanes}, e.b.getI32Type());
   Value nothing = arith::ConstantOp::create(e.b, DenseElementsAttr::get(ints, 0));
   SmallVector<Value> total(rows * columns, e.splat(0.0f));

@@ -31,7 +31,8 @@ void KvPage::appendFloats(ArrayRef<Value> vectors, bool isKey, Value head, int64
       e.store(vector, values, {page, head, place, e.index(column)});
       continue;
     }
-    // Keys stand with positions side by side, so that 16 scores come of one multiply-add; a row's key is a column there.
+    // Keys stand with positions side by side, so that 16 scores come of one multiply-add; a row's key is a column
+    // there.
     Value rounded = element.isF32() ? vector : arith::TruncFOp::create(e.b, VectorType::get({lanes}, element), vector);
     for (int64_t i = 0; i < std::min(lanes, width - column); ++i)
       e.storeScalar(vector::ExtractOp::create(e.b, rounded, i), keys, {page, head, e.index(column + i), place});

@@ -67,7 +67,8 @@ ScheduleKey kern::scheduleKeyOf(lm::FusedOp fused, StringRef tier) {
   ScheduleKey key{.tier = tier.str(), .kind = "embed"};
   if (auto linear = dyn_cast_or_null<lm::LinearOp>(anchor)) {
     auto quant = lm::quantOf(linear.getWeight().getType());
-    key.kind = "linear", key.quant = quantName(cast<RankedTensorType>(linear.getWeight().getType())), key.group = quant ? quant.getGroup() : 0;
+    key.kind = "linear", key.quant = quantName(cast<RankedTensorType>(linear.getWeight().getType())),
+    key.group = quant ? quant.getGroup() : 0;
     key.n = widthOf(linear.getResult()), key.k = widthOf(linear.getInput());
   } else if (anchor) {
     key.kind = "attention";

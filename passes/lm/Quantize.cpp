@@ -47,7 +47,7 @@ struct Quantize : lathe::lm::impl::LmQuantizeBase<Quantize> {
     eightBits =
         quant(scheme == "int4" ? sensitiveGroup : int64_t(group), builder.getBF16Type(), false, QuantMethod::absmax);
     inputQuant = quant(inputGroup, builder.getF32Type(), false, QuantMethod::absmax);
-    fourBits = quant(group, builder.getBF16Type(), true, QuantMethod::search);
+    fourBits = quant(group, builder.getF16Type(), true, QuantMethod::search);
     if (!eightBits || !inputQuant || !fourBits)
       return signalPassFailure();
 

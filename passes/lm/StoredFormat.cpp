@@ -14,8 +14,8 @@ struct Format {
 };
 /// Five bits are stored in six.
 constexpr Format formats[] = {
-    {"Q8_0", 8, 32, 0, false, 0}, {"Q4_0", 4, 32, 8, false, 0},  {"Q4_1", 4, 32, 0, true, 0},
-    {"Q5_0", 6, 32, 16, false, 0}, {"Q5_1", 6, 32, 0, true, 0},  {"Q4_K", 4, 32, 0, true, 256},
+    {"Q8_0", 8, 32, 0, false, 0},  {"Q4_0", 4, 32, 8, false, 0},    {"Q4_1", 4, 32, 0, true, 0},
+    {"Q5_0", 6, 32, 16, false, 0}, {"Q5_1", 6, 32, 0, true, 0},     {"Q4_K", 4, 32, 0, true, 256},
     {"Q5_K", 6, 32, 0, true, 256}, {"Q6_K", 6, 16, 32, false, 256},
 };
 

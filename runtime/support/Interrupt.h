@@ -8,8 +8,8 @@ namespace lathe {
 /// flush: Lathe writes it unbuffered.
 void endOnInterrupt();
 
-/// Files, and folders that are empty without them, that must not outlive an interrupted process. `path` must stay valid until `keepOnInterrupt(path)`. At most
-/// eight at a time; more are ignored.
+/// Files, and folders that are empty without them, that must not outlive an interrupted process. `path` must stay valid
+/// until `keepOnInterrupt(path)`. At most eight at a time; more are ignored.
 void removeOnInterrupt(const char *path);
 void keepOnInterrupt(const char *path);
 

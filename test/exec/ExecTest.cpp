@@ -79,12 +79,9 @@ protected:
     std::filesystem::create_directories(folder);
     std::string toml = folder / "model.toml", weights = "random:" + std::to_string(seed);
     std::ofstream(toml) << printConfig(config);
-    auto compiled = compileModel({.model = toml,
-                                  .weights = weights,
-                                  .output = folder / "model.lathe",
-                                  .quant = numbers.quant,
-                                  .kv = numbers.kv},
-                                 [](const std::string &, int64_t, int64_t) {});
+    auto compiled = compileModel(
+        {.model = toml, .weights = weights, .output = folder / "model.lathe", .quant = numbers.quant, .kv = numbers.kv},
+        [](const std::string &, int64_t, int64_t) {});
     ASSERT_TRUE(compiled) << compiled.error().message;
     auto opened = Artifact::open(folder / "model.lathe");
     ASSERT_TRUE(opened) << opened.error().message;
@@ -226,7 +223,9 @@ TEST_P(Exec, PagesOfOthersDoNotCount) {
     more.insert(more.begin(), prompt.begin(), prompt.end());
     return more;
   };
-  auto lastRow = [&](const std::vector<float> &all) { return std::vector<float>(all.end() - config.vocabSize, all.end()); };
+  auto lastRow = [&](const std::vector<float> &all) {
+    return std::vector<float>(all.end() - config.vocabSize, all.end());
+  };
   for (const std::string &tier : machineTiersOfArtifact()) {
     auto fresh = [&](const std::vector<int64_t> &ids) {
       auto engine = Engine::load(artifact, {.tier = tier, .threads = 1, .kvTokens = 64});

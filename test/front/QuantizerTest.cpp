@@ -299,13 +299,6 @@ TEST(Quantizer, ErrorsNameTensorAndRow) {
   EXPECT_FALSE(quantizeRows("w", 0, rows, 64, *blockFormat("Q8_0"), {}, out).has_value());
 }
 
-TEST(Quantizer, SensitiveMatricesKeepEightBits) {
-  for (const char *name : {"lm_head.weight", "model.embed_tokens.weight", "model.layers.3.self_attn.v_proj.weight"})
-    EXPECT_EQ(int4Bits(name), 8) << name;
-  for (const char *name : {"model.layers.3.self_attn.q_proj.weight", "model.layers.0.mlp.down_proj.weight"})
-    EXPECT_EQ(int4Bits(name), 4) << name;
-}
-
 TEST(Quantizer, ImportanceOfInputsComesFromTheWeightsBefore) {
   ModelConfig config;
   config.headDim = 1;

@@ -207,8 +207,8 @@ Result<void> memory(const Artifact &artifact, const Plan &plan, const InspectOpt
   }
   fmt::print("weights  {} bytes, mapped from the file\nKV       {} bytes a page of {} positions ({} layers, {} heads "
              "of {}, {})\nlogits   {} bytes a logit row\n",
-             weightBytes, plan.layers * plan.pageBytes(), plan.pageTokens, plan.layers, plan.kvHeads,
-             plan.dimPadded, plan.kvElement, plan.logitStride * 4);
+             weightBytes, plan.layers * plan.pageBytes(), plan.pageTokens, plan.layers, plan.kvHeads, plan.dimPadded,
+             plan.kvElement, plan.logitStride * 4);
   for (size_t s = 0; s < plan.slots.size(); ++s) {
     fmt::print("slot {:<3} {} bytes a unit of {}\n", s, plan.slots[s].bytesPerUnit, unitName(plan.slots[s].unit));
     for (size_t b = 0; b < plan.buffers.size(); ++b)

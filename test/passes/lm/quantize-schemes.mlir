@@ -15,8 +15,8 @@
 // KEEP: lm.quantize %{{.*}} : tensor<?x256xf32> -> tensor<?x256xi8, #lm.quant<group = 32, scale = f32>>
 // INT4-LABEL: func.func @step(
 // INT4: lm.weight "table" stored "Q8_0" : tensor<100x256xi8, #lm.quant<group = 32, scale = bf16>>
-// INT4: lm.weight "a" stored "Q4_K" : tensor<256x256xi4, #lm.quant<group = 128, scale = bf16, {{.*}}method = search>>
-// INT4: lm.weight "d" : tensor<256x256xi4, #lm.quant<group = 128, scale = bf16, {{.*}}method = search>>
+// INT4: lm.weight "a" stored "Q4_K" : tensor<256x256xi4, #lm.quant<group = 128, scale = f16, minimum = true, method = search>>
+// INT4: lm.weight "d" : tensor<256x256xi4, #lm.quant<group = 128, scale = f16, minimum = true, method = search>>
 func.func @step(%batch: !lm.batch) -> tensor<?x100xf32> {
   %table = lm.weight "table" stored "Q8_0" : tensor<100x256xf32>
   %a = lm.weight "a" stored "Q4_K" : tensor<256x256xf32>
