@@ -2,7 +2,8 @@
 // DEFINE: %{tier} =
 // DEFINE: %{quant} =
 // DEFINE: %{cpu} =
-// DEFINE: %{object} = lathe-opt %s --lm-fuse-pipeline=quant=%{quant} --kern-select-schedule=tiers=%{tier} --convert-lm-to-kern --kern-plan-memory --canonicalize --cse \
+// DEFINE: %{kv} = bf16
+// DEFINE: %{object} = sed 's/element = bf16/element = %{kv}/' %s | lathe-opt --lm-fuse-pipeline=quant=%{quant} --kern-select-schedule=tiers=%{tier} --convert-lm-to-kern --kern-plan-memory --canonicalize --cse \
 // DEFINE:   | sed -n '/^  module @/,/^  }$/p' | lathe-opt --convert-kern-to-vector --canonicalize --cse \
 // DEFINE:   | mlir-opt --allow-unregistered-dialect --loop-invariant-code-motion --convert-scf-to-cf --convert-vector-to-llvm --convert-math-to-llvm --convert-arith-to-llvm --convert-index-to-llvm \
 // DEFINE:       --convert-func-to-llvm --convert-cf-to-llvm --reconcile-unrealized-casts \
@@ -29,6 +30,17 @@
 // VNNI-LABEL: <head_linear>:
 // VNNI: vpdpbusd %zmm
 
+// An int8 KV: both products of attention multiply bytes.
+// REDEFINE: %{kv} = i8
+// RUN: %{object}
+// RUN: %{assembly} | FileCheck %s --check-prefix=VNNIKV --implicit-check-not=call
+// RUN: llvm-nm --undefined-only %t.o | FileCheck %s --check-prefix=UNDEFINED --allow-empty
+// VNNIKV-LABEL: <attention>:
+// VNNIKV: vpdpbusd {{.*}}%zmm
+// VNNIKV: vpdpbusd {{.*}}%zmm
+// VNNIKV-LABEL: <o_residual>:
+// REDEFINE: %{kv} = bf16
+
 // REDEFINE: %{quant} = f32
 // RUN: %{object}
 // RUN: %{assembly} | FileCheck %s --check-prefix=V4F32 --implicit-check-not=call --implicit-check-not=vpdpbusd
@@ -53,6 +65,16 @@
 // V3: vpmaddubsw {{.*}}%ymm
 // V3: vpmaddwd {{.*}}%ymm
 // V3: vpaddd {{.*}}%ymm
+
+// REDEFINE: %{kv} = i8
+// RUN: %{object}
+// RUN: %{assembly} | FileCheck %s --check-prefix=V3KV --implicit-check-not=call --implicit-check-not=zmm --implicit-check-not=vpdpbusd
+// RUN: llvm-nm --undefined-only %t.o | FileCheck %s --check-prefix=UNDEFINED --allow-empty
+// V3KV-LABEL: <attention>:
+// V3KV: vpmaddubsw {{.*}}%ymm
+// V3KV: vpmaddwd {{.*}}%ymm
+// V3KV-LABEL: <o_residual>:
+// REDEFINE: %{kv} = bf16
 
 // REDEFINE: %{quant} = f32
 // RUN: %{object}

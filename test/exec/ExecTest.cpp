@@ -69,6 +69,8 @@ struct Numbers {
   const char *quant, *kv;
 };
 
+void PrintTo(const Numbers &numbers, std::ostream *out) { *out << numbers.quant << ", KV " << numbers.kv; }
+
 class Exec : public testing::TestWithParam<std::tuple<unsigned, Numbers>> {
 protected:
   void SetUp() override {

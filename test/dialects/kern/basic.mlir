@@ -20,6 +20,7 @@
 // CHECK-NEXT: kern.buffer items slot 2 : memref<?x32xf32>
 // CHECK-NEXT: %[[K:.*]] = kern.kv 0 keys : memref<?x2x32x32xf32>
 // CHECK-NEXT: kern.kv 3 : memref<?x2x32x32xbf16>
+// CHECK-NEXT: kern.kv 4 keys : memref<?x2x10x32x4xi8>
 // CHECK-NEXT: kern.launch @qkv(%[[X]], %[[CODES]], %[[SCALES]], %[[K]], %[[Y]]) : memref<?x96xf32>, memref<4x18x32x4xi8>, memref<4x2x32xbf16>, memref<?x2x32x32xf32>, memref<?x64xf32>
 func.func @step() {
   %codes = kern.weight codes ["q", "k", "v"] pack <order = heads, dim = 24> coding <group = 64, scale = bf16> k 70 : memref<4x18x32x4xi8>
@@ -36,6 +37,7 @@ func.func @step() {
   %b = kern.buffer items slot 2 : memref<?x32xf32>
   %keys = kern.kv 0 keys : memref<?x2x32x32xf32>
   %values = kern.kv 3 : memref<?x2x32x32xbf16>
+  %bytes = kern.kv 4 keys : memref<?x2x10x32x4xi8>
   kern.launch @qkv(%x, %codes, %scales, %keys, %y) : memref<?x96xf32>, memref<4x18x32x4xi8>, memref<4x2x32xbf16>, memref<?x2x32x32xf32>, memref<?x64xf32>
   return
 }
@@ -84,7 +86,8 @@ func.func @indices() {
 // CHECK: kern.dot %[[N]] of 6 rows(%[[A8]], %[[AS]], %[[AO]][%[[N]]]) by(%[[W8]], %[[WS]][%[[N]]]) into %[[C]][%{{.*}}] k 70 coding <group = 64, scale = bf16> input_group 64 : (memref<48x80xi8>, memref<48x2xf32>, memref<48x2xi32>) by(memref<3x18x32x4xi8>, memref<3x2x32xbf16>) into memref<6x64xf32>
 // CHECK: kern.reduce add %[[V]] : vector<16xf32> -> f32
 // CHECK: kern.reduce max %{{.*}} : vector<4xi32> -> i32
-func.func @tile(%a: memref<?x96xf32>, %w: memref<3x70x32xf32>, %w8: memref<3x18x32x4xi8>, %ws: memref<3x2x32xbf16>, %n: index, %v: vector<16xf32>, %i: vector<4xi32>) {
+// CHECK: kern.byte_dot %[[SUMS:.*]], %[[BYTES:.*]] by %[[BYTES]]
+func.func @tile(%a: memref<?x96xf32>, %w: memref<3x70x32xf32>, %w8: memref<3x18x32x4xi8>, %ws: memref<3x2x32xbf16>, %n: index, %v: vector<16xf32>, %i: vector<4xi32>, %sums: vector<16xi32>, %bytes: vector<64xi8>) {
   %column = arith.constant 32 : index
   %c = kern.scratch : memref<6x64xf32>
   kern.dot %n of 6 rows (%a[%n]) by (%w[%n]) into %c[%column] k 70 : (memref<?x96xf32>) by (memref<3x70x32xf32>) into memref<6x64xf32>
@@ -95,5 +98,6 @@ func.func @tile(%a: memref<?x96xf32>, %w: memref<3x70x32xf32>, %w8: memref<3x18x
     : (memref<48x80xi8>, memref<48x2xf32>, memref<48x2xi32>) by (memref<3x18x32x4xi8>, memref<3x2x32xbf16>) into memref<6x64xf32>
   %sum = kern.reduce add %v : vector<16xf32> -> f32
   %most = kern.reduce max %i : vector<4xi32> -> i32
+  %next = kern.byte_dot %sums, %bytes by %bytes
   return
 }

@@ -228,6 +228,56 @@ module @kernels attributes {kern.tier = "x86-64-v3"} {
 
 // -----
 
+// Four products of bytes: one instruction on avx512vnni.
+// CHECK-LABEL: func.func @bytes_vnni(
+// CHECK: %[[V:.*]] = llvm.load %{{.*}} -> vector<64xi8>
+// CHECK: %[[S:.*]] = llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%[[ZERO:.*]], %[[V]], %[[V]])
+// CHECK-NEXT: llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%[[S]], %[[V]], %[[V]])
+module @kernels attributes {kern.tier = "avx512vnni"} {
+  func.func @bytes_vnni(%x: memref<2x64xi8>, %y: memref<2x16xi32>) attributes {kern.schedule = #kern.schedule<target = "avx512vnni", unit_block = 1, rows = 1, columns = 32>} {
+    %zero = arith.constant 0 : index
+    %zeros = arith.constant dense<0> : vector<16xi32>
+    %v = vector.load %x[%zero, %zero] : memref<2x64xi8>, vector<64xi8>
+    %s = kern.byte_dot %zeros, %v by %v
+    %t = kern.byte_dot %s, %v by %v
+    vector.store %t, %y[%zero, %zero] : memref<2x16xi32>, vector<16xi32>
+    return
+  }
+}
+
+// -----
+
+// On x86-64-v3 the low seven bits of an unsigned byte and its high bit apart, since both together would saturate.
+// CHECK-LABEL: func.func @bytes_v3(
+// CHECK-DAG: %[[LOW:.*]] = arith.constant dense<127> : vector<32xi8>
+// CHECK-DAG: %[[HIGH:.*]] = arith.constant dense<-128> : vector<32xi8>
+// CHECK-DAG: %[[ONES:.*]] = arith.constant dense<1> : vector<16xi16>
+// CHECK: %[[V:.*]] = llvm.load %{{.*}} -> vector<64xi8>
+// CHECK: %[[H:.*]] = vector.extract_strided_slice %[[V]] {offsets = [0], sizes = [32], strides = [1]}
+// CHECK-NEXT: %[[PART:.*]] = arith.andi %[[H]], %[[LOW]]
+// CHECK-NEXT: %[[PAIRS:.*]] = llvm.call_intrinsic "llvm.x86.avx2.pmadd.ub.sw"(%[[PART]], %[[H]])
+// CHECK-NEXT: %[[FOURS:.*]] = llvm.call_intrinsic "llvm.x86.avx2.pmadd.wd"(%[[PAIRS]], %[[ONES]])
+// CHECK-NEXT: %[[FIRST:.*]] = arith.addi %{{.*}}, %[[FOURS]]
+// CHECK-NEXT: %[[PART:.*]] = arith.andi %[[H]], %[[HIGH]]
+// CHECK-NEXT: %[[PAIRS:.*]] = llvm.call_intrinsic "llvm.x86.avx2.pmadd.ub.sw"(%[[PART]], %[[H]])
+// CHECK-NEXT: %[[FOURS:.*]] = llvm.call_intrinsic "llvm.x86.avx2.pmadd.wd"(%[[PAIRS]], %[[ONES]])
+// CHECK-NEXT: arith.addi %[[FIRST]], %[[FOURS]]
+// CHECK-COUNT-2: pmadd.ub.sw
+// CHECK: vector.shuffle
+// CHECK-NOT: vpdpbusd
+module @kernels attributes {kern.tier = "x86-64-v3"} {
+  func.func @bytes_v3(%x: memref<2x64xi8>, %y: memref<2x16xi32>) attributes {kern.schedule = #kern.schedule<target = "x86-64-v3", unit_block = 1, rows = 1, columns = 16>} {
+    %zero = arith.constant 0 : index
+    %sum = vector.load %y[%zero, %zero] : memref<2x16xi32>, vector<16xi32>
+    %v = vector.load %x[%zero, %zero] : memref<2x64xi8>, vector<64xi8>
+    %s = kern.byte_dot %sum, %v by %v
+    vector.store %s, %y[%zero, %zero] : memref<2x16xi32>, vector<16xi32>
+    return
+  }
+}
+
+// -----
+
 // Floats: one chain of multiply-adds over k a column, whatever the number of rows.
 // CHECK-LABEL: func.func @floats(
 // CHECK: scf.index_switch
