@@ -15,6 +15,8 @@ MODELS = ["llama", "llama3-rope-scaled", "mistral-window", "qwen2", "qwen3"]
 # Lengths around the chunk of 5, the row variants of 16 and the page; the longest takes most of the reference's 48 ids.
 LENGTHS = [1, 5, 16, 17, 31, 33, 47]
 NEW_TOKENS = 12
+# How numbers are stored, as options of compile.
+NUMBERS = {"f32": ["--quant", "f32"], "int8": ["--quant", "int8"], "int8 with int8 KV": ["--quant", "int8", "--kv", "int8"]}
 # Some chunks of 256 positions and a part of one; a window that opens within a chunk; one KV head for more workers.
 LONG = 777
 LONG_CONFIGS = {
@@ -59,45 +61,45 @@ def raggedBatch(lathe, artifact, ids, tier):
         expectEqual(answer["ids"], alone["ids"], f"ids after a prompt of {len(prompt)} in a batch of {len(prompts)}")
 
 
-def longContext(lathe, name, config, quant, tier):
+def longContext(lathe, name, config, numbers, tier):
     """Positions of several attention chunks: with two threads and few rows they are split among workers."""
     seed = len(name)
     ids = np.random.default_rng(seed).integers(0, config["vocab_size"], LONG)
     folder = scratch(lathe.work) / f"long-{name}"
     if not folder.exists():
         writeHuggingFace(folder, config, seed)
-    artifact = lathe.artifact(folder, "--quant", quant)
+    artifact = lathe.artifact(folder, *NUMBERS[numbers])
     cuts = sameBits(lathe, artifact, ids, tier)
-    if quant == "f32":
+    if numbers == "f32":
         want = Oracle(config=config, weights=drawWeights(config, seed)).logits(ids)
         error = np.abs(lathe.logits(artifact, ids, "--cpu", tier, "--chunk", 3, "-t", 2) - want).max()
         expect(error < 2e-4, f"logits are off by {error:.2e}")
     return cuts
 
 
-def addAll(suite, lathe, name, model, ids, quant):
+def addAll(suite, lathe, name, model, ids, numbers):
     for tier in lathe.tiers:
         # The artifact is compiled inside the first check that needs it, so that its failure is that check's.
-        suite.add(f"{name}/{quant}/{tier}/chunks and threads",
-                  lambda tier=tier: sameBits(lathe, lathe.artifact(model, "--quant", quant), ids, tier))
-        suite.add(f"{name}/{quant}/{tier}/ragged batch",
-                  lambda tier=tier: raggedBatch(lathe, lathe.artifact(model, "--quant", quant), ids, tier))
+        suite.add(f"{name}/{numbers}/{tier}/chunks and threads",
+                  lambda tier=tier: sameBits(lathe, lathe.artifact(model, *NUMBERS[numbers]), ids, tier))
+        suite.add(f"{name}/{numbers}/{tier}/ragged batch",
+                  lambda tier=tier: raggedBatch(lathe, lathe.artifact(model, *NUMBERS[numbers]), ids, tier))
 
 
 def fill(suite, lathe, args):
     for name in MODELS:
         folder = referenceModel(name)
         expect(folder is not None, f"no reference model {name} in test/data/reference")
-        for quant in ("f32", "int8"):
-            addAll(suite, lathe, name, folder, expected(folder)["input_ids"][0], quant)
+        for numbers in NUMBERS:
+            addAll(suite, lathe, name, folder, expected(folder)["input_ids"][0], numbers)
     for name, config in LONG_CONFIGS.items():
-        for quant in ("f32", "int8"):
+        for numbers in NUMBERS:
             for tier in lathe.tiers:
-                suite.add(f"{name}/{quant}/{tier}/{LONG} positions", longContext, lathe, name, config, quant, tier)
+                suite.add(f"{name}/{numbers}/{tier}/{LONG} positions", longContext, lathe, name, config, numbers, tier)
     if not args.fast:
         ids = expected(referenceModel("smollm2-135m"))["text_ids"]
-        for quant in ("f32", "int8"):
-            addAll(suite, lathe, "smollm2", smollm2(), ids[:101], quant)
+        for numbers in NUMBERS:
+            addAll(suite, lathe, "smollm2", smollm2(), ids[:101], numbers)
 
 
 if __name__ == "__main__":
