@@ -11,7 +11,7 @@
 
 namespace lathe {
 
-inline constexpr int kAbiVersion = 2;
+inline constexpr int kAbiVersion = 3;
 
 /// One step of a ragged batch. Rows of one sequence are contiguous and in order
 /// of position. All pointers are host memory owned by the runtime, valid for the step.
@@ -41,8 +41,9 @@ struct LatheStep {
 /// items, as Kernel::unit says) and the column-tile range [tileBegin, tileEnd). Any partition of
 /// units x tiles gives bit-identical results. unitEnd - unitBegin is at most Kernel::unitBlock.
 /// `buffers` are the launch's arguments in order. `scratch` is private to the worker, 64-byte aligned,
-/// Kernel::scratchBytes long, and uninitialised.
+/// Kernel::scratchBytes long, and uninitialised, unless `prepared` is not 0: then the worker's last call was one of
+/// this launch with the same units, and scratch is as that left it.
 using KernelFn = void (*)(void *const *buffers, const LatheStep *step, int64_t unitBegin, int64_t unitEnd,
-                          int64_t tileBegin, int64_t tileEnd, void *scratch);
+                          int64_t tileBegin, int64_t tileEnd, void *scratch, int64_t prepared);
 
 } // namespace lathe

@@ -3,10 +3,13 @@
 #include "runtime/Arena.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace lathe {
 namespace {
 
+/// Where the rounds of pieces end, in sixteenths of a launch's rest; and the tiles a worker from which they pay.
+constexpr int64_t kRounds = 3, kRoundEnds[kRounds + 1] = {0, 10, 14, 16}, kLeastTiles = 8;
 constexpr int64_t kScratchAlign = 4096; // workers never share a cache line or a page
 
 int64_t unitsOf(const LatheStep &step, Unit unit) {
@@ -29,12 +32,15 @@ struct Pieces {
   const LaunchCut &cut;
   const LatheStep &step;
   void *scratch;
+  int64_t lastBegin = -1, lastEnd = -1; ///< units of the call before
 
-  void call(int64_t unitBegin, int64_t unitEnd, int64_t tileBegin, int64_t tileEnd) const {
-    launch.kernel(launch.buffers.data(), &step, unitBegin, unitEnd, tileBegin, tileEnd, scratch);
+  void call(int64_t unitBegin, int64_t unitEnd, int64_t tileBegin, int64_t tileEnd) {
+    bool prepared = unitBegin == lastBegin && unitEnd == lastEnd;
+    launch.kernel(launch.buffers.data(), &step, unitBegin, unitEnd, tileBegin, tileEnd, scratch, prepared);
+    lastBegin = unitBegin, lastEnd = unitEnd;
   }
 
-  void run(int64_t piece) const {
+  void run(int64_t piece) {
     if (piece < cut.restPieces)
       rest(piece);
     else if (launch.unit == Unit::items)
@@ -45,9 +51,8 @@ struct Pieces {
   }
 
   /// A contiguous range of the rest, whose blocks and tiles form one line.
-  void rest(int64_t piece) const {
-    int64_t total = cut.restBlocks * launch.tiles;
-    int64_t at = total * piece / cut.restPieces, end = total * (piece + 1) / cut.restPieces;
+  void rest(int64_t piece) {
+    int64_t at = cut.restBoundary(launch, piece), end = cut.restBoundary(launch, piece + 1);
     while (at < end) {
       int64_t block = at / launch.tiles, tile = at % launch.tiles;
       int64_t tileEnd = std::min(launch.tiles, tile + end - at);
@@ -57,7 +62,7 @@ struct Pieces {
     }
   }
 
-  void attention(int64_t item) const {
+  void attention(int64_t item) {
     int64_t perBlock = launch.tiles / cut.tilesAtOnce, block = item / perBlock,
             tile = item % perBlock * cut.tilesAtOnce;
     call(block, block + 1, tile, tile + cut.tilesAtOnce);
@@ -88,8 +93,20 @@ LaunchCut LaunchCut::make(const ResolvedLaunch &launch, int64_t units, int64_t w
   // Too few tiles to go round: smaller blocks, down to one unit.
   if (cut.restBlocks * launch.tiles < workers)
     cut.restBlocks = std::min(cut.restUnits, ceilDivide(workers, launch.tiles));
-  cut.restPieces = std::min(workers, cut.restBlocks * launch.tiles);
+  int64_t line = cut.restBlocks * launch.tiles;
+  cut.restWorkers = std::min(workers, line);
+  // A large piece for each worker, then smaller ones: who was slowed down does fewer of these.
+  cut.restPieces = cut.restWorkers > 1 && line >= kLeastTiles * workers ? cut.restWorkers * kRounds : cut.restWorkers;
   return cut;
+}
+
+int64_t LaunchCut::restBoundary(const ResolvedLaunch &launch, int64_t piece) const {
+  int64_t line = restBlocks * launch.tiles;
+  if (restPieces <= restWorkers)
+    return line * piece / restPieces;
+  int64_t round = std::min(piece / restWorkers, kRounds - 1), within = piece - round * restWorkers;
+  int64_t begin = line * kRoundEnds[round] / 16, end = line * kRoundEnds[round + 1] / 16;
+  return begin + (end - begin) * within / restWorkers;
 }
 
 namespace {
@@ -158,7 +175,7 @@ Result<std::unique_ptr<LaunchTable>> LaunchTable::create(std::vector<ResolvedLau
 bool LaunchTable::Impl::take(size_t index, uint64_t current, int64_t worker) {
   std::atomic<uint64_t> &taken = progress[index].taken;
   Cursor cursor{taken.load()};
-  uint64_t mine = 0;
+  std::optional<Pieces> pieces;
   LaunchCut cut;
   while (true) {
     if (cursor.step() != current)
@@ -168,13 +185,14 @@ bool LaunchTable::Impl::take(size_t index, uint64_t current, int64_t worker) {
     if (!taken.compare_exchange_weak(cursor.word, cursor.word + 1))
       continue;
     // From here to the count below the step cannot end, so it may be read.
-    if (mine == 0)
+    if (!pieces) {
       cut = LaunchCut::make(launches[index], unitsOf(step, launches[index].unit), workers);
-    Pieces{launches[index], cut, step, scratch.data() + worker * scratchBytes}.run(static_cast<int64_t>(cursor.next()));
+      pieces.emplace(launches[index], cut, step, scratch.data() + worker * scratchBytes);
+    }
+    pieces->run(static_cast<int64_t>(cursor.next()));
     uint64_t count = progress[index].done.fetch_add(1) + 1;
     if (count == Count::make(current, cursor.pieces()).word)
       pool->notify();
-    ++mine;
     cursor.word = taken.load();
   }
   return true;

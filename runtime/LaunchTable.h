@@ -6,8 +6,9 @@
 //
 //   rows, logitRows  While there are at least two full blocks of units a worker: whole blocks with all tiles, so that a
 //                    row's prologue is computed once. What is left is laid out block by block, tile by tile, and cut
-//                    into one contiguous range a worker (a decode step is nothing but this: the tiles of one block,
-//                    evenly).
+//                    into contiguous ranges: a large one for each worker, then smaller ones, so that one that got less
+//                    of the memory's bandwidth holds the others up for little (a decode step is nothing but this). A
+//                    range of the units that the worker has just had finds their prologue in scratch.
 //   items            Attention items differ in length: (item, tile) pairs, the last first, since later blocks of a
 //                    prompt see more positions.
 //
@@ -47,11 +48,14 @@ struct LaunchCut {
   static constexpr int64_t kMostPieces = (1 << 20) - 1;
   int64_t restBegin = 0, restUnits = 0;   ///< units behind the full blocks
   int64_t restBlocks = 0, restPieces = 0; ///< the rest in blocks of nearly equal size, and in contiguous ranges
+  int64_t restWorkers = 0;                ///< ranges of one round
   int64_t blocks = 0;                     ///< full blocks, or attention items
   int64_t tilesAtOnce = 1;                ///< Unit::items: 1, or all
 
   static LaunchCut make(const ResolvedLaunch &launch, int64_t units, int64_t workers);
   int64_t pieces(const ResolvedLaunch &launch) const;
+  /// Where a range of the rest begins on the line of its blocks' tiles.
+  int64_t restBoundary(const ResolvedLaunch &launch, int64_t piece) const;
 };
 
 class LaunchTable {

@@ -120,6 +120,17 @@ def Kern_ProgramIdOp : Kern_Op<"program_id", [Pure]> {
   let assemblyFormat = "attr-dict";
 }
 
+def Kern_PreparedOp : Kern_Op<"prepared", [Pure]> {
+  let summary = "whether scratch still holds what the last call of this kernel in the launch made of the same units";
+  let description = [{
+    ```mlir
+    %prepared = kern.prepared
+    ```
+  }];
+  let results = (outs I1:$result);
+  let assemblyFormat = "attr-dict";
+}
+
 def Kern_BatchOp : Kern_Op<"batch", [Pure]> {
   let summary = "an element of one of the batch's arrays";
   let description = [{

@@ -53,7 +53,7 @@ private:
   func::FuncOp kernel;
   ByteDot byteDot;
   Type pointer;
-  Value buffers, step, range[4], scratch;
+  Value buffers, step, range[4], scratch, prepared;
   int64_t scratchBytes = 0;
   llvm::DenseMap<Value, Value> pointers;
 };
@@ -119,6 +119,10 @@ void KernelLowering::lower(Operation *op) {
     for (int i = 0; i < 4; ++i)
       id.getResult(i).replaceAllUsesWith(arith::IndexCastOp::create(m.b, m.b.getIndexType(), range[i]));
     return op->erase();
+  }
+  if (auto known = dyn_cast<PreparedOp>(op)) {
+    Value zero = arith::ConstantOp::create(m.b, m.b.getI64IntegerAttr(0));
+    return replace(arith::CmpIOp::create(m.b, arith::CmpIPredicate::ne, prepared, zero));
   }
   if (auto batch = dyn_cast<BatchOp>(op)) {
     size_t field = 0;
@@ -206,7 +210,7 @@ LogicalResult KernelLowering::check() {
   auto walked = kernel.walk([&](Operation *op) {
     bool moves = isa<vector::LoadOp, vector::StoreOp, vector::MaskedLoadOp, vector::MaskedStoreOp, memref::LoadOp,
                      memref::StoreOp, memref::PrefetchOp, ScratchOp, DotOp>(op);
-    bool known = moves || isa<ProgramIdOp, BatchOp, GatherPagesOp, ArriveOp, ByteDotOp, ReduceOp>(op) ||
+    bool known = moves || isa<ProgramIdOp, PreparedOp, BatchOp, GatherPagesOp, ArriveOp, ByteDotOp, ReduceOp>(op) ||
                  !isa_and_nonnull<KernDialect, memref::MemRefDialect>(op->getDialect());
     if (known && (moves || llvm::none_of(op->getOperandTypes(), llvm::IsaPred<MemRefType>)))
       return WalkResult::advance();
@@ -229,6 +233,7 @@ LogicalResult KernelLowering::run() {
   for (Value &value : range)
     value = entry.addArgument(i64, loc);
   scratch = entry.addArgument(pointer, loc);
+  prepared = entry.addArgument(i64, loc);
 
   b.setInsertionPointToStart(&entry);
   Memory m(b, loc);

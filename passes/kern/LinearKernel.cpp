@@ -298,8 +298,11 @@ LogicalResult kern::buildLinear(KernelContext &k) {
   if (failed(prologue.prepare(linear)))
     return failure();
   LogicalResult made = success();
-  if (prologue.computes())
-    e.loop(u0, u1, 1, [&](Value unit) { made = prologue.row(unit, e.sub(unit, u0)); });
+  if (prologue.computes()) {
+    Value no = arith::ConstantOp::create(e.b, e.b.getBoolAttr(false));
+    Value fresh = e.compare(arith::CmpIPredicate::eq, PreparedOp::create(e.b, e.b.getI1Type()), no);
+    e.when(fresh, [&] { e.loop(u0, u1, 1, [&](Value unit) { made = prologue.row(unit, e.sub(unit, u0)); }); });
+  }
   if (failed(made))
     return failure();
 
@@ -317,8 +320,13 @@ LogicalResult kern::buildLinear(KernelContext &k) {
     weight.push_back(k.buffer(Argument::Kind::weight, linear.getWeight(), part));
 
   e.loop(range.getTileBegin(), range.getTileEnd(), 1, [&](Value t) {
-    e.loop(u0, u1, rows, [&](Value unit) {
-      Value count = e.minIndex(e.sub(u1, unit), e.index(rows));
+    // Evenly: 8 rows by tiles of 6 are 4 and 4, since a tile of few rows costs nearly as much as a whole one.
+    Value total = e.sub(u1, u0), parts = arith::CeilDivUIOp::create(e.b, total, e.index(rows));
+    e.loop(e.index(0), parts, 1, [&](Value part) {
+      auto bound = [&](Value number) {
+        return e.add(u0, arith::DivUIOp::create(e.b, e.mul(total, number), parts));
+      };
+      Value unit = bound(part), count = e.sub(bound(e.add(part, e.index(1))), unit);
       Value inputRow = prologue.computes() ? e.sub(unit, u0) : unit;
       for (int64_t p = 0; p < k.signature.panelsPerTile; ++p) {
         Value panel =

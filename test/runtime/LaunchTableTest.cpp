@@ -15,7 +15,7 @@ struct Record {
 };
 
 void record(void *const *buffers, const LatheStep *, int64_t unitBegin, int64_t unitEnd, int64_t tileBegin,
-            int64_t tileEnd, void *scratch) {
+            int64_t tileEnd, void *scratch, int64_t) {
   Record &record = *static_cast<Record *>(buffers[0]);
   record.calls++;
   bool fine = unitBegin < unitEnd && tileBegin < tileEnd && tileEnd <= record.tiles &&
@@ -27,7 +27,8 @@ void record(void *const *buffers, const LatheStep *, int64_t unitBegin, int64_t 
 }
 
 /// buffers: in, out. out[i] = in[(i + 1) % rows] + 1 for a unit i.
-void shift(void *const *buffers, const LatheStep *step, int64_t unitBegin, int64_t unitEnd, int64_t, int64_t, void *) {
+void shift(void *const *buffers, const LatheStep *step, int64_t unitBegin, int64_t unitEnd, int64_t, int64_t, void *,
+           int64_t) {
   for (int64_t unit = unitBegin; unit < unitEnd; ++unit)
     static_cast<int64_t *>(buffers[1])[unit] = static_cast<int64_t *>(buffers[0])[(unit + 1) % step->rows] + 1;
 }
@@ -76,14 +77,38 @@ TEST(LaunchTable, AbsentWorkersHoldUpNobody) {
   EXPECT_EQ(a, std::vector<int64_t>(97, 4));
 }
 
-TEST(LaunchTable, DecodeSplitsTilesEvenly) {
+TEST(LaunchTable, DecodeCutsLargePiecesThenSmallOnes) {
   auto pool = CpuPool::create(2);
   ASSERT_TRUE(pool);
-  EXPECT_EQ(cover(**pool, Unit::rows, 1, 18, 48), 2);
-  EXPECT_EQ(cover(**pool, Unit::rows, 16, 18, 48), 2);
-  LaunchCut cut = LaunchCut::make({record, {}, Unit::rows, 18, 48, true}, 16, 2);
+  EXPECT_EQ(cover(**pool, Unit::rows, 1, 18, 48), 6);
+  EXPECT_EQ(cover(**pool, Unit::rows, 16, 18, 48), 6);
+  EXPECT_EQ(cover(**pool, Unit::rows, 1, 15, 48), 2) << "too few tiles to be worth it";
+  ResolvedLaunch launch{record, {}, Unit::rows, 96, 48, true};
+  LaunchCut cut = LaunchCut::make(launch, 16, 2);
   EXPECT_EQ(cut.blocks, 0);
   EXPECT_EQ(cut.restBlocks, 1);
+  std::vector<int64_t> boundaries;
+  for (int64_t piece = 0; piece <= cut.restPieces; ++piece)
+    boundaries.push_back(cut.restBoundary(launch, piece));
+  EXPECT_EQ(boundaries, (std::vector<int64_t>{0, 30, 60, 72, 84, 90, 96}));
+}
+
+thread_local int64_t preparedCalls;
+void count(void *const *, const LatheStep *, int64_t, int64_t, int64_t, int64_t, void *, int64_t prepared) {
+  preparedCalls += prepared;
+}
+
+TEST(LaunchTable, OnlyTheFirstCallOfEqualUnitsIsFresh) {
+  auto pool = CpuPool::create(1);
+  ASSERT_TRUE(pool);
+  // Two blocks of units, each in one call with all tiles; the second launch begins anew.
+  auto table = LaunchTable::create({{count, {}, Unit::rows, 4, 8, true}, {count, {}, Unit::rows, 4, 8, true}}, 1, 64);
+  ASSERT_TRUE(table);
+  LatheStep step = {};
+  step.rows = 5;
+  preparedCalls = 0;
+  (*table)->run(**pool, step);
+  EXPECT_EQ(preparedCalls, 0);
 }
 
 TEST(LaunchTable, PrefillTakesWholeBlocks) {

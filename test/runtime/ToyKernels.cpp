@@ -25,7 +25,7 @@ extern "C" {
 
 /// (hidden): rows x heads.
 void toy_embed(void *const *buffers, const LatheStep *step, int64_t unitBegin, int64_t unitEnd, int64_t tileBegin,
-               int64_t tileEnd, void *) {
+               int64_t tileEnd, void *, int64_t) {
   for (int64_t row = unitBegin; row < unitEnd; ++row)
     for (int64_t head = tileBegin; head < tileEnd; ++head)
       at<float>(buffers, 0)[row * kHeads + head] = embed(step->tokenIds[row], head);
@@ -33,7 +33,7 @@ void toy_embed(void *const *buffers, const LatheStep *step, int64_t unitBegin, i
 
 /// (hidden, keys, values): rows x heads.
 void toy_append(void *const *buffers, const LatheStep *step, int64_t unitBegin, int64_t unitEnd, int64_t tileBegin,
-                int64_t tileEnd, void *) {
+                int64_t tileEnd, void *, int64_t) {
   for (int64_t row = unitBegin; row < unitEnd; ++row) {
     int64_t position = step->rowPosition[row], page = pageOf(step, step->rowSequence[row], position);
     for (int64_t head = tileBegin; head < tileEnd; ++head)
@@ -47,7 +47,7 @@ void toy_append(void *const *buffers, const LatheStep *step, int64_t unitBegin, 
 
 /// (hidden, keys, values, out): items x heads. The running sum passes through scratch, which must be the worker's own.
 void toy_attend(void *const *buffers, const LatheStep *step, int64_t unitBegin, int64_t unitEnd, int64_t tileBegin,
-                int64_t tileEnd, void *scratch) {
+                int64_t tileEnd, void *scratch, int64_t) {
   volatile float *sums = static_cast<float *>(scratch);
   for (int64_t block = unitBegin; block < unitEnd; ++block)
     for (int64_t row = step->itemRow[block]; row < step->itemEnd[block]; ++row)
@@ -68,7 +68,7 @@ void toy_attend(void *const *buffers, const LatheStep *step, int64_t unitBegin, 
 
 /// (out, selected): logit rows x 1.
 void toy_select(void *const *buffers, const LatheStep *step, int64_t unitBegin, int64_t unitEnd, int64_t, int64_t,
-                void *) {
+                void *, int64_t) {
   for (int64_t unit = unitBegin; unit < unitEnd; ++unit)
     for (int64_t head = 0; head < kHeads; ++head)
       at<float>(buffers, 1)[unit * kHeads + head] = at<float>(buffers, 0)[step->logitRow[unit] * kHeads + head];
@@ -76,7 +76,7 @@ void toy_select(void *const *buffers, const LatheStep *step, int64_t unitBegin, 
 
 /// (selected, weight, logits): logit rows x tiles of kHeadTile columns.
 void toy_head(void *const *buffers, const LatheStep *, int64_t unitBegin, int64_t unitEnd, int64_t tileBegin,
-              int64_t tileEnd, void *) {
+              int64_t tileEnd, void *, int64_t) {
   for (int64_t unit = unitBegin; unit < unitEnd; ++unit)
     for (int64_t column = tileBegin * kHeadTile; column < tileEnd * kHeadTile && column < kVocab; ++column) {
       float sum = 0;
