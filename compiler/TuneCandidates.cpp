@@ -33,11 +33,16 @@ double quantile(std::vector<double> values, double q) {
   return values[below] + (above - values[below]) * (at - double(below));
 }
 
-std::vector<double> ratios(const TuneTimes::Setting &setting) {
-  std::vector<double> result;
+/// What a launch takes when little else runs: a busy neighbour can only make it longer, and by much.
+double quietSeconds(const std::vector<double> &seconds) { return quantile(seconds, 0.25); }
+
+double ratio(const TuneTimes::Setting &setting) { return quietSeconds(setting.candidate) / quietSeconds(setting.base); }
+
+double medianOfPairs(const TuneTimes::Setting &setting) {
+  std::vector<double> ratios;
   for (size_t i = 0; i < setting.base.size(); ++i)
-    result.push_back(setting.candidate[i] / setting.base[i]);
-  return result;
+    ratios.push_back(setting.candidate[i] / setting.base[i]);
+  return quantile(ratios, 0.5);
 }
 
 } // namespace
@@ -61,35 +66,30 @@ std::vector<ScheduleEntry> blockCandidates(const ScheduleEntry &base) {
   return list;
 }
 
-std::vector<double> TuneTimes::medians(bool candidate) const {
+std::vector<double> TuneTimes::seconds(bool candidate) const {
   std::vector<double> result;
   for (const Setting &setting : settings)
-    result.push_back(quantile(candidate ? setting.candidate : setting.base, 0.5));
+    result.push_back(quietSeconds(candidate ? setting.candidate : setting.base));
   return result;
 }
 
 double TuneTimes::spread() const {
-  double spread = 0.01;
-  for (const Setting &setting : settings) {
-    std::vector<double> all = ratios(setting);
-    double half = (quantile(all, 0.75) - quantile(all, 0.25)) / 2;
-    spread = std::max(spread, std::abs(quantile(all, 0.5) - 1) + half);
-  }
-  return spread;
+  double spread = 0;
+  for (const Setting &setting : settings)
+    spread += std::abs(std::log(ratio(setting))) / double(settings.size());
+  return std::max(0.01, std::exp(spread) - 1);
 }
 
 TuneVerdict judge(const TuneTimes &times, double spread) {
-  double median = 0, upper = 0;
+  double quiet = 0, pairs = 0;
   bool slower = times.settings.empty();
   for (const TuneTimes::Setting &setting : times.settings) {
-    std::vector<double> all = ratios(setting);
-    double middle = quantile(all, 0.5);
-    median += std::log(middle) / double(times.settings.size());
-    upper += std::log(quantile(all, 0.75)) / double(times.settings.size());
-    slower |= middle > 1 + spread;
+    quiet += std::log(ratio(setting)) / double(times.settings.size());
+    pairs += std::log(medianOfPairs(setting)) / double(times.settings.size());
+    slower |= ratio(setting) > 1 + spread;
   }
-  TuneVerdict verdict{.ratio = std::exp(median)};
-  verdict.wins = !slower && upper < 0 && verdict.ratio < 1 - spread;
+  TuneVerdict verdict{.ratio = std::exp(quiet)};
+  verdict.wins = !slower && pairs < 0 && verdict.ratio < 1 - spread;
   return verdict;
 }
 

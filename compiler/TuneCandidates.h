@@ -21,16 +21,16 @@ struct TuneTimes {
   };
   std::vector<Setting> settings;
 
-  /// The median seconds of each setting.
-  std::vector<double> medians(bool candidate) const;
-  /// What a kernel measured against itself shows: how far from 1 a ratio may be by chance; at least 1 %.
+  /// Of each setting, the first quartile: what a launch takes when little else runs on the machine.
+  std::vector<double> seconds(bool candidate) const;
+  /// What a kernel measured against itself shows: how far from 1 a ratio may be by chance, the geometric mean over the
+  /// settings; at least 1 %.
   double spread() const;
 };
 
 struct TuneVerdict {
-  double ratio = 1; ///< candidate to base: geometric mean over the settings of the median over the pairs
-  bool wins =
-      false; ///< by more than the spread, in three of four pairs, and at no number of rows slower by more than it
+  double ratio = 1;  ///< candidate to base: geometric mean over the settings of what `seconds` gives
+  bool wins = false; ///< by more than the spread, in most pairs, and at no number of rows slower by more than it
 };
 TuneVerdict judge(const TuneTimes &times, double spread);
 

@@ -30,11 +30,10 @@ constexpr int64_t kContext = 512; ///< the most rows that are measured
 /// Many rows read their weights once for each block of them, so most find them in a cache, in a step as here.
 constexpr int64_t kManyRows = 64;
 constexpr uint64_t kManyRowsRing = 8 << 20;
-/// A measurement in which the default took so much longer than it can was disturbed from outside.
-constexpr double kDisturbed = 1.15;
-constexpr double kWideSpread = 0.05; ///< is measured again: perhaps it was disturbed
+
 constexpr size_t kPairs = 9, kFewestPairs = 5;
 constexpr double kSettingSeconds = 0.4; ///< a number of rows gets so long before it makes do with fewer pairs
+constexpr int kSpreadMeasurements = 2;
 
 /// A folder of its own with the few files that the tuner writes for the compiler, gone at the end or on Ctrl-C.
 class WorkFolder {
@@ -132,7 +131,7 @@ private:
 
   Result<std::shared_ptr<const Artifact>> compile(const std::string &table);
   /// Nothing when the time is up.
-  Result<std::optional<TuneTimes>> measure(TunedKernel &kernel, std::shared_ptr<const Artifact> candidate);
+  Result<std::optional<TuneTimes>> measure(const TunedKernel &kernel, std::shared_ptr<const Artifact> candidate);
   Result<bool> measureRows(const TunedKernel &kernel, std::shared_ptr<const Artifact> candidate,
                            const std::vector<int64_t> &rows, uint64_t ringBytes, TuneTimes &times);
   bool late() const { return Clock::now() >= end; }
@@ -283,7 +282,7 @@ Result<void> Tuner::writeTable() {
   return (*file)->commit();
 }
 
-Result<std::optional<TuneTimes>> Tuner::measure(TunedKernel &kernel, std::shared_ptr<const Artifact> candidate) {
+Result<std::optional<TuneTimes>> Tuner::measure(const TunedKernel &kernel, std::shared_ptr<const Artifact> candidate) {
   std::vector<int64_t> few, many;
   for (int64_t rows : kernel.rows)
     (rows < kManyRows ? few : many).push_back(rows);
@@ -297,11 +296,6 @@ Result<std::optional<TuneTimes>> Tuner::measure(TunedKernel &kernel, std::shared
     if (!*done)
       return std::nullopt;
   }
-  std::vector<double> base = times.medians(false);
-  if (kernel.quietSeconds.empty())
-    kernel.quietSeconds = base;
-  for (size_t i = 0; i < base.size(); ++i)
-    kernel.quietSeconds[i] = std::min(kernel.quietSeconds[i], base[i]);
   return times;
 }
 
@@ -347,30 +341,23 @@ Result<bool> Tuner::measureRows(const TunedKernel &kernel, std::shared_ptr<const
   return true;
 }
 
-/// Whether something else took the machine while these were measured.
-static bool disturbed(const TunedKernel &kernel, const TuneTimes &times) {
-  std::vector<double> base = times.medians(false);
-  for (size_t i = 0; i < base.size(); ++i)
-    if (base[i] > kDisturbed * kernel.quietSeconds[i])
-      return true;
-  return false;
-}
-
+/// The largest of a few measurements of the default against itself.
 Result<void> Tuner::measureSpread() {
-  for (TunedKernel &kernel : kernels)
-    for (int attempt = 0; attempt < 2 && (attempt == 0 || kernel.spread > kWideSpread); ++attempt) {
+  for (TunedKernel &kernel : kernels) {
+    double spread = 0;
+    for (int i = 0; i < kSpreadMeasurements; ++i) {
       auto times = measure(kernel, base);
       if (!times)
         return propagate(times);
       if (!*times)
         return {};
-      if (kernel.spread > 0 && (*times)->spread() >= kernel.spread)
-        continue;
-      kernel.spread = (*times)->spread();
-      kernel.baseSeconds = (*times)->medians(false);
-      progress(fmt::format("{}: {} takes {} us, spread {:.1f} %", kernel.name, tileText(kernel.base),
-                           microseconds(kernel.baseSeconds), kernel.spread * 100));
+      spread = std::max(spread, (*times)->spread());
+      kernel.baseSeconds = (*times)->seconds(false);
     }
+    kernel.spread = spread;
+    progress(fmt::format("{}: {} takes {} us, spread {:.1f} %", kernel.name, tileText(kernel.base),
+                         microseconds(kernel.baseSeconds), kernel.spread * 100));
+  }
   return {};
 }
 
@@ -416,22 +403,18 @@ Result<void> Tuner::compare(TunedKernel &kernel, const ScheduleEntry &entry,
     return propagate(times);
   if (!*times)
     return {};
-  bool counts = !disturbed(kernel, **times);
-  kernel.tried += counts;
+  ++kernel.tried;
   TuneVerdict verdict = judge(**times, kernel.spread);
-  verdict.wins &= counts && verdict.ratio < kernel.ratio;
+  verdict.wins &= verdict.ratio < kernel.ratio;
   progress(fmt::format("{}: {} takes {} us, {:.3f} of the default{}", kernel.name, tileText(entry),
-                       microseconds((*times)->medians(true)), verdict.ratio,
-                       !counts        ? ", disturbed: does not count"
-                       : verdict.wins ? ", measured again"
-                                      : ""));
+                       microseconds((*times)->seconds(true)), verdict.ratio, verdict.wins ? ", measured again" : ""));
   if (!verdict.wins)
     return {};
   // Of many candidates one looks good by chance: it has to win twice, and the worse result counts.
   times = measure(kernel, candidate);
   if (!times)
     return propagate(times);
-  if (!*times || disturbed(kernel, **times))
+  if (!*times)
     return {};
   TuneVerdict again = judge(**times, kernel.spread);
   double ratio = std::max(verdict.ratio, again.ratio);
@@ -439,8 +422,8 @@ Result<void> Tuner::compare(TunedKernel &kernel, const ScheduleEntry &entry,
     return {};
   kernel.best = entry;
   kernel.ratio = ratio;
-  kernel.baseSeconds = (*times)->medians(false);
-  kernel.bestSeconds = (*times)->medians(true);
+  kernel.baseSeconds = (*times)->seconds(false);
+  kernel.bestSeconds = (*times)->seconds(true);
   return writeTable();
 }
 

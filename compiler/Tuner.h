@@ -32,7 +32,6 @@ struct TunedKernel {
   ScheduleEntry base, best;                     ///< equal where nothing won
   std::vector<int64_t> rows;                    ///< that were measured
   std::vector<double> baseSeconds, bestSeconds; ///< of a launch, for each of `rows`, measured in turn; empty: never
-  std::vector<double> quietSeconds;             ///< the least that the base has taken in any measurement
   double spread = 0;                            ///< of the kernel against itself; 0: the time was up before
   double ratio = 1;                             ///< best to base
   int64_t tried = 0;                            ///< candidates that were measured to the end
