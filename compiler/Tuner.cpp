@@ -134,7 +134,8 @@ private:
   Result<std::optional<TuneTimes>> measure(const TunedKernel &kernel, std::shared_ptr<const Artifact> candidate);
   Result<bool> measureRows(const TunedKernel &kernel, std::shared_ptr<const Artifact> candidate,
                            const std::vector<int64_t> &rows, uint64_t ringBytes, TuneTimes &times);
-  bool late() const { return Clock::now() >= end; }
+  /// One candidate is measured however little time there is.
+  bool late() const { return triedAny && Clock::now() >= end; }
 
   TuneOptions options;
   const std::function<void(const std::string &)> &progress;
@@ -144,6 +145,7 @@ private:
   std::string modelName;
   std::shared_ptr<const Artifact> base;
   std::vector<TunedKernel> kernels;
+  bool triedAny = false;
 };
 
 } // namespace
@@ -344,6 +346,8 @@ Result<bool> Tuner::measureRows(const TunedKernel &kernel, std::shared_ptr<const
 /// The largest of a few measurements of the default against itself.
 Result<void> Tuner::measureSpread() {
   for (TunedKernel &kernel : kernels) {
+    if (&kernel != &kernels.front() && Clock::now() >= end)
+      return {};
     double spread = 0;
     for (int i = 0; i < kSpreadMeasurements; ++i) {
       auto times = measure(kernel, base);
@@ -404,6 +408,7 @@ Result<void> Tuner::compare(TunedKernel &kernel, const ScheduleEntry &entry,
   if (!*times)
     return {};
   ++kernel.tried;
+  triedAny = true;
   TuneVerdict verdict = judge(**times, kernel.spread);
   verdict.wins &= verdict.ratio < kernel.ratio;
   progress(fmt::format("{}: {} takes {} us, {:.3f} of the default{}", kernel.name, tileText(entry),

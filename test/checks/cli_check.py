@@ -328,10 +328,10 @@ def tune(small):
         def left():
             return [path.name for path in Path(temporary).iterdir()]
 
-        done = lathe.run("tune", small.bareArtifact, "--kernel", "norm_logits", "--seconds", 5, "-o", table, "--cpu", tier,
+        done = lathe.run("tune", small.bareArtifact, "--kernel", "norm_logits", "--seconds", 3, "-o", table, "--cpu", tier,
                          env={"TMPDIR": temporary}).expect(0)
         expect("| norm_logits | 320 | 64 |" in done.text, f"no row of the kernel:\n{done.text}")
-        expect("takes" in done.stderr, f"nothing was measured in 5 seconds: {done.stderr}")
+        expect(int(done.text.split("|")[-2]) >= 1, f"no candidate was measured:\n{done.text}{done.stderr}")
         expectEqual(left(), [], "files that tune left behind")
         lathe.compile(small.bare, small.folder / "tuned.lathe", "--quant", "f32", "--schedules", table).expect(0)
         oneLineError(lathe.run("tune", small.folder / "absent.lathe"), 3, "absent.lathe")
