@@ -8,19 +8,22 @@
 #include "runtime/LaunchTable.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <sys/mman.h>
 
 namespace lathe {
 namespace {
 
 constexpr uint64_t kLogitBytes = 64 << 20, kHugeFrom = 64 << 20, kAlign = 64, kPoolAlign = 4096;
+constexpr int64_t kReadChunk = 2 << 20;
 constexpr int64_t kMost = int64_t(1) << 48, kMostRows = 1 << 19;
 
 int64_t roundUp(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
 
 /// Where everything of a plan lies in memory.
 struct Memory {
-  Arena activations, pool;
+  Arena activations, pool, weights;
   std::vector<std::byte *> slots;
   float *logits = nullptr;
   int64_t keyBytes = 0, valueBytes = 0; ///< of one layer
@@ -49,6 +52,7 @@ struct Engine::Impl {
   AttentionItems items;
   std::vector<PageCopy> copies;
 
+  void readWeights(const EngineOptions &options);
   Result<void> allocateActivations();
   Result<void> allocatePool(const EngineOptions &options);
   Result<void> resolve(const EngineOptions &options);
@@ -71,6 +75,32 @@ uint64_t Engine::weightBytes() const { return impl->weightBytes; }
 uint64_t Engine::kvBytes() const { return impl->memory.pool.bytes(); }
 KvStore &Engine::kv() { return *impl->kv; }
 CpuPool &Engine::pool() { return *impl->workers; }
+
+/// Copies the weights into huge pages: decode reads them once a token, and from the page cache's small pages that took
+/// a fifth longer (tools/bench/README.md). Where memory is short they stay where they are.
+void Engine::Impl::readWeights(const EngineOptions &options) {
+  auto file = artifact->member("weights.bin");
+  if (options.mapWeights || !options.kernel.empty() || !file || file->size() > availableMemory() / 2)
+    return;
+  auto arena = Arena::create(file->size(), "weights", file->size() >= kHugeFrom);
+  if (!arena)
+    return;
+  memory.weights = std::move(*arena);
+  std::byte *to = memory.weights.data();
+  int64_t chunks = (static_cast<int64_t>(file->size()) + kReadChunk - 1) / kReadChunk;
+  std::atomic<int64_t> next = 0;
+  workers->run([&](int64_t) {
+    for (int64_t chunk; (chunk = next.fetch_add(1)) < chunks;) {
+      std::span<const std::byte> part = file->subspan(chunk * kReadChunk);
+      part = part.first(std::min<size_t>(part.size(), kReadChunk));
+      std::memcpy(to + chunk * kReadChunk, part.data(), part.size());
+      // The mapping's pages are not needed twice; the file stays in the page cache.
+      auto begin = reinterpret_cast<uintptr_t>(part.data()) / kPoolAlign * kPoolAlign;
+      madvise(reinterpret_cast<void *>(begin), part.data() + part.size() - reinterpret_cast<std::byte *>(begin),
+              MADV_DONTNEED);
+    }
+  });
+}
 
 Result<void> Engine::Impl::allocateActivations() {
   int64_t logitBytes = roundUp(maxLogitRows * plan.logitStride * 4, kAlign);
@@ -146,7 +176,8 @@ Result<void *> Engine::Impl::address(const Buffer &buffer) const {
   if (reinterpret_cast<uintptr_t>(weight->data()) % kAlign)
     return fail(ExitCode::badInput, "weight {}: expected an address aligned to {} bytes; compile the model again",
                 buffer.tensor, kAlign);
-  return const_cast<std::byte *>(weight->data()); // mapped read-only; kernels only read weights
+  std::byte *data = const_cast<std::byte *>(weight->data()); // mapped read-only; kernels only read weights
+  return memory.weights.bytes() ? memory.weights.data() + (data - artifact->member("weights.bin")->data()) : data;
 }
 
 /// Puts small numbers everywhere, the same bytes in f32 and bf16: untouched memory is one page of zeros, which a cache
@@ -239,6 +270,7 @@ Result<std::unique_ptr<Engine>> Engine::load(std::shared_ptr<const Artifact> art
   if (!workers)
     return propagate(workers);
   impl->workers = std::move(*workers);
+  impl->readWeights(options);
   if (auto done = impl->allocateActivations(); !done)
     return propagate(done);
   if (auto done = impl->allocatePool(options); !done)

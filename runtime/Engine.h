@@ -25,6 +25,7 @@ struct EngineOptions {
   int64_t maxRows = 512;     ///< rows of one step
   int64_t maxLogitRows = 0;  ///< rows of one step whose logits are wanted; 0: as many as take 64 MiB, at least 8
   bool reusePrefixes = true; ///< find pages of equal prefixes again
+  bool mapWeights = false;   ///< use the weights where the file is mapped instead of reading them into huge pages
   std::string kernel = {};   ///< not "": a step runs this kernel's launches alone, in a KernelRing of `ringBytes`, over
                              ///< buffers that hold anything: for measuring
   uint64_t ringBytes = 0;

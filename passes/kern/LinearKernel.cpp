@@ -323,9 +323,7 @@ LogicalResult kern::buildLinear(KernelContext &k) {
     // Evenly: 8 rows by tiles of 6 are 4 and 4, since a tile of few rows costs nearly as much as a whole one.
     Value total = e.sub(u1, u0), parts = arith::CeilDivUIOp::create(e.b, total, e.index(rows));
     e.loop(e.index(0), parts, 1, [&](Value part) {
-      auto bound = [&](Value number) {
-        return e.add(u0, arith::DivUIOp::create(e.b, e.mul(total, number), parts));
-      };
+      auto bound = [&](Value number) { return e.add(u0, arith::DivUIOp::create(e.b, e.mul(total, number), parts)); };
       Value unit = bound(part), count = e.sub(bound(e.add(part, e.index(1))), unit);
       Value inputRow = prologue.computes() ? e.sub(unit, u0) : unit;
       for (int64_t p = 0; p < k.signature.panelsPerTile; ++p) {

@@ -14,6 +14,10 @@ void ModelFlags::add(CLI::App &command) {
   command.add_option("-t,--threads", threads, "Worker threads (default: as many as run without disturbing each other)")
       ->check(CLI::Range(1, 4096));
   command.add_option("--cpu", cpu, "ISA tier to run: avx512vnni, x86-64-v3 (default: the best this machine has)");
+  command.add_flag(
+      "--mmap", map,
+      "Use the weights in the mapped file, shared by all processes and read when needed, instead of reading "
+      "them into huge pages");
   command.add_option("--device", device, "Device to run on")->check(CLI::IsMember({"cpu"}))->capture_default_str();
   command
       .add_option("-c,--context", context, "Positions of one sequence (default: what the artifact was compiled for)")
@@ -25,6 +29,7 @@ EngineOptions ModelFlags::engine() const {
   options.tier = cpu;
   options.threads = threads;
   options.context = context;
+  options.mapWeights = map;
   return options;
 }
 

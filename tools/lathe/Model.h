@@ -12,10 +12,11 @@
 
 namespace lathe {
 
-/// OUT.lathe, -t, --cpu, --device, -c.
+/// OUT.lathe, -t, --cpu, --device, -c, --mmap.
 struct ModelFlags {
   std::string artifact, cpu, device = "cpu";
   int64_t threads = 0, context = 0;
+  bool map = false;
 
   void add(CLI::App &command);
   /// Engine options that follow from the flags alone.
