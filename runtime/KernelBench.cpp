@@ -66,7 +66,7 @@ Result<double> KernelBench::pass(int64_t rows) {
 double KernelBench::bytes(int64_t rows) const {
   const Plan &plan = machine->plan();
   if (attends())
-    return 2.0 * double(plan.pageBytes()) / double(plan.pageTokens) * double(depth + rows);
+    return double(plan.pageBytes()) / double(plan.pageTokens) * double(depth + rows);
   return double(entry->tiles) * double(entry->bytesPerTile);
 }
 

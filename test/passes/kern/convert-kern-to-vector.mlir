@@ -3,7 +3,7 @@
 // The signature is KernelFn of runtime/Abi.h: buffers, step, units and tiles from-to, scratch. Buffers are read from the list, addresses are made of the
 // static sizes; scratch is handed out in multiples of 64 bytes and what it takes is noted; the step's arrays stand where LatheStep has them.
 // CHECK-LABEL: func.func @memory(
-// CHECK-SAME: %[[BUFFERS:.*]]: !llvm.ptr, %[[STEP:.*]]: !llvm.ptr, %[[U0:.*]]: i64, %[[U1:.*]]: i64, %[[T0:.*]]: i64, %[[T1:.*]]: i64, %[[SCRATCH:.*]]: !llvm.ptr)
+// CHECK-SAME: %[[BUFFERS:.*]]: !llvm.ptr, %[[STEP:.*]]: !llvm.ptr, %[[U0:.*]]: i64, %[[U1:.*]]: i64, %[[T0:.*]]: i64, %[[T1:.*]]: i64, %[[SCRATCH:.*]]: !llvm.ptr, %[[PREPARED:.*]]: i64)
 // CHECK-SAME: kern.scratch_bytes = 128 : i64
 // CHECK: %[[X:.*]] = llvm.load %[[BUFFERS]] {alignment = 8 : i64} : !llvm.ptr -> !llvm.ptr
 // CHECK-NEXT: %[[SECOND:.*]] = llvm.getelementptr %[[BUFFERS]][8] : (!llvm.ptr) -> !llvm.ptr, i8

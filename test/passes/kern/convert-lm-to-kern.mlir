@@ -30,9 +30,14 @@
 // CHECK: %[[U0:.*]], %[[U1:.*]], %[[T0:.*]], %[[T1:.*]] = kern.program_id
 // CHECK-NEXT: %[[TILE:.*]] = kern.scratch : memref<6x32xf32>
 // CHECK-NEXT: scf.for %[[T:.*]] = %[[T0]] to %[[T1]] step %c1
-// CHECK-NEXT: scf.for %[[UNIT:.*]] = %[[U0]] to %[[U1]] step %c6
-// CHECK-NEXT: %[[LEFT:.*]] = arith.subi %[[U1]], %[[UNIT]]
-// CHECK-NEXT: %[[COUNT:.*]] = arith.minsi %[[LEFT]], %c6
+// CHECK-NEXT: %[[TOTAL:.*]] = arith.subi %[[U1]], %[[U0]]
+// CHECK-NEXT: %[[PARTS:.*]] = arith.ceildivui %[[TOTAL]], %c6
+// CHECK-NEXT: scf.for %[[PART:.*]] = %c0 to %[[PARTS]] step %c1
+// CHECK-NEXT: %[[BEFORE:.*]] = arith.muli %[[TOTAL]], %[[PART]]
+// CHECK-NEXT: %[[BEGIN:.*]] = arith.divui %[[BEFORE]], %[[PARTS]]
+// CHECK-NEXT: %[[UNIT:.*]] = arith.addi %[[U0]], %[[BEGIN]]
+// CHECK: %[[END:.*]] = arith.addi %[[U0]], %{{.*}}
+// CHECK-NEXT: %[[COUNT:.*]] = arith.subi %[[END]], %[[UNIT]]
 // CHECK-NEXT: kern.dot %[[COUNT]] of 6 rows(%[[A]][%[[UNIT]]]) by(%[[W]][%[[T]]]) into %[[TILE]][%c0] k 70 :
 // CHECK-NEXT: scf.for %[[SLOT:.*]] = %c0 to %[[COUNT]] step %c1
 // CHECK-NEXT: %[[ROW:.*]] = arith.addi %[[UNIT]], %[[SLOT]]
@@ -50,6 +55,9 @@
 // CHECK-DAG: %[[SIX:.*]] = arith.constant dense<[true, true, true, true, true, true, false, false, false, false, false, false, false, false, false, false]>
 // CHECK: %[[U0:.*]], %[[U1:.*]], %{{.*}}, %{{.*}} = kern.program_id
 // CHECK-NEXT: %[[ROWS:.*]] = kern.scratch : memref<12x80xf32>
+// CHECK-NEXT: %[[PREPARED:.*]] = kern.prepared
+// CHECK-NEXT: %[[FRESH:.*]] = arith.{{.*}} %[[PREPARED]]
+// CHECK-NEXT: scf.if %[[FRESH]]
 // CHECK-NEXT: scf.for %[[UNIT:.*]] = %[[U0]] to %[[U1]] step %c1
 // CHECK-NEXT: %[[SLOT:.*]] = arith.subi %[[UNIT]], %[[U0]]
 // CHECK-NEXT: %[[ROW:.*]] = kern.batch logit_row[%[[UNIT]]]
