@@ -77,6 +77,15 @@ def longContext(lathe, name, config, numbers, tier):
     return cuts
 
 
+def everyRowCount(lathe, artifact, ids, tier):
+    """Steps of 1 to 33 rows: every row variant of the register tiles, every way that rows are spread over tiles."""
+    first = lathe.logits(artifact, ids, "--cpu", tier, "--chunk", len(ids))
+    for rows in range(1, 34):
+        logits = lathe.logits(artifact, ids, "--cpu", tier, "--chunk", rows)
+        expect(np.array_equal(first.view(np.uint32), logits.view(np.uint32)), f"steps of {rows} rows give other bits")
+    return "33 row counts"
+
+
 def addAll(suite, lathe, name, model, ids, numbers):
     for tier in lathe.tiers:
         # The artifact is compiled inside the first check that needs it, so that its failure is that check's.
@@ -92,6 +101,11 @@ def fill(suite, lathe, args):
         expect(folder is not None, f"no reference model {name} in test/data/reference")
         for numbers in NUMBERS:
             addAll(suite, lathe, name, folder, expected(folder)["input_ids"][0], numbers)
+    folder = referenceModel("qwen3")
+    for quant in ("f32", "int8", "int4"):
+        for tier in lathe.tiers:
+            suite.add(f"qwen3/{quant}/{tier}/1 to 33 rows", lambda quant=quant, tier=tier: everyRowCount(
+                lathe, lathe.artifact(folder, "--quant", quant), np.resize(expected(folder)["input_ids"][0], 67), tier))
     for name, config in LONG_CONFIGS.items():
         for numbers in NUMBERS:
             for tier in lathe.tiers:
