@@ -18,6 +18,17 @@ static void loadDialects(MLIRContext &context) {
                       vector::VectorDialect, memref::MemRefDialect, func::FuncDialect, LLVM::LLVMDialect>();
 }
 
+/// `what` is the stage's name for messages.
+static Result<OwningOpRef<ModuleOp>> parseStage(MLIRContext &context, std::string_view text, std::string_view what) {
+  loadDialects(context);
+  std::string why;
+  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) { why += diagnostic.str(); });
+  auto module = parseSourceString<ModuleOp>(llvm::StringRef(text.data(), text.size()), ParserConfig(&context));
+  if (!module)
+    return fail(ExitCode::badInput, "{} does not parse: {}", what, why);
+  return module;
+}
+
 Result<std::string> explainFusion(std::string_view stage00, const std::string &quant) {
   MLIRContext context(MLIRContext::Threading::DISABLED);
   loadDialects(context);
@@ -51,23 +62,21 @@ Result<std::string> explainFusion(std::string_view stage00, const std::string &q
 
 Result<std::string> printStage(std::string_view stage, const std::string &function, const std::string &tier) {
   MLIRContext context(MLIRContext::Threading::DISABLED);
-  loadDialects(context);
-  std::string why;
-  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) { why += diagnostic.str(); });
-  auto module = parseSourceString<ModuleOp>(llvm::StringRef(stage.data(), stage.size()), ParserConfig(&context));
-  if (!module)
-    return fail(ExitCode::badInput, "the stage does not parse: {}", why);
+  auto parsed = parseStage(context, stage, "the stage");
+  if (!parsed)
+    return propagate(parsed);
+  ModuleOp module = **parsed;
   std::string text;
   llvm::raw_string_ostream stream(text);
   OpPrintingFlags flags;
   flags.printNameLocAsPrefix(true);
   if (function.empty()) {
-    module->print(stream, flags);
+    module.print(stream, flags);
     return text;
   }
-  ModuleOp scope = *module;
+  ModuleOp scope = module;
   if (!tier.empty())
-    scope = module->lookupSymbol<ModuleOp>(tier);
+    scope = module.lookupSymbol<ModuleOp>(tier);
   auto found = scope ? scope.lookupSymbol<func::FuncOp>(function) : func::FuncOp();
   if (!found)
     return fail(ExitCode::usage, "no function '{}'{} in this stage", function, tier.empty() ? "" : " of tier " + tier);
@@ -77,14 +86,12 @@ Result<std::string> printStage(std::string_view stage, const std::string &functi
 
 Result<std::map<std::string, std::map<std::string, KernelSchedule>>> readSchedules(std::string_view stage20) {
   MLIRContext context(MLIRContext::Threading::DISABLED);
-  loadDialects(context);
-  std::string why;
-  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) { why += diagnostic.str(); });
-  auto module = parseSourceString<ModuleOp>(llvm::StringRef(stage20.data(), stage20.size()), ParserConfig(&context));
-  if (!module)
-    return fail(ExitCode::badInput, "stage 20 does not parse: {}", why);
+  auto parsed = parseStage(context, stage20, "stage 20");
+  if (!parsed)
+    return propagate(parsed);
+  ModuleOp module = **parsed;
   std::map<std::string, std::map<std::string, KernelSchedule>> schedules;
-  for (auto tier : module->getOps<ModuleOp>())
+  for (auto tier : module.getOps<ModuleOp>())
     for (auto kernel : tier.getOps<func::FuncOp>())
       if (auto schedule = kernel->getAttrOfType<kern::ScheduleAttr>(kern::scheduleAttr); schedule && tier.getName())
         schedules[kernel.getName().str()][tier.getName()->str()] = {
@@ -96,14 +103,12 @@ Result<std::map<std::string, std::map<std::string, KernelSchedule>>> readSchedul
 Result<std::vector<std::pair<std::string, ScheduleKey>>> readLinears(std::string_view stage10,
                                                                      const std::string &tier) {
   MLIRContext context(MLIRContext::Threading::DISABLED);
-  loadDialects(context);
-  std::string why;
-  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) { why += diagnostic.str(); });
-  auto module = parseSourceString<ModuleOp>(llvm::StringRef(stage10.data(), stage10.size()), ParserConfig(&context));
-  if (!module)
-    return fail(ExitCode::badInput, "stage 10 does not parse: {}", why);
+  auto parsed = parseStage(context, stage10, "stage 10");
+  if (!parsed)
+    return propagate(parsed);
+  ModuleOp module = **parsed;
   std::vector<std::pair<std::string, ScheduleKey>> linears;
-  for (auto function : module->getOps<func::FuncOp>())
+  for (auto function : module.getOps<func::FuncOp>())
     if (function.isPrivate() && !function.getBody().empty())
       for (auto fused : function.getBody().front().getOps<lm::FusedOp>())
         if (ScheduleKey key = kern::scheduleKeyOf(fused, tier); key.kind == "linear")

@@ -24,6 +24,7 @@ int64_t roundUp(int64_t value, int64_t to) { return (value + to - 1) / to * to; 
 /// Where everything of a plan lies in memory.
 struct Memory {
   Arena activations, pool, weights;
+  const std::byte *mapped = nullptr; ///< where the artifact has what `weights` holds; null: weights stay there
   std::vector<std::byte *> slots;
   float *logits = nullptr;
   int64_t keyBytes = 0, valueBytes = 0; ///< of one layer
@@ -80,13 +81,14 @@ CpuPool &Engine::pool() { return *impl->workers; }
 /// a fifth longer (tools/bench/README.md). Where memory is short they stay where they are.
 void Engine::Impl::readWeights(const EngineOptions &options) {
   auto file = artifact->member("weights.bin");
-  if (options.mapWeights || !options.kernel.empty() || !file || file->size() > availableMemory() / 2)
+  if (options.mapWeights || !file || file->size() > availableMemory() / 2)
     return;
   auto arena = Arena::create(file->size(), "weights", file->size() >= kHugeFrom);
   if (!arena)
     return;
   memory.weights = std::move(*arena);
   std::byte *to = memory.weights.data();
+  memory.mapped = file->data();
   int64_t chunks = (static_cast<int64_t>(file->size()) + kReadChunk - 1) / kReadChunk;
   std::atomic<int64_t> next = 0;
   workers->run([&](int64_t) {
@@ -176,8 +178,9 @@ Result<void *> Engine::Impl::address(const Buffer &buffer) const {
   if (reinterpret_cast<uintptr_t>(weight->data()) % kAlign)
     return fail(ExitCode::badInput, "weight {}: expected an address aligned to {} bytes; compile the model again",
                 buffer.tensor, kAlign);
-  std::byte *data = const_cast<std::byte *>(weight->data()); // mapped read-only; kernels only read weights
-  return memory.weights.bytes() ? memory.weights.data() + (data - artifact->member("weights.bin")->data()) : data;
+  if (memory.mapped)
+    return memory.weights.data() + (weight->data() - memory.mapped);
+  return const_cast<std::byte *>(weight->data()); // mapped read-only; kernels only read weights
 }
 
 /// Puts small numbers everywhere, the same bytes in f32 and bf16: untouched memory is one page of zeros, which a cache

@@ -69,8 +69,8 @@ Result<KernelRing> KernelRing::make(const Plan &plan, const Artifact &artifact, 
   uint64_t rounds = std::min<uint64_t>((least - 1) / once, kMostLaunches / own.size() - 1), round = 0;
   for (auto &[argument, bytes] : *weights)
     round += roundUp(bytes.size());
-  // Small pages, as the mapped file has them.
-  auto copies = Arena::create(rounds * round, fmt::format("{} copies of the weights of {}", rounds, kernel), false);
+  // Huge pages, as the engine reads weights into.
+  auto copies = Arena::create(rounds * round, fmt::format("{} copies of the weights of {}", rounds, kernel), true);
   if (!copies)
     return propagate(copies);
   ring.copies = std::move(*copies);

@@ -305,4 +305,20 @@ void AttentionBuilder::join(Value number) {
   });
 }
 
+SmallVector<Value> kern::byColumns(const AttentionScope &scope, int64_t rows, int64_t registers,
+                                   llvm::function_ref<SmallVector<Value>(int64_t j0, int64_t columns)> product) {
+  int64_t vectors = scope.paddedDim / lanes;
+  int64_t columns = std::max<int64_t>(1, std::min(vectors, scope.accumulators / (registers * rows)));
+  while (vectors % columns != 0)
+    --columns;
+  SmallVector<Value> output(rows * vectors);
+  for (int64_t j = 0; j < vectors; j += columns) {
+    SmallVector<Value> part = product(j * lanes, columns);
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t c = 0; c < columns; ++c)
+        output[r * vectors + j + c] = part[r * columns + c];
+  }
+  return output;
+}
+
 LogicalResult kern::buildAttention(KernelContext &k) { return AttentionBuilder(k).run(); }

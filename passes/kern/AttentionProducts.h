@@ -59,6 +59,12 @@ public:
   virtual llvm::SmallVector<mlir::Value> weighValues(int64_t rows, mlir::Value firstPage, mlir::Value pages) = 0;
 };
 
+/// [rows][paddedDim / 16] of a product that makes `columns` vectors from column j0 on at a time, [rows][columns]: as
+/// many as the accumulators allow, each vector of a row taking `registers` of them.
+llvm::SmallVector<mlir::Value>
+byColumns(const AttentionScope &scope, int64_t rows, int64_t registers,
+          llvm::function_ref<llvm::SmallVector<mlir::Value>(int64_t j0, int64_t columns)> product);
+
 std::unique_ptr<AttentionProducts> floatProducts(AttentionScope &scope);
 std::unique_ptr<AttentionProducts> byteProducts(AttentionScope &scope);
 

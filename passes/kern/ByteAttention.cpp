@@ -188,17 +188,8 @@ void ByteProducts::quantizeWeights(int64_t rows, Value firstPage, Value pages) {
 SmallVector<Value> ByteProducts::weighValues(int64_t rows, Value firstPage, Value pages) {
   quantizeWeights(rows, firstPage, pages);
   // Every column keeps two accumulators: the page's sum in i32 and the chunk's in f32.
-  int64_t vectors = s.paddedDim / lanes, columns = std::max<int64_t>(1, std::min(vectors, s.accumulators / (2 * rows)));
-  while (vectors % columns != 0)
-    --columns;
-  SmallVector<Value> output(rows * vectors);
-  for (int64_t j = 0; j < vectors; j += columns) {
-    SmallVector<Value> part = weighColumns(rows, firstPage, pages, j * lanes, columns);
-    for (int64_t r = 0; r < rows; ++r)
-      for (int64_t c = 0; c < columns; ++c)
-        output[r * vectors + j + c] = part[r * columns + c];
-  }
-  return output;
+  return byColumns(s, rows, 2,
+                   [&](int64_t j0, int64_t columns) { return weighColumns(rows, firstPage, pages, j0, columns); });
 }
 
 /// `columns` vectors from column j0 on, kept in registers over all positions.

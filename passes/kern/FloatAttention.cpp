@@ -74,17 +74,8 @@ void FloatProducts::scorePages(int64_t rows, Value first, Value firstPage, Value
 }
 
 SmallVector<Value> FloatProducts::weighValues(int64_t rows, Value firstPage, Value pages) {
-  int64_t vectors = s.paddedDim / lanes, columns = std::max<int64_t>(1, std::min(vectors, s.accumulators / rows));
-  while (vectors % columns != 0)
-    --columns;
-  SmallVector<Value> output(rows * vectors);
-  for (int64_t j = 0; j < vectors; j += columns) {
-    SmallVector<Value> part = weighColumns(rows, firstPage, pages, j * lanes, columns);
-    for (int64_t r = 0; r < rows; ++r)
-      for (int64_t c = 0; c < columns; ++c)
-        output[r * vectors + j + c] = part[r * columns + c];
-  }
-  return output;
+  return byColumns(s, rows, 1,
+                   [&](int64_t j0, int64_t columns) { return weighColumns(rows, firstPage, pages, j0, columns); });
 }
 
 /// `columns` vectors from column j0 on, kept in registers over all positions.

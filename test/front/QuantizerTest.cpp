@@ -1,11 +1,11 @@
 // 4-bit codes from floats: errors against rounding to nearest, shapes, extremes; importances; halves.
 #include "compiler/Quantizer.h"
 #include "compiler/Half.h"
+#include "test/MapWeights.h"
 #include "test/front/Fixtures.h"
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <random>
 
 using namespace lathe;
@@ -75,26 +75,6 @@ std::vector<float> drawn(size_t count, bool heavyTailed, uint32_t seed = 1) {
     value = heavyTailed ? 0.05f * student(generator) : normal(generator);
   return values;
 }
-
-class MapSource : public WeightSource {
-public:
-  void add(const std::string &name, std::vector<int64_t> shape, std::vector<float> values) {
-    tensors[name] = {{name, "F32", std::move(shape)}, std::move(values)};
-  }
-  const SourceTensor *find(const std::string &name) const override {
-    auto found = tensors.find(name);
-    return found == tensors.end() ? nullptr : &found->second.first;
-  }
-  std::vector<SourceTensor> list() const override { return {}; }
-  Result<void> read(const std::string &name, int64_t row, int64_t rows, std::span<float> out) const override {
-    const auto &[tensor, values] = tensors.at(name);
-    std::copy_n(values.begin() + row * tensor.shape.back(), rows * tensor.shape.back(), out.begin());
-    return {};
-  }
-
-private:
-  std::map<std::string, std::pair<SourceTensor, std::vector<float>>> tensors;
-};
 
 } // namespace
 
@@ -304,7 +284,7 @@ TEST(Quantizer, ImportanceOfInputsComesFromTheWeightsBefore) {
   config.headDim = 1;
   config.numAttentionHeads = 4;
   config.numKeyValueHeads = 2;
-  MapSource source;
+  MapWeights source;
   const std::string layer = "model.layers.7.";
   source.add(layer + "input_layernorm.weight", {2}, {2, -3});
   source.add(layer + "input_layernorm.bias", {2}, {1, 0});
