@@ -8,8 +8,8 @@
 namespace lathe {
 namespace {
 
-/// Where the rounds of pieces end, in sixteenths of a launch's rest; and the tiles a worker from which they pay.
-constexpr int64_t kRounds = 3, kRoundEnds[kRounds + 1] = {0, 10, 14, 16}, kLeastTiles = 8;
+/// The first round of pieces takes so many sixteenths of a launch's rest; and the tiles a worker from which rounds pay.
+constexpr int64_t kFirstRound = 10, kLeastTiles = 4;
 constexpr int64_t kScratchAlign = 4096; // workers never share a cache line or a page
 
 int64_t unitsOf(const LatheStep &step, Unit unit) {
@@ -95,18 +95,26 @@ LaunchCut LaunchCut::make(const ResolvedLaunch &launch, int64_t units, int64_t w
     cut.restBlocks = std::min(cut.restUnits, ceilDivide(workers, launch.tiles));
   int64_t line = cut.restBlocks * launch.tiles;
   cut.restWorkers = std::min(workers, line);
-  // A large piece for each worker, then smaller ones: who was slowed down does fewer of these.
-  cut.restPieces = cut.restWorkers > 1 && line >= kLeastTiles * workers ? cut.restWorkers * kRounds : cut.restWorkers;
+  cut.restPieces = cut.restWorkers;
+  if (workers == 1 || line < kLeastTiles * workers)
+    return cut;
+  // A large piece for each worker, then ever smaller ones down to a tile: who was slowed down does fewer of these.
+  cut.laterTiles = line - line * kFirstRound / 16 / workers * workers;
+  while (cut.laterTiles >> cut.laterRounds > 2 * workers)
+    ++cut.laterRounds;
+  cut.restPieces += workers * cut.laterRounds + (cut.laterTiles >> cut.laterRounds);
   return cut;
 }
 
 int64_t LaunchCut::restBoundary(const ResolvedLaunch &launch, int64_t piece) const {
-  int64_t line = restBlocks * launch.tiles;
-  if (restPieces <= restWorkers)
-    return line * piece / restPieces;
-  int64_t round = std::min(piece / restWorkers, kRounds - 1), within = piece - round * restWorkers;
-  int64_t begin = line * kRoundEnds[round] / 16, end = line * kRoundEnds[round + 1] / 16;
-  return begin + (end - begin) * within / restWorkers;
+  int64_t line = restBlocks * launch.tiles, first = line - laterTiles;
+  if (piece <= restWorkers)
+    return first * piece / restWorkers;
+  int64_t round = (piece - restWorkers) / restWorkers, within = piece - restWorkers - round * restWorkers;
+  if (round >= laterRounds)
+    return line - (laterTiles >> laterRounds) + piece - restWorkers * (1 + laterRounds);
+  int64_t rest = laterTiles >> round, taken = rest - (rest >> 1);
+  return line - rest + taken * within / restWorkers;
 }
 
 namespace {

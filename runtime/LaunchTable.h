@@ -49,6 +49,8 @@ struct LaunchCut {
   int64_t restBegin = 0, restUnits = 0;   ///< units behind the full blocks
   int64_t restBlocks = 0, restPieces = 0; ///< the rest in blocks of nearly equal size, and in contiguous ranges
   int64_t restWorkers = 0;                ///< ranges of one round
+  int64_t laterTiles = 0;                 ///< what the first round leaves; each further one takes half of the rest,
+  int64_t laterRounds = 0;                ///< then the last tiles are pieces of their own
   int64_t blocks = 0;                     ///< full blocks, or attention items
   int64_t tilesAtOnce = 1;                ///< Unit::items: 1, or all
 

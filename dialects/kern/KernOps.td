@@ -180,6 +180,8 @@ def Kern_DotOp : Kern_Op<"dot", [AttrSizedOperandSegments, MemoryEffects<[MemRea
     weight's group. A unit's sum is exact in i32. Units and groups are added in order: equal groups, or a smaller one of the weight, acc = fma(float(sum) * input scale, scale, acc);
     a larger one of the weight, part = fma(float(sum), input scale, part) and acc = fma(part, scale, acc); a minimum acc = fma(sums, minimum, acc).
 
+    `ahead` is a hint: unless it is the panel itself, the cache asks for the lines of that panel meanwhile.
+
     ```mlir
     kern.dot %count of 6 rows (%a[%row]) by (%w[%panel]) into %c[%column] k 576 : (memref<48x576xf32>) by (memref<18x576x32xf32>) into memref<6x64xf32>
     kern.dot %count of 6 rows (%a, %as, %ao[%row]) by (%w, %ws[%panel]) into %c[%column] k 576 coding <group = 64, scale = bf16> input_group 64
@@ -187,9 +189,10 @@ def Kern_DotOp : Kern_Op<"dot", [AttrSizedOperandSegments, MemoryEffects<[MemRea
     ```
   }];
   let arguments = (ins Index:$count, I64Attr:$maxCount, Variadic<AnyMemRef>:$input, Index:$row, Variadic<AnyMemRef>:$weight, Index:$panel,
-                       AnyMemRef:$into, Index:$column, I64Attr:$k, OptionalAttr<Kern_Coding>:$coding, OptionalAttr<I64Attr>:$inputGroup);
+                       AnyMemRef:$into, Index:$column, I64Attr:$k, OptionalAttr<Kern_Coding>:$coding, OptionalAttr<I64Attr>:$inputGroup,
+                       Optional<Index>:$ahead);
   let assemblyFormat = [{ $count `of` $maxCount `rows` `(` $input `[` $row `]` `)` `by` `(` $weight `[` $panel `]` `)` `into` $into `[` $column `]` `k` $k (`coding` $coding^ `input_group` $inputGroup)?
-                          attr-dict `:` `(` type($input) `)` `by` `(` type($weight) `)` `into` type($into) }];
+                          (`ahead` $ahead^)? attr-dict `:` `(` type($input) `)` `by` `(` type($weight) `)` `into` type($into) }];
   let hasVerifier = 1;
 }
 

@@ -326,11 +326,15 @@ LogicalResult kern::buildLinear(KernelContext &k) {
       auto bound = [&](Value number) { return e.add(u0, arith::DivUIOp::create(e.b, e.mul(total, number), parts)); };
       Value unit = bound(part), count = e.sub(bound(e.add(part, e.index(1))), unit);
       Value inputRow = prologue.computes() ? e.sub(unit, u0) : unit;
+      // The last part to work on these panels asks for the next tile's.
+      Value asks = arith::AndIOp::create(e.b, e.compare(arith::CmpIPredicate::eq, e.add(part, e.index(1)), parts),
+                                         e.compare(arith::CmpIPredicate::ne, e.add(t, e.index(1)), range.getTileEnd()));
       for (int64_t p = 0; p < k.signature.panelsPerTile; ++p) {
         Value panel =
             k.signature.panelsPerTile == 1 ? t : e.add(e.mul(t, e.index(k.signature.panelsPerTile)), e.index(p));
+        Value ahead = e.select(asks, e.add(panel, e.index(k.signature.panelsPerTile)), panel);
         DotOp::create(e.b, count, e.b.getI64IntegerAttr(rows), prologue.arrays(), inputRow, weight, panel, tile,
-                      e.index(p * panelWidth), e.b.getI64IntegerAttr(width), coding, inputGroup);
+                      e.index(p * panelWidth), e.b.getI64IntegerAttr(width), coding, inputGroup, ahead);
       }
       e.loop(e.index(0), count, 1, [&](Value slot) {
         if (failed(RowEpilogue(k, tile, e.add(unit, slot), slot, t).run()))

@@ -14,6 +14,12 @@ using namespace lathe::kern;
 
 namespace {
 
+constexpr int64_t lineBytes = 64;
+/// LLVM leaves a loop as it is where its body is large, which is where leaving it costs the most: a unit of 32 codes.
+constexpr int64_t mostUnrolled = 8;
+/// Locality of a prefetch: the first level still serves the panel that is worked on.
+constexpr int secondLevel = 2;
+
 class TileBuilder {
 public:
   TileBuilder(DotOp dot, OpBuilder &builder, ByteDot byteDot, int64_t rows, int64_t columns,
@@ -21,6 +27,8 @@ public:
       : dot(dot), m(builder, dot.getLoc()), b(m.b), byteDot(byteDot), rows(rows), columns(columns), base(base) {}
 
   void build() {
+    if (dot.getAhead() && rows > static_cast<int64_t>(dot.getMaxCount()) / 2)
+      readsAhead = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, dot.getAhead(), dot.getPanel());
     // A register tile narrower than the panel walks the panel in parts.
     for (int64_t first = 0; first < panelWidth; first += columns) {
       SmallVector<Value> sums = dot.getCoding() ? groups(first) : floats(first);
@@ -49,11 +57,33 @@ private:
     return SmallVector<Value>(op.getResults());
   }
 
+  /// Asks for what the weight's panel `ahead` has for one of `steps` steps along k.
+  void readAhead(int64_t first, Value step, int64_t steps) {
+    if (!readsAhead || first != 0)
+      return;
+    auto choice = scf::IfOp::create(b, readsAhead, /*withElseRegion=*/false);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(choice.thenBlock());
+    for (Value array : dot.getWeight()) {
+      auto type = cast<MemRefType>(array.getType());
+      int64_t panelBytes = type.getElementTypeBitWidth() / 8;
+      for (int64_t size : type.getShape().drop_front())
+        panelBytes *= size;
+      int64_t lines = ceilDiv(panelBytes, steps * lineBytes);
+      Value from = m.offset(base(array), arith::MulIOp::create(b, dot.getAhead(), m.index(panelBytes)).getResult());
+      from = m.offset(from, arith::MulIOp::create(b, step, m.index(lines * lineBytes)).getResult());
+      for (int64_t line = 0; line < lines; ++line)
+        LLVM::Prefetch::create(b, m.offset(from, m.index(line * lineBytes)), b.getI32IntegerAttr(0),
+                               b.getI32IntegerAttr(secondLevel), b.getI32IntegerAttr(1));
+    }
+  }
+
   SmallVector<Value> floats(int64_t first) {
     Value zero = arith::ConstantOp::create(b, DenseElementsAttr::get(vec(b.getF32Type()), 0.0f));
     SmallVector<Value> sums(rows * vectors(), zero);
     return loop(m.index(0), m.index(dot.getK()), sums, [&](Value k, ValueRange carried) {
       SmallVector<Value> weight, next;
+      readAhead(first, k, dot.getK());
       for (int64_t v = 0; v < vectors(); ++v)
         weight.push_back(
             m.load(vec(b.getF32Type()), at(dot.getWeight()[0], {dot.getPanel(), k, m.index(first + v * lanes)})));
@@ -92,6 +122,7 @@ private:
     CodingAttr coding = *dot.getCoding();
     int64_t group = coding.getGroup(), perGroup = group / unit(), units = ceilDiv(count, unit());
     SmallVector<Value> scales, minima, parts, next(sums);
+    readAhead(first, g, ceilDiv(dot.getK(), group));
     auto factor = [&](Part whole, Part sub) {
       SmallVector<Value> values;
       for (int64_t v = 0; v < vectors(); ++v)
@@ -178,7 +209,7 @@ private:
     SmallVector<Value> ints;
     for (int64_t i = 0; i < rows; ++i)
       ints.append(vectors(), startOf(i, u));
-    return loop(m.index(0), m.index(ceilDiv(count, span)), ints, [&](Value step, ValueRange carried) {
+    auto one = [&](Value step, ValueRange carried) {
       Value column = add(start, arith::MulIOp::create(b, step, m.index(span)).getResult());
       SmallVector<Value> next(carried);
       SmallVector<SmallVector<Value>> weight; // [vector][quad]
@@ -194,7 +225,13 @@ private:
           }
         }
       return next;
-    });
+    };
+    int64_t steps = ceilDiv(count, span);
+    if (steps > mostUnrolled)
+      return loop(m.index(0), m.index(steps), ints, one);
+    for (int64_t step = 0; step < steps; ++step)
+      ints = one(m.index(step), ints);
+    return ints;
   }
 
   /// Codes are stored with a bias; their sum with the activations starts at what that adds too much. Eight bits on AVX2
@@ -288,6 +325,7 @@ private:
   ByteDot byteDot;
   int64_t rows, columns;
   llvm::function_ref<Value(Value)> base;
+  Value readsAhead; ///< null: few rows are done with a panel before memory gives the next
 };
 
 } // namespace

@@ -80,9 +80,10 @@ TEST(LaunchTable, AbsentWorkersHoldUpNobody) {
 TEST(LaunchTable, DecodeCutsLargePiecesThenSmallOnes) {
   auto pool = CpuPool::create(2);
   ASSERT_TRUE(pool);
-  EXPECT_EQ(cover(**pool, Unit::rows, 1, 18, 48), 6);
-  EXPECT_EQ(cover(**pool, Unit::rows, 16, 18, 48), 6);
-  EXPECT_EQ(cover(**pool, Unit::rows, 1, 15, 48), 2) << "too few tiles to be worth it";
+  EXPECT_EQ(cover(**pool, Unit::rows, 1, 18, 48), 8);
+  EXPECT_EQ(cover(**pool, Unit::rows, 16, 18, 48), 8);
+  EXPECT_EQ(cover(**pool, Unit::rows, 1, 15, 48), 7);
+  EXPECT_EQ(cover(**pool, Unit::rows, 1, 7, 48), 2) << "too few tiles to be worth it";
   ResolvedLaunch launch{record, {}, Unit::rows, 96, 48, true};
   LaunchCut cut = LaunchCut::make(launch, 16, 2);
   EXPECT_EQ(cut.blocks, 0);
@@ -90,7 +91,7 @@ TEST(LaunchTable, DecodeCutsLargePiecesThenSmallOnes) {
   std::vector<int64_t> boundaries;
   for (int64_t piece = 0; piece <= cut.restPieces; ++piece)
     boundaries.push_back(cut.restBoundary(launch, piece));
-  EXPECT_EQ(boundaries, (std::vector<int64_t>{0, 30, 60, 72, 84, 90, 96}));
+  EXPECT_EQ(boundaries, (std::vector<int64_t>{0, 30, 60, 69, 78, 82, 87, 89, 92, 93, 94, 95, 96}));
 }
 
 thread_local int64_t preparedCalls;
