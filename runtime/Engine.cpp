@@ -215,8 +215,16 @@ Result<void> Engine::Impl::resolve(const EngineOptions &options) {
     const Kernel &kernel = plan.kernels[launch.kernel];
     ResolvedLaunch resolved{
         functions[launch.kernel], {}, kernel.unit, kernel.tiles, kernel.variants.at(tier).unitBlock, launch.barrier};
-    for (int64_t argument : launch.args)
+    for (int64_t argument : launch.args) {
+      const Buffer &buffer = plan.buffers[argument];
+      // The largest of the weights that are split by tiles; an embedding's table is not.
+      if (buffer.kind == Buffer::Kind::weight)
+        if (auto bytes = artifact->weight(buffer.tensor);
+            bytes && static_cast<int64_t>(bytes->size()) <= kernel.tiles * kernel.bytesPerTile)
+          if (auto tile = static_cast<int64_t>(bytes->size()) / kernel.tiles; tile > resolved.tileBytes)
+            resolved.streamed = static_cast<int64_t>(resolved.buffers.size()), resolved.tileBytes = tile;
       resolved.buffers.push_back(addresses[argument]);
+    }
     launches.push_back(std::move(resolved));
     weightBytes += static_cast<uint64_t>(kernel.tiles * kernel.bytesPerTile);
   }

@@ -3,13 +3,17 @@
 #include "runtime/Arena.h"
 
 #include <algorithm>
-#include <optional>
+#include <immintrin.h>
+#include <span>
 
 namespace lathe {
 namespace {
 
 /// The first round of pieces takes so many sixteenths of a launch's rest; and the tiles a worker from which rounds pay.
 constexpr int64_t kFirstRound = 10, kLeastTiles = 4;
+/// Bytes of weights that a worker asks for at most while it waits, some of L2, and between two looks whether it still
+/// has to.
+constexpr int64_t kMostAhead = 256 << 10, kAheadStep = 1024, kLine = 64;
 constexpr int64_t kScratchAlign = 4096; // workers never share a cache line or a page
 
 int64_t unitsOf(const LatheStep &step, Unit unit) {
@@ -20,6 +24,8 @@ int64_t unitsOf(const LatheStep &step, Unit unit) {
     return step.logitRows;
   case Unit::items:
     return step.items;
+  case Unit::partials:
+    break; // no kernel's, only a slot's
   }
   return 0;
 }
@@ -48,6 +54,20 @@ struct Pieces {
     else
       call((piece - cut.restPieces) * launch.unitBlock, (piece - cut.restPieces + 1) * launch.unitBlock, 0,
            launch.tiles);
+  }
+
+  /// The weights that a piece begins with.
+  std::span<const std::byte> weights(int64_t piece) const {
+    if (launch.streamed < 0)
+      return {};
+    int64_t tile = 0, tiles = launch.tiles;
+    if (piece < cut.restPieces) {
+      int64_t at = cut.restBoundary(launch, piece);
+      tile = at % launch.tiles;
+      tiles = std::min(launch.tiles - tile, cut.restBoundary(launch, piece + 1) - at);
+    }
+    auto *base = static_cast<const std::byte *>(launch.buffers[launch.streamed]);
+    return {base + tile * launch.tileBytes, static_cast<size_t>(tiles * launch.tileBytes)};
   }
 
   /// A contiguous range of the rest, whose blocks and tiles form one line.
@@ -136,6 +156,8 @@ struct Count {
   uint64_t step() const { return word >> 40; }
 };
 
+constexpr int64_t kNothingLeft = -1, kStepOver = -2;
+
 /// What workers share of one launch.
 struct Progress {
   alignas(128) std::atomic<uint64_t> taken{0}; ///< Cursor
@@ -157,7 +179,9 @@ struct LaunchTable::Impl {
 
   void operator()(int64_t worker) const { const_cast<Impl *>(this)->walk(worker); }
   void walk(int64_t worker);
-  bool take(size_t launch, uint64_t current, int64_t worker);
+  int64_t claim(size_t launch, uint64_t current);
+  bool take(size_t launch, uint64_t current, int64_t piece, Pieces pieces);
+  void readAhead(size_t launch, std::span<const std::byte> weights) const;
   bool finished(size_t launch, uint64_t current, int64_t worker);
 };
 
@@ -179,31 +203,39 @@ Result<std::unique_ptr<LaunchTable>> LaunchTable::create(std::vector<ResolvedLau
   return std::unique_ptr<LaunchTable>(new LaunchTable(std::move(impl)));
 }
 
-/// Runs pieces of a launch while there are any. False when the step is over.
-bool LaunchTable::Impl::take(size_t index, uint64_t current, int64_t worker) {
+/// The number of a piece that is nobody else's, or one of the above. Until it is counted as done the step cannot end.
+int64_t LaunchTable::Impl::claim(size_t index, uint64_t current) {
   std::atomic<uint64_t> &taken = progress[index].taken;
   Cursor cursor{taken.load()};
-  std::optional<Pieces> pieces;
-  LaunchCut cut;
   while (true) {
     if (cursor.step() != current)
-      return false;
+      return kStepOver;
     if (cursor.next() == cursor.pieces())
-      break;
-    if (!taken.compare_exchange_weak(cursor.word, cursor.word + 1))
-      continue;
-    // From here to the count below the step cannot end, so it may be read.
-    if (!pieces) {
-      cut = LaunchCut::make(launches[index], unitsOf(step, launches[index].unit), workers);
-      pieces.emplace(launches[index], cut, step, scratch.data() + worker * scratchBytes);
-    }
-    pieces->run(static_cast<int64_t>(cursor.next()));
-    uint64_t count = progress[index].done.fetch_add(1) + 1;
-    if (count == Count::make(current, cursor.pieces()).word)
-      pool->notify();
-    cursor.word = taken.load();
+      return kNothingLeft;
+    if (taken.compare_exchange_weak(cursor.word, cursor.word + 1))
+      return static_cast<int64_t>(cursor.next());
   }
-  return true;
+}
+
+/// Runs a claimed piece of a launch, and others while there are any. False when the step is over.
+bool LaunchTable::Impl::take(size_t index, uint64_t current, int64_t piece, Pieces pieces) {
+  uint64_t all = Count::make(current, pieces.cut.pieces(pieces.launch)).word;
+  for (; piece >= 0; piece = claim(index, current)) {
+    pieces.run(piece);
+    if (progress[index].done.fetch_add(1) + 1 == all)
+      pool->notify();
+  }
+  return piece != kStepOver;
+}
+
+/// Asks for the weights of a piece for as long as the launch before is not finished: memory would rest otherwise.
+void LaunchTable::Impl::readAhead(size_t index, std::span<const std::byte> weights) const {
+  const Progress &before = progress[index - 1];
+  auto bytes = std::min(static_cast<int64_t>(weights.size()), kMostAhead) / kAheadStep * kAheadStep;
+  uint64_t all = Count::make(Cursor{before.taken.load()}.step(), Cursor{before.taken.load()}.pieces()).word;
+  for (int64_t at = 0; at < bytes && before.done.load() != all; at += kAheadStep)
+    for (int64_t line = 0; line < kAheadStep; line += kLine)
+      _mm_prefetch(reinterpret_cast<const char *>(weights.data() + at + line), _MM_HINT_T1);
 }
 
 /// Waits for the last piece of a launch that has been walked. False when the step is over.
@@ -225,18 +257,32 @@ void LaunchTable::Impl::walk(int64_t worker) {
   StepTrace::Ticks *ticks = trace ? trace->row(worker) : nullptr;
   uint64_t before = ticks ? StepTrace::now() : 0;
   auto spent = [&](uint64_t &sum) {
-    uint64_t now = StepTrace::now();
-    sum += now - before;
+    uint64_t now = StepTrace::now(), duration = now - before;
+    sum += duration;
     before = now;
+    return duration;
   };
   size_t waited = 0; // launches before this one are finished
   for (size_t i = 0; i < launches.size(); ++i) {
-    for (; launches[i].barrier && waited < i; ++waited)
-      if (!finished(waited, current, worker))
-        return;
-    if (ticks)
-      spent(ticks[i].waits);
-    if (!take(i, current, worker))
+    int64_t piece = claim(i, current);
+    if (piece == kStepOver)
+      return;
+    LaunchCut cut;
+    if (piece != kNothingLeft)
+      cut = LaunchCut::make(launches[i], unitsOf(step, launches[i].unit), workers);
+    Pieces pieces{launches[i], cut, step, scratch.data() + worker * scratchBytes};
+    if (launches[i].barrier && waited < i) {
+      if (piece != kNothingLeft)
+        readAhead(i, pieces.weights(piece));
+      if (ticks)
+        spent(ticks[i].busy);
+      for (; waited < i; ++waited)
+        if (!finished(waited, current, worker))
+          return;
+      if (ticks)
+        trace->addWait(worker, spent(ticks[i].waits));
+    }
+    if (piece != kNothingLeft && !take(i, current, piece, pieces))
       return;
     if (ticks)
       spent(ticks[i].busy);
@@ -245,7 +291,7 @@ void LaunchTable::Impl::walk(int64_t worker) {
     if (!finished(waited, current, worker))
       return;
   if (ticks)
-    spent(ticks[launches.size()].waits);
+    trace->addWait(worker, spent(ticks[launches.size()].waits));
 }
 
 void LaunchTable::setTrace(StepTrace *trace) { impl->trace = trace; }
@@ -264,10 +310,8 @@ void LaunchTable::run(CpuPool &pool, const LatheStep &step) {
   impl->number.store(next);
   uint64_t begin = impl->trace ? StepTrace::now() : 0;
   pool.lead(*impl);
-  if (impl->trace) {
-    impl->trace->total += StepTrace::now() - begin;
-    ++impl->trace->steps;
-  }
+  if (impl->trace)
+    impl->trace->endStep(StepTrace::now() - begin);
 }
 
 } // namespace lathe

@@ -13,7 +13,8 @@
 //                    prompt see more positions.
 //
 // A barrier waits for the work of the launches before it, not for workers: one that lost its core to a neighbour holds
-// up nobody unless it has a piece in hand, and finds its place in the table when it comes back. A launch without a
+// up nobody unless it has a piece in hand, and finds its place in the table when it comes back. Who comes early takes
+// its piece of the next launch and has the weights of it brought into L2 meanwhile. A launch without a
 // barrier starts as soon as a worker finds nothing left of the one before: the compiler may leave a barrier out only
 // where two launches are independent under any partition.
 //
@@ -40,6 +41,8 @@ struct ResolvedLaunch {
   int64_t tiles = 1;
   int64_t unitBlock = 1;
   bool barrier = true;
+  int64_t streamed = -1; ///< the buffer that is read tile by tile, `tileBytes` each: weights; -1: none
+  int64_t tileBytes = 0;
 };
 
 /// How one launch is cut for a number of units and workers; see above. Pieces are numbered: first those of the rest,

@@ -223,7 +223,7 @@ Result<void> Bench::run() {
       total += *seconds;
     }
     BenchProfile spent((*engine)->plan(), trace, total);
-    row.barriers = spent.barriers;
+    row.barriers = spent.barriers, row.meanBarriers = spent.meanBarriers;
     if (profile)
       profiles += spent.table(row.batch > 1 ? fmt::format("{}, batch {}", row.test(), row.batch) : row.test());
     if (auto done = writeOutput(report.row(row)); !done)

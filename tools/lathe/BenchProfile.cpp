@@ -29,15 +29,16 @@ BenchProfile::BenchProfile(const Plan &plan, StepTrace &trace, double seconds) {
         ++time.launches;
       }
     }
-  barriers = waits / step;
+  barriers = trace.medianWaiting(), meanBarriers = waits / step;
   std::ranges::sort(kernels, std::greater{}, &KernelTime::busy);
 }
 
 std::string BenchProfile::table(const std::string &title) const {
-  std::string text = fmt::format("\n{}: a step takes {:.0f} µs, {:.1f} % of it at barriers\n\n"
-                                 "| kernel | launches | µs a step | share | µs a launch | waiting | GB/s |\n"
-                                 "| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n",
-                                 title, step, barriers * 100);
+  std::string text =
+      fmt::format("\n{}: a step takes {:.0f} µs, {:.1f} % of a median step at barriers, {:.1f} % on average\n\n"
+                  "| kernel | launches | µs a step | share | µs a launch | waiting | GB/s |\n"
+                  "| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+                  title, step, barriers * 100, meanBarriers * 100);
   for (const KernelTime &time : kernels)
     text += fmt::format("| {} | {} | {:.0f} | {:.1f} % | {:.2f} | {:.1f} % | {} |\n", time.kernel, time.launches,
                         time.busy, time.busy / step * 100, time.busy / double(std::max<int64_t>(1, time.launches)),

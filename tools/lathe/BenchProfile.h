@@ -20,8 +20,9 @@ struct KernelTime {
 
 /// Where an average step of a trace went. `seconds` is what the traced steps took together by the clock.
 struct BenchProfile {
-  double step = 0;     ///< microseconds
-  double barriers = 0; ///< share of the workers' time spent waiting for each other
+  double step = 0;         ///< microseconds
+  double barriers = 0;     ///< share of the workers' time spent waiting for each other, in a median step
+  double meanBarriers = 0; ///< over all steps: what one worker lost to others on the machine, the rest waited for
   std::vector<KernelTime> kernels;
 
   BenchProfile() = default;

@@ -47,6 +47,7 @@ nlohmann::ordered_json describe(const BenchRow &row) {
   json["int8_peak_gops"] = row.int8OpsPerSecond * 1e-9;
   json["share_of_peak"] = row.int8OpsPerSecond > 0 ? row.int8OpsPerToken * rate.mean / row.int8OpsPerSecond : 0;
   json["barriers"] = row.barriers;
+  json["barriers_mean"] = row.meanBarriers;
   return json;
 }
 

@@ -21,7 +21,8 @@ struct BenchRow {
   double probeBytesPerSecond = 0; ///< what all workers together read from memory
   double int8OpsPerToken = 0;     ///< operations of the linears on 8- or 4-bit weights; 0 in float models
   double int8OpsPerSecond = 0;    ///< what all workers together reach at most on this tier
-  double barriers = 0;            ///< share of the workers' time spent waiting for each other
+  double barriers = 0;            ///< share of the workers' time spent waiting for each other, in a median step
+  double meanBarriers = 0;        ///< the same over all steps
 
   double tokens() const { return double(batch) * double(prompt + generated); }
   std::string test() const; ///< "pp512", "tg128 @ d4096"
