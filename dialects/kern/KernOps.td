@@ -180,7 +180,7 @@ def Kern_DotOp : Kern_Op<"dot", [AttrSizedOperandSegments, MemoryEffects<[MemRea
     weight's group. A unit's sum is exact in i32. Units and groups are added in order: equal groups, or a smaller one of the weight, acc = fma(float(sum) * input scale, scale, acc);
     a larger one of the weight, part = fma(float(sum), input scale, part) and acc = fma(part, scale, acc); a minimum acc = fma(sums, minimum, acc).
 
-    `ahead` is a hint: unless it is the panel itself, the cache asks for the lines of that panel meanwhile.
+    `ahead` is a hint: of the array of codes, or of the weight, what lies so many bytes behind will be wanted soon.
 
     ```mlir
     kern.dot %count of 6 rows (%a[%row]) by (%w[%panel]) into %c[%column] k 576 : (memref<48x576xf32>) by (memref<18x576x32xf32>) into memref<6x64xf32>

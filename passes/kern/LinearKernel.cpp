@@ -19,6 +19,9 @@ using namespace lathe::kern;
 
 namespace {
 
+/// How far ahead of its use a stream of weights is asked for, in bytes.
+constexpr int64_t streamAhead = 2048;
+
 /// The epilogue of one row of one tile. Columns of the tile are static; values that an op over heads has made stand in
 /// the tile itself.
 class RowEpilogue {
@@ -319,6 +322,11 @@ LogicalResult kern::buildLinear(KernelContext &k) {
   for (Part part : parts)
     weight.push_back(k.buffer(Argument::Kind::weight, linear.getWeight(), part));
 
+  auto streamed = cast<MemRefType>(weight.front().getType());
+  int64_t tileBytes = k.signature.panelsPerTile * streamed.getElementTypeBitWidth() / 8;
+  for (int64_t size : streamed.getShape().drop_front())
+    tileBytes *= size;
+
   e.loop(range.getTileBegin(), range.getTileEnd(), 1, [&](Value t) {
     // Evenly: 8 rows by tiles of 6 are 4 and 4, since a tile of few rows costs nearly as much as a whole one.
     Value total = e.sub(u1, u0), parts = arith::CeilDivUIOp::create(e.b, total, e.index(rows));
@@ -326,13 +334,18 @@ LogicalResult kern::buildLinear(KernelContext &k) {
       auto bound = [&](Value number) { return e.add(u0, arith::DivUIOp::create(e.b, e.mul(total, number), parts)); };
       Value unit = bound(part), count = e.sub(bound(e.add(part, e.index(1))), unit);
       Value inputRow = prologue.computes() ? e.sub(unit, u0) : unit;
-      // The last part to work on these panels asks for the next tile's.
-      Value asks = arith::AndIOp::create(e.b, e.compare(arith::CmpIPredicate::eq, e.add(part, e.index(1)), parts),
-                                         e.compare(arith::CmpIPredicate::ne, e.add(t, e.index(1)), range.getTileEnd()));
+      // Few rows take a panel as fast as memory gives it. More, or the last of several parts, which find the panel in
+      // the cache, ask for the next tile's: memory would rest meanwhile.
+      Value one = e.compare(arith::CmpIPredicate::eq, parts, e.index(1));
+      Value few = e.compare(arith::CmpIPredicate::ule, count, e.index(rows / 2));
+      Value last = e.compare(arith::CmpIPredicate::eq, e.add(part, e.index(1)), parts);
+      Value follows = e.compare(arith::CmpIPredicate::ne, e.add(t, e.index(1)), range.getTileEnd());
+      Value streams = arith::AndIOp::create(e.b, one, few), next = arith::AndIOp::create(e.b, last, follows);
+      Value behind = e.select(next, e.index(tileBytes), e.index(0));
+      Value ahead = e.select(streams, e.index(streamAhead), behind);
       for (int64_t p = 0; p < k.signature.panelsPerTile; ++p) {
         Value panel =
             k.signature.panelsPerTile == 1 ? t : e.add(e.mul(t, e.index(k.signature.panelsPerTile)), e.index(p));
-        Value ahead = e.select(asks, e.add(panel, e.index(k.signature.panelsPerTile)), panel);
         DotOp::create(e.b, count, e.b.getI64IntegerAttr(rows), prologue.arrays(), inputRow, weight, panel, tile,
                       e.index(p * panelWidth), e.b.getI64IntegerAttr(width), coding, inputGroup, ahead);
       }

@@ -17,7 +17,7 @@ namespace {
 constexpr int64_t lineBytes = 64;
 /// LLVM leaves a loop as it is where its body is large, which is where leaving it costs the most: a unit of 32 codes.
 constexpr int64_t mostUnrolled = 8;
-/// Locality of a prefetch: the first level still serves the panel that is worked on.
+/// Locality of a prefetch. Into the first level it costs more than it gains (tools/bench/README.md).
 constexpr int secondLevel = 2;
 
 class TileBuilder {
@@ -27,8 +27,6 @@ public:
       : dot(dot), m(builder, dot.getLoc()), b(m.b), byteDot(byteDot), rows(rows), columns(columns), base(base) {}
 
   void build() {
-    if (dot.getAhead() && rows > static_cast<int64_t>(dot.getMaxCount()) / 2)
-      readsAhead = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, dot.getAhead(), dot.getPanel());
     // A register tile narrower than the panel walks the panel in parts.
     for (int64_t first = 0; first < panelWidth; first += columns) {
       SmallVector<Value> sums = dot.getCoding() ? groups(first) : floats(first);
@@ -57,25 +55,12 @@ private:
     return SmallVector<Value>(op.getResults());
   }
 
-  /// Asks for what the weight's panel `ahead` has for one of `steps` steps along k.
-  void readAhead(int64_t first, Value step, int64_t steps) {
-    if (!readsAhead || first != 0)
-      return;
-    auto choice = scf::IfOp::create(b, readsAhead, /*withElseRegion=*/false);
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(choice.thenBlock());
-    for (Value array : dot.getWeight()) {
-      auto type = cast<MemRefType>(array.getType());
-      int64_t panelBytes = type.getElementTypeBitWidth() / 8;
-      for (int64_t size : type.getShape().drop_front())
-        panelBytes *= size;
-      int64_t lines = ceilDiv(panelBytes, steps * lineBytes);
-      Value from = m.offset(base(array), arith::MulIOp::create(b, dot.getAhead(), m.index(panelBytes)).getResult());
-      from = m.offset(from, arith::MulIOp::create(b, step, m.index(lines * lineBytes)).getResult());
-      for (int64_t line = 0; line < lines; ++line)
-        LLVM::Prefetch::create(b, m.offset(from, m.index(line * lineBytes)), b.getI32IntegerAttr(0),
-                               b.getI32IntegerAttr(secondLevel), b.getI32IntegerAttr(1));
-    }
+  /// A load of codes or of an uncoded weight, and the hint of what will be loaded a while later.
+  Value stream(VectorType type, Value address) {
+    if (dot.getAhead())
+      LLVM::Prefetch::create(b, m.offset(address, dot.getAhead()), b.getI32IntegerAttr(0),
+                             b.getI32IntegerAttr(secondLevel), b.getI32IntegerAttr(1));
+    return m.load(type, address);
   }
 
   SmallVector<Value> floats(int64_t first) {
@@ -83,10 +68,9 @@ private:
     SmallVector<Value> sums(rows * vectors(), zero);
     return loop(m.index(0), m.index(dot.getK()), sums, [&](Value k, ValueRange carried) {
       SmallVector<Value> weight, next;
-      readAhead(first, k, dot.getK());
       for (int64_t v = 0; v < vectors(); ++v)
         weight.push_back(
-            m.load(vec(b.getF32Type()), at(dot.getWeight()[0], {dot.getPanel(), k, m.index(first + v * lanes)})));
+            stream(vec(b.getF32Type()), at(dot.getWeight()[0], {dot.getPanel(), k, m.index(first + v * lanes)})));
       for (int64_t i = 0; i < rows; ++i) {
         Value x = splat(m.load(b.getF32Type(), at(dot.getInput()[0], {add(dot.getRow(), i), k})));
         for (int64_t v = 0; v < vectors(); ++v)
@@ -122,7 +106,6 @@ private:
     CodingAttr coding = *dot.getCoding();
     int64_t group = coding.getGroup(), perGroup = group / unit(), units = ceilDiv(count, unit());
     SmallVector<Value> scales, minima, parts, next(sums);
-    readAhead(first, g, ceilDiv(dot.getK(), group));
     auto factor = [&](Part whole, Part sub) {
       SmallVector<Value> values;
       for (int64_t v = 0; v < vectors(); ++v)
@@ -253,7 +236,8 @@ private:
       Value number = arith::MulIOp::create(b, u, m.index(unit() / elements));
       number =
           add(add(number, perStep == 1 ? step : arith::MulIOp::create(b, step, m.index(perStep)).getResult()), ahead);
-      return m.load(bytes, at(part(from), {dot.getPanel(), number, m.index(lane), m.index(0)}));
+      Value address = at(part(from), {dot.getPanel(), number, m.index(lane), m.index(0)});
+      return from == Part::codes ? stream(bytes, address) : m.load(bytes, address);
     };
     if (bits == 8)
       return {load(Part::codes, 4, 0)};
@@ -325,7 +309,6 @@ private:
   ByteDot byteDot;
   int64_t rows, columns;
   llvm::function_ref<Value(Value)> base;
-  Value readsAhead; ///< null: few rows are done with a panel before memory gives the next
 };
 
 } // namespace

@@ -83,7 +83,7 @@ func.func @indices() {
 // CHECK: %[[A8:.*]] = kern.scratch : memref<48x80xi8>
 // CHECK: %[[AS:.*]] = kern.scratch : memref<48x2xf32>
 // CHECK: %[[AO:.*]] = kern.scratch : memref<48x2xi32>
-// CHECK: kern.dot %[[N]] of 6 rows(%[[A8]], %[[AS]], %[[AO]][%[[N]]]) by(%[[W8]], %[[WS]][%[[N]]]) into %[[C]][%{{.*}}] k 70 coding <group = 64, scale = bf16> input_group 64 : (memref<48x80xi8>, memref<48x2xf32>, memref<48x2xi32>) by(memref<3x18x32x4xi8>, memref<3x2x32xbf16>) into memref<6x64xf32>
+// CHECK: kern.dot %[[N]] of 6 rows(%[[A8]], %[[AS]], %[[AO]][%[[N]]]) by(%[[W8]], %[[WS]][%[[N]]]) into %[[C]][%{{.*}}] k 70 coding <group = 64, scale = bf16> input_group 64 ahead %[[N]] : (memref<48x80xi8>, memref<48x2xf32>, memref<48x2xi32>) by(memref<3x18x32x4xi8>, memref<3x2x32xbf16>) into memref<6x64xf32>
 // CHECK: kern.reduce add %[[V]] : vector<16xf32> -> f32
 // CHECK: kern.reduce max %{{.*}} : vector<4xi32> -> i32
 // CHECK: kern.byte_dot %[[SUMS:.*]], %[[BYTES:.*]] by %[[BYTES]]
@@ -94,7 +94,7 @@ func.func @tile(%a: memref<?x96xf32>, %w: memref<3x70x32xf32>, %w8: memref<3x18x
   %a8 = kern.scratch : memref<48x80xi8>
   %as = kern.scratch : memref<48x2xf32>
   %ao = kern.scratch : memref<48x2xi32>
-  kern.dot %n of 6 rows (%a8, %as, %ao[%n]) by (%w8, %ws[%n]) into %c[%column] k 70 coding <group = 64, scale = bf16> input_group 64
+  kern.dot %n of 6 rows (%a8, %as, %ao[%n]) by (%w8, %ws[%n]) into %c[%column] k 70 coding <group = 64, scale = bf16> input_group 64 ahead %n
     : (memref<48x80xi8>, memref<48x2xf32>, memref<48x2xi32>) by (memref<3x18x32x4xi8>, memref<3x2x32xbf16>) into memref<6x64xf32>
   %sum = kern.reduce add %v : vector<16xf32> -> f32
   %most = kern.reduce max %i : vector<4xi32> -> i32

@@ -158,17 +158,20 @@ module @kernels attributes {kern.tier = "avx512vnni"} {
 // CHECK: %[[FLOAT:.*]] = arith.sitofp %[[SUMS]]#0
 // CHECK-NEXT: %[[SCALED:.*]] = arith.mulf %[[FLOAT]], %{{.*}}
 // CHECK-NEXT: %[[FIRST:.*]] = math.fma %[[SCALED]], %{{.*}}, %{{.*}}
-// CHECK: %[[TAIL:.*]]:2 = scf.for %{{.*}} = %c0 to %c2 step %c1
+// CHECK-NOT: scf.for
 // CHECK-COUNT-2: vpdpbusd
-// CHECK: %[[FLOAT:.*]] = arith.sitofp %[[TAIL]]#0
+// CHECK: %[[TAIL:.*]] = llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"
+// CHECK-NEXT: llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"
+// CHECK: %[[FLOAT:.*]] = arith.sitofp %[[TAIL]]
 // CHECK-NEXT: %[[SCALED:.*]] = arith.mulf %[[FLOAT]], %{{.*}}
 // CHECK-NEXT: math.fma %[[SCALED]], %{{.*}}, %[[FIRST]]
 // CHECK-COUNT-2: llvm.store %{{.*}} : vector<16xf32>, !llvm.ptr
 // CHECK: default {
 // CHECK-COUNT-4: vpdpbusd
 // CHECK: }
-// CHECK-COUNT-4: vpdpbusd
+// CHECK-COUNT-8: vpdpbusd
 // CHECK-COUNT-4: llvm.store %{{.*}} : vector<16xf32>, !llvm.ptr
+// CHECK-NOT: prefetch
 // CHECK-NOT: case 2
 // CHECK: return
 module @kernels attributes {kern.tier = "avx512vnni"} {
@@ -180,6 +183,27 @@ module @kernels attributes {kern.tier = "avx512vnni"} {
     %c = kern.scratch : memref<2x32xf32>
     kern.dot %count of 2 rows (%a, %as, %ao[%row]) by (%w, %ws[%panel]) into %c[%column] k 70 coding <group = 64, scale = bf16> input_group 64
       : (memref<4x80xi8>, memref<4x2xf32>, memref<4x2xi32>) by (memref<2x18x32x4xi8>, memref<2x2x32xbf16>) into memref<2x32xf32>
+    return
+  }
+}
+
+// -----
+
+// Every load of codes asks for what will be wanted `ahead` bytes later, into the second level of the cache; scales are few.
+// CHECK-LABEL: func.func @ahead(
+// CHECK: scf.for
+// CHECK-COUNT-16: "llvm.intr.prefetch"(%{{.*}}) <{cache = 1 : i32, hint = 2 : i32, rw = 0 : i32}>
+// CHECK-NOT: prefetch
+// CHECK: return
+module @kernels attributes {kern.tier = "avx512vnni"} {
+  func.func @ahead(%w: memref<2x16x32x4xi8>, %ws: memref<2x2x32xbf16>) attributes {kern.schedule = #kern.schedule<target = "avx512vnni", unit_block = 4, rows = 1, columns = 32>} {
+    %count, %row, %panel, %column = kern.program_id
+    %a = kern.scratch : memref<4x64xi8>
+    %as = kern.scratch : memref<4x2xf32>
+    %ao = kern.scratch : memref<4x2xi32>
+    %c = kern.scratch : memref<1x32xf32>
+    kern.dot %count of 1 rows (%a, %as, %ao[%row]) by (%w, %ws[%panel]) into %c[%column] k 64 coding <group = 32, scale = bf16> input_group 32 ahead %column
+      : (memref<4x64xi8>, memref<4x2xf32>, memref<4x2xi32>) by (memref<2x16x32x4xi8>, memref<2x2x32xbf16>) into memref<1x32xf32>
     return
   }
 }

@@ -36,9 +36,20 @@
 // CHECK-NEXT: %[[BEFORE:.*]] = arith.muli %[[TOTAL]], %[[PART]]
 // CHECK-NEXT: %[[BEGIN:.*]] = arith.divui %[[BEFORE]], %[[PARTS]]
 // CHECK-NEXT: %[[UNIT:.*]] = arith.addi %[[U0]], %[[BEGIN]]
+// CHECK-NEXT: %[[PART1:.*]] = arith.addi %[[PART]], %c1
 // CHECK: %[[END:.*]] = arith.addi %[[U0]], %{{.*}}
 // CHECK-NEXT: %[[COUNT:.*]] = arith.subi %[[END]], %[[UNIT]]
-// CHECK-NEXT: kern.dot %[[COUNT]] of 6 rows(%[[A]][%[[UNIT]]]) by(%[[W]][%[[T]]]) into %[[TILE]][%c0] k 70 :
+// One part of few rows streams its panel; a larger one, if it is the last, asks for the panel of the next tile.
+// CHECK-NEXT: %[[ONE:.*]] = arith.cmpi eq, %[[PARTS]], %c1
+// CHECK-NEXT: %[[FEW:.*]] = arith.cmpi ule, %[[COUNT]], %c3
+// CHECK-NEXT: %[[LAST:.*]] = arith.cmpi eq, %[[PART1]], %[[PARTS]]
+// CHECK-NEXT: %[[T2:.*]] = arith.addi %[[T]], %c1
+// CHECK-NEXT: %[[FOLLOWS:.*]] = arith.cmpi ne, %[[T2]], %[[T1]]
+// CHECK-NEXT: %[[STREAMS:.*]] = arith.andi %[[ONE]], %[[FEW]]
+// CHECK-NEXT: %[[NEXT:.*]] = arith.andi %[[LAST]], %[[FOLLOWS]]
+// CHECK-NEXT: %[[BEHIND:.*]] = arith.select %[[NEXT]], %c8960, %c0
+// CHECK-NEXT: %[[AHEAD:.*]] = arith.select %[[STREAMS]], %c2048, %[[BEHIND]]
+// CHECK-NEXT: kern.dot %[[COUNT]] of 6 rows(%[[A]][%[[UNIT]]]) by(%[[W]][%[[T]]]) into %[[TILE]][%c0] k 70 ahead %[[AHEAD]] :
 // CHECK-NEXT: scf.for %[[SLOT:.*]] = %c0 to %[[COUNT]] step %c1
 // CHECK-NEXT: %[[ROW:.*]] = arith.addi %[[UNIT]], %[[SLOT]]
 // CHECK-NEXT: %[[LOW:.*]] = vector.load %[[TILE]][%[[SLOT]], %c0]
@@ -170,7 +181,7 @@ func.func private @head(%batch: !lm.batch, %x: tensor<?x70xf32>, %w: tensor<100x
 // CHECK-NEXT: arith.fptosi
 // CHECK: vector.store %{{.*}}, %[[A8]][%[[SLOT]], %c64]
 // CHECK: memref.store %{{.*}}, %[[AO]][%[[SLOT]], %c1]
-// CHECK: kern.dot %{{.*}} of 6 rows(%[[A8]], %[[AS]], %[[AO]][%{{.*}}]) by(%[[CODES]], %[[SCALES]][%{{.*}}]) into %{{.*}}[%c0] k 70 coding <group = 64, scale = bf16> input_group 64 :
+// CHECK: kern.dot %{{.*}} of 6 rows(%[[A8]], %[[AS]], %[[AO]][%{{.*}}]) by(%[[CODES]], %[[SCALES]][%{{.*}}]) into %{{.*}}[%c0] k 70 coding <group = 64, scale = bf16> input_group 64 ahead %{{.*}} :
 
 #schedule = #kern.schedule<target = "avx512vnni", unit_block = 12, rows = 6, columns = 32>
 !table = tensor<100x70xi8, #lm.quant<group = 64, scale = bf16>>
@@ -295,7 +306,7 @@ func.func private @norm_linear(%x: tensor<?x64xf32>, %g: tensor<64xf32>, %b: ten
 
 // CHECK: func.func @down(%[[A:.*]]: memref<?x64xf32>, %[[X:.*]]: memref<?x64xf32>, %[[W:.*]]: memref<2x40x32xf32>, %[[BIAS:.*]]: memref<64xf32>, %[[OUT:.*]]: memref<?x64xf32>)
 // CHECK-SAME: kern.fused = "linear, addf"
-// CHECK: kern.dot %{{.*}} of 6 rows(%[[A]][%{{.*}}]) by(%[[W]][%{{.*}}]) into %{{.*}} k 40 :
+// CHECK: kern.dot %{{.*}} of 6 rows(%[[A]][%{{.*}}]) by(%[[W]][%{{.*}}]) into %{{.*}} k 40 ahead %{{.*}} :
 // CHECK: %[[RESIDUAL:.*]] = vector.load %[[X]][%[[ROW:.*]], %[[AT:.*]]]
 // CHECK-NEXT: %[[PRODUCT:.*]] = vector.load
 // CHECK-NEXT: %[[B:.*]] = vector.load %[[BIAS]][%[[AT]]]

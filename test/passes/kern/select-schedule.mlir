@@ -10,7 +10,7 @@
 // TABLE-SAME: kern.schedules = [#kern.schedule<target = "avx512vnni", unit_block = 24, rows = 12, columns = 16, origin = "measured, measured.toml:3">, #kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">]
 // Its group is another.
 // TABLE-LABEL: func.func private @wide_i8(
-// TABLE-SAME: <target = "avx512vnni", unit_block = 12, rows = 6, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">
+// TABLE-SAME: <target = "avx512vnni", unit_block = 8, rows = 8, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">
 // A default's rows of a call still shrink with the width.
 // TABLE-LABEL: func.func private @widest_f32(
 // TABLE-SAME: <target = "avx512vnni", unit_block = 2, rows = 2, columns = 16, origin = "default, measured.toml:24">
@@ -24,9 +24,9 @@ func.func @step(%batch: !lm.batch) {
   return
 }
 
-// Bytes: a register tile of 6 x 32 with two accumulators fits 32 registers, 2 x 16 fits 16; a call takes up to 8 register tiles of rows.
+// Bytes: the sums of a register tile of 8 x 32 take 32 registers, of 2 x 16 on AVX2 8 of 16; a call takes some register tiles of rows.
 // CHECK-LABEL: func.func private @linear_i8(
-// CHECK-SAME: kern.schedules = [#kern.schedule<target = "avx512vnni", unit_block = 48, rows = 6, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">]
+// CHECK-SAME: kern.schedules = [#kern.schedule<target = "avx512vnni", unit_block = 48, rows = 8, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">]
 // ONE-LABEL: func.func private @linear_i8(
 // ONE-SAME: kern.schedules = [#kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">]
 func.func private @linear_i8(%x: tensor<?x576xf32>, %w: tensor<192x576xi8, #lm.quant<group = 64, scale = bf16>>) -> tensor<?x192xf32> {
@@ -40,7 +40,7 @@ func.func private @linear_i8(%x: tensor<?x576xf32>, %w: tensor<192x576xi8, #lm.q
 
 // The rows of a call shrink as they get wider, so that their codes stay in the cache, but never below one register tile.
 // CHECK-LABEL: func.func private @wide_i8(
-// CHECK-SAME: <target = "avx512vnni", unit_block = 12, rows = 6, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 14, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">
+// CHECK-SAME: <target = "avx512vnni", unit_block = 8, rows = 8, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 14, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">
 func.func private @wide_i8(%x: tensor<?x18432xf32>, %w: tensor<64x18432xi8, #lm.quant<group = 64, scale = bf16>>) -> tensor<?x64xf32> {
   %r = lm.fused "wide_i8" {
     %x8 = lm.quantize %x : tensor<?x18432xf32> -> tensor<?x18432xi8, #lm.quant<group = 64, scale = f32>>
