@@ -14,8 +14,6 @@ using namespace kern;
 
 namespace {
 
-float bf16ToFloat(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
-
 /// The smallest bf16 that is not below a non-negative float.
 uint16_t ceilBf16(float value) {
   uint32_t bits = std::bit_cast<uint32_t>(value);

@@ -11,12 +11,13 @@
 namespace lathe {
 
 struct CompileOptions {
-  std::string model;              ///< TOML, Hugging Face folder, GGUF, .cfg
-  std::string weights;            ///< "" (the model's own), a path, or "random:SEED"
-  std::string output;             ///< the .lathe file
-  std::string quant = "int8";     ///< f32 | int8 | int4 | keep (what a GGUF file has in blocks stays as it is)
-  std::string kv;                 ///< f32 | bf16 | int8; "": f32 with quant f32, else bf16
-  int64_t context = 0;            ///< positions; 0: the model's, at most 8192
+  std::string model;   ///< TOML, Hugging Face folder, GGUF, .cfg
+  std::string weights; ///< "" (the model's own), a path, or "random:SEED"
+  std::string output;  ///< the .lathe file
+  std::string quant =
+      "int8";          ///< f32 | bf16 | int8 | int4 | keep (blocks, bf16 and f16 of the model's file stay as they are)
+  std::string kv;      ///< f32 | bf16 | int8; "": f32 with quant f32, else bf16
+  int64_t context = 0; ///< positions; 0: the model's, at most 8192
   std::vector<std::string> tiers; ///< empty: all
   std::string schedules;          ///< a table of schedules that goes before the built-in one, or ""
   std::string dumpDir;            ///< writes every stage there

@@ -1,4 +1,4 @@
-//===- Half.h - IEEE half (f16) and single --------------------------------===//
+//===- Half.h - floats of 16 bits (f16, bf16) and single ------------------===//
 #pragma once
 
 #include <bit>
@@ -27,6 +27,16 @@ inline uint16_t floatToHalf(float value) {
                                  (std::bit_cast<uint32_t>(std::bit_cast<float>(size) + 0.5f) - (uint32_t{126} << 23)));
   size += 0xfff + (size >> 13 & 1);
   return static_cast<uint16_t>(sign | ((size >> 13) - (112 << 10)));
+}
+
+inline float bf16ToFloat(uint16_t bits) { return std::bit_cast<float>(uint32_t{bits} << 16); }
+
+/// Bits of the bf16 nearest to a value, ties to even; NaN stays NaN.
+inline uint16_t floatToBf16(float value) {
+  uint32_t bits = std::bit_cast<uint32_t>(value);
+  if (std::isnan(value))
+    return static_cast<uint16_t>(bits >> 16 | 0x40);
+  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
 } // namespace lathe

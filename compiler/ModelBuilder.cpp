@@ -109,7 +109,9 @@ lm::RopeAttr Builder::rope() {
 
 Value Builder::weight(StringRef word, const std::string &name, ArrayRef<int64_t> shape) {
   const SourceTensor *tensor = weights ? weights->find(name) : nullptr;
-  StringAttr stored = tensor && blockFormat(tensor->element) ? b.getStringAttr(tensor->element) : StringAttr();
+  bool shorter = tensor && shape.size() == 2 &&
+                 (blockFormat(tensor->element) || tensor->element == "BF16" || tensor->element == "F16");
+  StringAttr stored = shorter ? b.getStringAttr(tensor->element) : StringAttr();
   return lm::WeightOp::create(b, at(word, {}), RankedTensorType::get(shape, b.getF32Type()), b.getStringAttr(name),
                               stored);
 }

@@ -2,6 +2,7 @@
 #include "compiler/Packing.h"
 
 #include "compiler/CodedRows.h"
+#include "compiler/Half.h"
 #include "compiler/Quantizer.h"
 #include "dialects/lm/LmDialect.h"
 
@@ -95,10 +96,27 @@ Result<FeatureMap> featuresOf(WeightOp op, const WeightSource &source) {
   return map;
 }
 
-/// [panels][k][32] floats: the panels [begin, end).
+/// Writes rows [32][k] as one panel of valuesType(); false when a value is not finite there.
+template <typename T, typename Round>
+bool storeValues(std::span<const float> rows, int64_t k, int64_t span, std::byte *to, Round round) {
+  T *panel = reinterpret_cast<T *>(to);
+  bool finite = true;
+  std::fill_n(panel, roundUp(k, span) * panelWidth, T(0));
+  for (int64_t lane = 0; lane < panelWidth; ++lane)
+    for (int64_t i = 0; i < k; ++i) {
+      auto [bits, value] = round(rows[lane * k + i]);
+      panel[(i / span * panelWidth + lane) * span + i % span] = bits;
+      finite &= std::isfinite(value);
+    }
+  return finite;
+}
+
+/// Floats in the order of valuesType(): the panels [begin, end).
 Result<void> packFloats(WeightOp op, const WeightSource &source, const FeatureMap &map, std::span<std::byte> out,
                         int64_t begin, int64_t end) {
   int64_t k = op.getK();
+  Type element = typeOf(op).getElementType();
+  int64_t span = valuesSpan(element), panelBytes = packedBytes(op) / typeOf(op).getDimSize(0);
   std::vector<float> rows(panelWidth * k);
   for (int64_t panel = begin; panel < end; ++panel) {
     std::fill(rows.begin(), rows.end(), 0.0f);
@@ -107,10 +125,23 @@ Result<void> packFloats(WeightOp op, const WeightSource &source, const FeatureMa
     });
     if (!read)
       return read;
-    float *to = reinterpret_cast<float *>(out.data()) + panel * k * panelWidth;
-    for (int64_t lane = 0; lane < panelWidth; ++lane)
-      for (int64_t i = 0; i < k; ++i)
-        to[i * panelWidth + lane] = rows[lane * k + i];
+    std::byte *to = out.data() + panel * panelBytes;
+    bool held = true;
+    if (element.isF32())
+      storeValues<float>(rows, k, span, to, [](float x) { return std::pair(x, x); });
+    else if (element.isBF16())
+      held = storeValues<uint16_t>(rows, k, span, to, [](float x) {
+        uint16_t bits = floatToBf16(x);
+        return std::pair(bits, bf16ToFloat(bits));
+      });
+    else
+      held = storeValues<uint16_t>(rows, k, span, to, [](float x) {
+        uint16_t bits = floatToHalf(x);
+        return std::pair(bits, halfToFloat(bits));
+      });
+    if (!held)
+      return fail(ExitCode::badInput, "weight '{}' has a value that is not finite in {}", packedName(op),
+                  element.isBF16() ? "bf16" : "f16");
   }
   return {};
 }

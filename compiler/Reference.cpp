@@ -1,6 +1,7 @@
 //===- Reference.cpp - walks lm IR and evaluates it op by op --------------===//
 #include "compiler/Reference.h"
 
+#include "compiler/Half.h"
 #include "compiler/ReferenceOps.h"
 #include "dialects/lm/LmDialect.h"
 
@@ -90,6 +91,11 @@ template <typename T> Result<ReferenceTensor<T>> Evaluation<T>::weight(lm::Weigh
   auto exact = ReferenceTensor<float>::zeros(source->shape);
   if (auto read = weights->read(name, 0, exact.rows(), exact.values); !read)
     return propagate(read);
+  if (type.getElementType().isBF16())
+    std::ranges::transform(exact.values, exact.values.begin(), roundToBf16);
+  if (type.getElementType().isF16())
+    for (float &value : exact.values)
+      value = halfToFloat(floatToHalf(value));
   lm::QuantAttr quant = lm::quantOf(type);
   if (!quant || quant.getMethod() == lm::QuantMethod::kept)
     return Tensor{.shape = exact.shape, .values = std::vector<T>(exact.values.begin(), exact.values.end())};
@@ -131,11 +137,13 @@ template <typename T> Result<void> Evaluation<T>::callFunction(func::CallOp op) 
 template <typename T> Result<void> Evaluation<T>::evaluate(Operation &op) {
   for (Type type : op.getResultTypes()) {
     auto tensor = dyn_cast<RankedTensorType>(type);
-    if (tensor && (tensor.getRank() < 1 || tensor.getRank() > 2 ||
-                   !(lm::quantOf(tensor) ? lm::isCode(tensor.getElementType()) : tensor.getElementType().isF32())))
-      return fail(ExitCode::internal,
-                  "the reference knows tensors of rank 1 or 2 in f32, or i8, i6 or i4 with #lm.quant, found {}",
-                  text(type));
+    if (tensor &&
+        (tensor.getRank() < 1 || tensor.getRank() > 2 ||
+         !(lm::quantOf(tensor) ? lm::isCode(tensor.getElementType()) : lm::isStoredFloat(tensor.getElementType()))))
+      return fail(
+          ExitCode::internal,
+          "the reference knows tensors of rank 1 or 2 in f32, bf16 or f16, or i8, i6 or i4 with #lm.quant, found {}",
+          text(type));
   }
   return llvm::TypeSwitch<Operation *, Result<void>>(&op)
       .Case([&](lm::WeightOp op) { return define(op, weight(op)); })

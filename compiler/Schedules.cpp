@@ -18,7 +18,7 @@ constexpr int64_t kMaxFeatures = int64_t{1} << 31, kMaxRows = 64, kMaxUnitBlock 
 /// Bytes that the rows of a call may take in a worker's scratch memory.
 constexpr int64_t kMaxScratch = int64_t{64} << 20;
 
-constexpr std::array<std::string_view, 4> kQuants{"f32", "int8", "int6", "int4"};
+constexpr std::array<std::string_view, 6> kQuants{"f32", "bf16", "f16", "int8", "int6", "int4"};
 
 /// An integer key: which kinds of kernel have it, what it may be, and where it goes.
 struct Field {
@@ -152,11 +152,11 @@ private:
   /// What several keys say together.
   void check(const toml::table &table, const ScheduleEntry &entry, Place place) {
     const ScheduleKey &key = entry.key;
-    bool grouped = key.kind == "linear" && key.quant != "f32";
+    bool grouped = key.kind == "linear" && key.quant.starts_with("int");
     if ((key.n != 0) != (key.k != 0) || (key.group != 0) != (grouped && key.n != 0))
       return wrong(place, fmt::format("expected {} together for a measured schedule, or none of them for a default",
                                       grouped     ? "group, n and k"
-                                      : key.group ? "n and k (f32 has no group)"
+                                      : key.group ? fmt::format("n and k ({} has no group)", key.quant)
                                                   : "n and k"));
     if (entry.unitBlock % entry.rows != 0)
       return wrong(table.get("unit_block")->source().begin,

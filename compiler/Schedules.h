@@ -19,8 +19,8 @@ namespace lathe {
 struct ScheduleKey {
   std::string tier;  ///< "avx512vnni"
   std::string kind;  ///< "linear", "attention", "embed"
-  std::string quant; ///< linear: how the weight is stored, "f32" or "int8"; else ""
-  int64_t group = 0; ///< linear: weights that share a scale; 0: f32 has none
+  std::string quant; ///< linear: how the weight is stored, "f32", "bf16", "int8", …; else ""
+  int64_t group = 0; ///< linear: weights that share a scale; 0: floats have none
   int64_t n = 0;     ///< linear: output features
   int64_t k = 0;     ///< linear: input features
 

@@ -25,6 +25,16 @@ void KernDialect::initialize() {
       >();
 }
 
+int64_t lathe::kern::valuesSpan(Type element) { return element.isBF16() ? 2 : 1; }
+
+MemRefType lathe::kern::valuesType(Type element, int64_t panels, int64_t k) {
+  int64_t span = valuesSpan(element);
+  SmallVector<int64_t> shape{panels, ceilDiv(k, span), panelWidth};
+  if (span != 1)
+    shape.push_back(span);
+  return MemRefType::get(shape, element);
+}
+
 LogicalResult ScheduleAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError, StringAttr target,
                                    int64_t unitBlock, int64_t rows, int64_t columns, StringAttr origin) {
   if (unitBlock < 1 || rows < 1)

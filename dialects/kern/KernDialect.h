@@ -44,6 +44,11 @@ inline int64_t roundUp(int64_t a, int64_t b) { return ceilDiv(a, b) * b; }
 /// perhaps the first.
 bool isBare(mlir::MemRefType type);
 
+/// The physical type of a matrix of floats with k columns: [panels][k][32] of f32 or f16, [panels][k/2][32][2] of bf16.
+mlir::MemRefType valuesType(mlir::Type element, int64_t panels, int64_t k);
+/// Elements along k that stand side by side in it: 2 of bf16, else 1.
+int64_t valuesSpan(mlir::Type element);
+
 // Names of discardable attributes on kernels (func.func).
 inline constexpr llvm::StringLiteral scheduleAttr = "kern.schedule";
 inline constexpr llvm::StringLiteral unitAttr = "kern.unit";

@@ -10,6 +10,9 @@
 using namespace mlir;
 using namespace lathe::kern;
 
+/// What the values of a matrix may be.
+static bool isValue(Type element) { return element.isF32() || element.isBF16() || element.isF16(); }
+
 /// Keeps a hand-edited size far from overflow.
 static bool sane(int64_t size) { return size >= 1 && size <= int64_t(1) << 31; }
 
@@ -60,7 +63,10 @@ LogicalResult DotOp::verify() {
     if (input.getRank() != 2 || !input.getElementType().isF32() || !input.getLayout().isIdentity() ||
         input.getDimSize(1) < k)
       return emitOpError() << "expected an input of at least " << k << " columns of f32, found " << input;
-    return check(getWeight()[0], "a weight", b.getF32Type(), {k, panelWidth});
+    Type element = cast<MemRefType>(getWeight()[0].getType()).getElementType();
+    if (!isValue(element))
+      element = b.getF32Type();
+    return check(getWeight()[0], "a weight", element, valuesType(element, 1, k).getShape().drop_front());
   }
   CodingAttr coding = *getCoding();
   int64_t group = coding.getGroup(), inputGroup = *getInputGroup();
@@ -110,9 +116,13 @@ LogicalResult WeightOp::verify() {
     shape.assign(wanted.getShape().begin(), wanted.getShape().end());
   }
   switch (getPart()) {
-  case Part::values:
-    shape = {count, k, panelWidth};
+  case Part::values: {
+    if (isValue(type.getElementType()))
+      element = type.getElementType();
+    MemRefType wanted = valuesType(element, count, k);
+    shape.assign(wanted.getShape().begin(), wanted.getShape().end());
     break;
+  }
   case Part::rope_low:
     shape = {2, ropeSpan, roundUp(k / 2, lanes)};
     break;

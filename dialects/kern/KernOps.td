@@ -174,7 +174,8 @@ def Kern_DotOp : Kern_Op<"dot", [AttrSizedOperandSegments, MemoryEffects<[MemRea
   let description = [{
     For i < count (1 <= count <= rows of the schedule) and j < 32: into[i, column + j] = Σ_k input[row + i, k] * weight[panel, k, j].
 
-    f32: input [rows][k], weight [panels][k][32]; the sum runs over k in order by fused multiply-add.
+    Floats: input [rows][k] of f32, weight [panels][k][32] of f32 or f16, or [panels][k/2][32][2] of bf16, neighbours along k side by side; an odd k is padded. The weight's
+    values are those in f32, and the sum runs over k in order by fused multiply-add.
     Codes: the weight's arrays are those of `coding`. The input's are codes [rows][k padded to 16] i8 in groups of `input_group` along k with scales [rows][input groups] f32,
     offsets [rows][units] i32 = -bias * the unit's sum of codes, where a unit is the smaller of both groups, and with minima sums [rows][groups] f32 = the sum of codes * scale of a
     weight's group. A unit's sum is exact in i32. Units and groups are added in order: equal groups, or a smaller one of the weight, acc = fma(float(sum) * input scale, scale, acc);
@@ -184,6 +185,7 @@ def Kern_DotOp : Kern_Op<"dot", [AttrSizedOperandSegments, MemoryEffects<[MemRea
 
     ```mlir
     kern.dot %count of 6 rows (%a[%row]) by (%w[%panel]) into %c[%column] k 576 : (memref<48x576xf32>) by (memref<18x576x32xf32>) into memref<6x64xf32>
+    kern.dot %count of 6 rows (%a[%row]) by (%w[%panel]) into %c[%column] k 576 : (memref<48x576xf32>) by (memref<18x288x32x2xbf16>) into memref<6x64xf32>
     kern.dot %count of 6 rows (%a, %as, %ao[%row]) by (%w, %ws[%panel]) into %c[%column] k 576 coding <group = 64, scale = bf16> input_group 64
       : (memref<48x576xi8>, memref<48x9xf32>, memref<48x9xi32>) by (memref<18x144x32x4xi8>, memref<18x9x32xbf16>) into memref<6x64xf32>
     ```

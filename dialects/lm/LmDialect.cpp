@@ -92,6 +92,8 @@ LogicalResult RopeAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitErro
   return emitError() << "expected rope type default, linear, llama3 or yarn, found " << type;
 }
 
+bool lathe::lm::isStoredFloat(Type element) { return element.isF32() || element.isBF16() || element.isF16(); }
+
 bool lathe::lm::isCode(Type element) { return element.isInteger(8) || element.isInteger(6) || element.isInteger(4); }
 
 QuantAttr lathe::lm::quantOf(Type type) {

@@ -40,6 +40,8 @@ namespace lathe::lm {
 
 /// Whether elements may be codes: i8 (signed), i6 or i4.
 bool isCode(mlir::Type element);
+/// Whether a weight may be stored in these floats: f32, bf16 or f16.
+bool isStoredFloat(mlir::Type element);
 /// The quantisation of a tensor type, null when it has none.
 QuantAttr quantOf(mlir::Type type);
 

@@ -35,8 +35,8 @@ static LogicalResult verifyWeight(Operation *op, Value value) {
   if (type.getRank() < (quantOf(type) ? 2 : 1) || type.getRank() > 2 || !llvm::all_of(type.getShape(), sane))
     return op->emitOpError() << "expected a static shape of one or two dimensions, two when quantised, found " << type;
   QuantAttr quant = quantOf(type);
-  if (quant ? !isCode(type.getElementType()) : !type.getElementType().isF32() || type.getEncoding())
-    return op->emitOpError() << "expected f32 elements, or i8, i6 or i4 with #lm.quant, found " << type;
+  if (quant ? !isCode(type.getElementType()) : !isStoredFloat(type.getElementType()) || type.getEncoding())
+    return op->emitOpError() << "expected f32, bf16 or f16 elements, or i8, i6 or i4 with #lm.quant, found " << type;
   if (quant && quant.getMethod() == QuantMethod::absmax && !type.getElementType().isInteger(8))
     return op->emitOpError() << "expected i8 with method absmax, found " << type;
   return success();

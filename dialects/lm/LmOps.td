@@ -124,8 +124,8 @@ def Lm_Fusable : DeclareOpInterfaceMethods<Lm_FusableInterface>;
 def Lm_WeightOp : Lm_Op<"weight", [Pure]> {
   let summary = "a named weight of the model";
   let description = [{
-    Weights never enter the IR. With a quantised result type the named float tensor is quantised as `#lm.quant` says. `stored` is the element of a tensor that
-    its file has quantised in blocks.
+    Weights never enter the IR. With a quantised result type the named float tensor is quantised as `#lm.quant` says; in bf16 or f16 each value is the nearest, ties
+    to even. `stored` is the element of a matrix that its file has in fewer bits than f32.
 
     ```mlir
     %wq = lm.weight "model.layers.0.self_attn.q_proj.weight" : tensor<576x576xf32>
@@ -201,7 +201,7 @@ def Lm_NormOp : Lm_Op<"norm", [Pure, Lm_Fusable]> {
 def Lm_LinearOp : Lm_Op<"linear", [Pure, Lm_Fusable]> {
   let summary = "y = x Wᵀ + b";
   let description = [{
-    `W` is [out, in]. With quantised operands both have the same group: y = Σ over groups of sx * sw * Σ qx qw, the inner sum exact, the groups added in order.
+    `W` is [out, in]; in bf16 or f16 it means the same values in f32. With quantised operands both have the same group: y = Σ over groups of sx * sw * Σ qx qw, the inner sum exact, the groups added in order.
 
     ```mlir
     %q = lm.linear %n, %wq : (tensor<?x576xf32>, tensor<576x576xf32>) -> tensor<?x576xf32>

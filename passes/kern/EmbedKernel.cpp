@@ -97,8 +97,18 @@ LogicalResult kern::buildEmbed(KernelContext &k) {
     CodingAttr coding = codingOf(cast<RankedTensorType>(embed.getTable().getType()));
     if (!coding) {
       Value table = k.buffer(Argument::Kind::weight, embed.getTable());
-      e.loop(zero, e.index(width), 1,
-             [&](Value column) { e.storeScalar(e.loadScalar(table, {panel, column, lane}), out, {row, column}); });
+      int64_t span = valuesSpan(cast<MemRefType>(table.getType()).getElementType());
+      e.loop(zero, e.index(width), 1, [&](Value column) {
+        SmallVector<Value> at{panel, column, lane};
+        if (span != 1) {
+          at[1] = arith::DivUIOp::create(e.b, column, e.index(span));
+          at.push_back(arith::RemUIOp::create(e.b, column, e.index(span)));
+        }
+        Value value = e.loadScalar(table, at);
+        if (!value.getType().isF32())
+          value = arith::ExtFOp::create(e.b, e.f32(), value);
+        e.storeScalar(value, out, {row, column});
+      });
       return;
     }
     CodedRow table(k, embed.getTable(), coding, panel, lane);

@@ -45,9 +45,9 @@ struct Analysis {
       }
       s.tileBytes = a.coding.panelBytes(k);
     } else {
-      a.type = MemRefType::get({panels, k, panelWidth}, b.getF32Type());
+      a.type = valuesType(type.getElementType(), panels, k);
       s.arguments.push_back(a);
-      s.tileBytes = k * panelWidth * 4;
+      s.tileBytes = a.type.getNumElements() / panels * (a.type.getElementTypeBitWidth() / 8);
     }
   }
 

@@ -1,8 +1,8 @@
 //===- LowerDot.cpp - register tiles of a matrix product --------------------===//
 //
 // All sums of an output element run over k in one order whatever the number of rows and columns of the tile, so every
-// variant and every tier gives the same bits: f32 by one chain of fused multiply-adds, i8 exactly within a group and
-// by one chain of multiply-adds over the groups.
+// variant and every tier gives the same bits: floats by one chain of fused multiply-adds in f32, i8 exactly within a
+// group and by one chain of multiply-adds over the groups.
 //
 //===----------------------------------------------------------------------===//
 #include "passes/kern/LowerDot.h"
@@ -64,20 +64,51 @@ private:
   }
 
   SmallVector<Value> floats(int64_t first) {
-    Value zero = arith::ConstantOp::create(b, DenseElementsAttr::get(vec(b.getF32Type()), 0.0f));
-    SmallVector<Value> sums(rows * vectors(), zero);
-    return loop(m.index(0), m.index(dot.getK()), sums, [&](Value k, ValueRange carried) {
-      SmallVector<Value> weight, next;
-      for (int64_t v = 0; v < vectors(); ++v)
-        weight.push_back(
-            stream(vec(b.getF32Type()), at(dot.getWeight()[0], {dot.getPanel(), k, m.index(first + v * lanes)})));
+    int64_t span = valuesSpan(cast<MemRefType>(dot.getWeight()[0].getType()).getElementType()), k = dot.getK();
+    SmallVector<Value> sums(rows * vectors(), zeros());
+    sums = loop(m.index(0), m.index(k / span), sums,
+                [&](Value step, ValueRange carried) { return oneStep(first, step, span, carried); });
+    return k % span == 0 ? sums : oneStep(first, m.index(k / span), k % span, sums);
+  }
+
+  /// The `count` elements along k that a load of floats covers.
+  SmallVector<Value> oneStep(int64_t first, Value step, int64_t count, ValueRange sums) {
+    SmallVector<SmallVector<Value>> weight; // [vector][element along k]
+    for (int64_t v = 0; v < vectors(); ++v)
+      weight.push_back(values(step, first + v * lanes));
+    SmallVector<Value> next(sums);
+    for (int64_t j = 0; j < count; ++j) {
+      Value k =
+          weight[0].size() == 1 ? step : add(arith::MulIOp::create(b, step, m.index(weight[0].size())).getResult(), j);
       for (int64_t i = 0; i < rows; ++i) {
-        Value x = splat(m.load(b.getF32Type(), at(dot.getInput()[0], {add(dot.getRow(), i), k})));
-        for (int64_t v = 0; v < vectors(); ++v)
-          next.push_back(math::FmaOp::create(b, x, weight[v], carried[i * vectors() + v]));
+        Value x = splat(m.load(b.getF32Type(), at4(dot.getInput()[0], i, k)));
+        for (int64_t v = 0; v < vectors(); ++v) {
+          Value &sum = next[i * vectors() + v];
+          sum = math::FmaOp::create(b, x, weight[v][j], sum);
+        }
       }
-      return next;
-    });
+    }
+    return next;
+  }
+
+  /// 16 columns of a matrix of floats in f32: one vector for each element along k.
+  SmallVector<Value> values(Value step, int64_t lane) {
+    Value array = dot.getWeight()[0];
+    Type element = cast<MemRefType>(array.getType()).getElementType(), f32 = b.getF32Type();
+    if (!element.isBF16()) {
+      Value raw = stream(vec(element), at(array, {dot.getPanel(), step, m.index(lane)}));
+      return {element.isF32() ? raw : arith::ExtFOp::create(b, vec(f32), raw).getResult()};
+    }
+    // A bf16 is the high half of its f32: of a pair, the first must be shifted there, the second stands there.
+    auto words = vec(b.getI32Type());
+    auto constant = [&](int32_t value) {
+      return arith::ConstantOp::create(b, DenseElementsAttr::get(words, value)).getResult();
+    };
+    Value pair = stream(vec(element, 2 * lanes), at(array, {dot.getPanel(), step, m.index(lane), m.index(0)}));
+    pair = vector::BitCastOp::create(b, words, pair);
+    Value even = arith::ShLIOp::create(b, pair, constant(16));
+    Value odd = arith::AndIOp::create(b, pair, constant(int32_t(0xffff0000)));
+    return {vector::BitCastOp::create(b, vec(f32), even), vector::BitCastOp::create(b, vec(f32), odd)};
   }
 
   Value zeros() { return arith::ConstantOp::create(b, DenseElementsAttr::get(vec(b.getF32Type()), 0.0f)); }

@@ -39,7 +39,11 @@ Operation *anchorOf(lm::FusedOp fused) {
 
 /// What the weight of a linear is called in a table.
 std::string quantName(RankedTensorType weight) {
-  return lm::quantOf(weight) ? "int" + std::to_string(weight.getElementTypeBitWidth()) : "f32";
+  Type element = weight.getElementType();
+  return lm::quantOf(weight) ? "int" + std::to_string(weight.getElementTypeBitWidth())
+         : element.isBF16()  ? "bf16"
+         : element.isF16()   ? "f16"
+                             : "f32";
 }
 
 /// A default's unit_block for a linear of this input: as many whole register tiles as stay in the cache.

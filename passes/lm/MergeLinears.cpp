@@ -62,7 +62,7 @@ static Refusal refuseMerge(ArrayRef<LinearOp> linears) {
   return std::nullopt;
 }
 
-/// Kept weights of different encodings get one that holds them all exactly.
+/// Kept weights of different encodings, or floats, get a type that holds them all exactly.
 static void agree(ArrayRef<LinearOp> linears) {
   SmallVector<RankedTensorType> types;
   for (LinearOp linear : linears)
@@ -71,15 +71,16 @@ static void agree(ArrayRef<LinearOp> linears) {
           types, [](RankedTensorType type) { return std::pair(type.getElementType(), type.getEncoding()); })))
     return;
   QuantAttr common = commonFormat(types);
+  bool floats = llvm::all_of(types, [](RankedTensorType type) { return isStoredFloat(type.getElementType()); });
   bool own = llvm::all_of(linears, [](LinearOp linear) {
     return linear.getWeight().getDefiningOp<WeightOp>() && linear.getWeight().hasOneUse();
   });
-  if (common && own)
-    for (LinearOp linear : linears) {
-      auto type = cast<RankedTensorType>(linear.getWeight().getType());
-      linear.getWeight().setType(
-          RankedTensorType::get(type.getShape(), IntegerType::get(type.getContext(), 8), common));
-    }
+  if (!own || (!common && !floats))
+    return;
+  MLIRContext *context = types.front().getContext();
+  Type element = floats ? Type(Float32Type::get(context)) : IntegerType::get(context, 8);
+  for (auto [linear, type] : llvm::zip(linears, types))
+    LinearOp(linear).getWeight().setType(RankedTensorType::get(type.getShape(), element, common));
 }
 
 /// The weights below one another (or alternating), in front of the first linear.

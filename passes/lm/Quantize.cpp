@@ -1,7 +1,8 @@
 //===- Quantize.cpp - lm-quantize ------------------------------------------===//
 //
 // Linears compute with codes: weights as the scheme says, inputs in 8 bits with f32 scales, one scale a row and group.
-// An input that several linears read is quantised once. Gains and biases stay f32.
+// An input that several linears read is quantised once. Weights in bf16 or f16 are multiplied by inputs in f32. Gains
+// and biases stay f32.
 //
 //   %w = lm.weight "q" : tensor<576x576xf32>
 //   %q = lm.linear %n, %w : (tensor<?x576xf32>, tensor<576x576xf32>) -> tensor<?x576xf32>
@@ -36,8 +37,8 @@ struct Quantize : lathe::lm::impl::LmQuantizeBase<Quantize> {
     func::FuncOp function = getOperation();
     Builder builder(&getContext());
     auto emitError = [&] { return function.emitError() << "lm-quantize: "; };
-    if (scheme != "int8" && scheme != "int4" && scheme != "keep") {
-      emitError() << "expected scheme int8, int4 or keep, found '" << scheme << "'";
+    if (scheme != "bf16" && scheme != "int8" && scheme != "int4" && scheme != "keep") {
+      emitError() << "expected scheme bf16, int8, int4 or keep, found '" << scheme << "'";
       return signalPassFailure();
     }
     auto quant = [&](int64_t elements, Type scale, bool minimum, QuantMethod method) {
@@ -56,7 +57,7 @@ struct Quantize : lathe::lm::impl::LmQuantizeBase<Quantize> {
     for (LinearOp linear : opsIn<LinearOp>(function))
       quantizeLinear(linear);
     for (EmbedOp embed : opsIn<EmbedOp>(function))
-      if (!quantOf(embed.getTable().getType()) && !quantizeWeight(embed.getTable()))
+      if (!isStored(embed.getTable()) && !storeWeight(embed.getTable()))
         report.refuse(embed, "table left in float: it is no weight, or a weight with other uses");
     if (!function->hasAttr(kernelAttribute))
       report.say(function, "lm-quantize: " + Twine(weights) + " weights, " + Twine(inputs) + " inputs quantised, " +
@@ -66,9 +67,11 @@ struct Quantize : lathe::lm::impl::LmQuantizeBase<Quantize> {
   void quantizeLinear(LinearOp linear) {
     if (quantOf(linear.getInput().getType()))
       return;
-    if (!quantizeWeight(linear.getWeight()))
+    if (!isStored(linear.getWeight()) && !storeWeight(linear.getWeight()))
       return report.refuse(linear, "linear left in float: its weight is computed, not stored in blocks, or has other "
                                    "uses than linear and embed");
+    if (!quantOf(linear.getWeight().getType()))
+      return;
     Value &code = codes[linear.getInput()];
     if (!code) {
       OpBuilder builder(linear);
@@ -79,34 +82,42 @@ struct Quantize : lathe::lm::impl::LmQuantizeBase<Quantize> {
     linear.getInputMutable().assign(code);
   }
 
-  /// True when the weight is, or has become, a quantised lm.weight.
-  bool quantizeWeight(Value weight) {
+  /// Whether this is a lm.weight that has got its type.
+  static bool isStored(Value weight) {
+    return weight.getDefiningOp<WeightOp>() &&
+           (quantOf(weight.getType()) || !getElementTypeOrSelf(weight.getType()).isF32());
+  }
+
+  /// Gives a lm.weight of f32 the type that the scheme has for it; false when there is none.
+  bool storeWeight(Value weight) {
     auto op = weight.getDefiningOp<WeightOp>();
     if (!op)
       return false;
-    if (quantOf(weight.getType()))
-      return true;
     for (OpOperand &use : weight.getUses()) {
       auto linear = dyn_cast<LinearOp>(use.getOwner());
       bool table = isa<EmbedOp>(use.getOwner());
       if (!table && (!linear || use.get() != linear.getWeight() || linear.getBias() == weight))
         return false;
     }
-    auto [bits, quant] = formatOf(op);
-    if (!quant)
+    RankedTensorType type = typeOf(op);
+    if (!type)
       return false;
     ++weights;
-    weight.setType(coded(weight, quant, bits));
+    weight.setType(type);
     return true;
   }
 
-  /// Bits and encoding that the scheme has for a weight; null: it stays float.
-  std::pair<int64_t, QuantAttr> formatOf(WeightOp op) {
+  /// The type that the scheme has for a weight; null: it stays f32.
+  RankedTensorType typeOf(WeightOp op) {
     if (scheme == "int8" || (scheme == "int4" && isSensitive(op)))
-      return {8, eightBits};
+      return coded(op, eightBits);
     if (scheme == "int4")
-      return {4, fourBits};
-    return op.getStored() ? storedFormat(&getContext(), *op.getStored()) : std::pair<int64_t, QuantAttr>{};
+      return coded(op, fourBits, 4);
+    StringRef stored = scheme == "bf16" ? "BF16" : op.getStored().value_or("");
+    if (FloatType element = storedFloat(&getContext(), stored))
+      return cast<RankedTensorType>(op.getType()).clone(element);
+    auto [bits, quant] = storedFormat(&getContext(), stored);
+    return quant ? coded(op, quant, bits) : RankedTensorType();
   }
 
   /// Tables of embeddings, and the head, whose errors reach the logits undiminished.

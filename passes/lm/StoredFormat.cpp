@@ -1,4 +1,4 @@
-//===- StoredFormat.cpp - the blocks of GGUF files as encodings -------------===//
+//===- StoredFormat.cpp - what a model's file stores, as types --------------===//
 #include "passes/lm/StoredFormat.h"
 
 using namespace mlir;
@@ -26,6 +26,14 @@ std::pair<int64_t, QuantAttr> lathe::lm::storedFormat(MLIRContext *context, Stri
     if (format.element == element)
       return {format.bits, QuantAttr::get(context, format.group, Float16Type::get(context), format.bias, format.minimum,
                                           format.super, QuantMethod::kept)};
+  return {};
+}
+
+FloatType lathe::lm::storedFloat(MLIRContext *context, StringRef element) {
+  if (element == "BF16")
+    return BFloat16Type::get(context);
+  if (element == "F16")
+    return Float16Type::get(context);
   return {};
 }
 

@@ -16,7 +16,7 @@ MODELS = ["llama", "llama3-rope-scaled", "mistral-window", "qwen2", "qwen3"]
 LENGTHS = [1, 5, 16, 17, 31, 33, 47]
 NEW_TOKENS = 12
 # How numbers are stored, as options of compile.
-NUMBERS = {"f32": ["--quant", "f32"], "int8": ["--quant", "int8"], "int8 with int8 KV": ["--quant", "int8", "--kv", "int8"]}
+NUMBERS = {"f32": ["--quant", "f32"], "bf16": ["--quant", "bf16"], "int8": ["--quant", "int8"], "int8 with int8 KV": ["--quant", "int8", "--kv", "int8"]}
 # Some chunks of 256 positions and a part of one; a window that opens within a chunk; one KV head for more workers.
 LONG = 777
 LONG_CONFIGS = {
@@ -102,7 +102,7 @@ def fill(suite, lathe, args):
         for numbers in NUMBERS:
             addAll(suite, lathe, name, folder, expected(folder)["input_ids"][0], numbers)
     folder = referenceModel("qwen3")
-    for quant in ("f32", "int8", "int4"):
+    for quant in ("f32", "bf16", "int8", "int4"):
         for tier in lathe.tiers:
             suite.add(f"qwen3/{quant}/{tier}/1 to 33 rows", lambda quant=quant, tier=tier: everyRowCount(
                 lathe, lathe.artifact(folder, "--quant", quant), np.resize(expected(folder)["input_ids"][0], 67), tier))

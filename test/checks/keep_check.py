@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
-"""`--quant keep` computes with the blocks of a GGUF file: logits near those of the dequantised weights, the same bits in every tier and cut."""
+"""`--quant keep` computes with what a model's file stores. Blocks: logits near those of the dequantised weights; BF16 and F16, and `--quant bf16`:
+exactly those of the same values in f32. The same bits in every tier and cut."""
+import json
+
 import numpy as np
-from models import llamaConfig, roundedWeights, writeGguf
+from models import llamaConfig, roundedWeights, writeGguf, writeHuggingFace
 from oracle import Oracle
 
 from harness import expect, main, scratch
@@ -13,6 +16,8 @@ TOKENS = 41
 TOLERANCE = 0.1
 SIMPLE = ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1")
 SUPER = ("Q4_K", "Q5_K", "Q6_K")
+# Inputs in f32: what is left is the rounding of f32 sums.
+FLOAT_TOLERANCE = 1e-5
 
 
 def mixed(name):
@@ -24,6 +29,52 @@ def mixed(name):
 
 def mixedSmall(name):
     return "Q5_0" if "v_proj" in name or "up_proj" in name else "Q4_1" if "k_proj" in name else "Q8_0"
+
+
+def mixedFloats(name):
+    """One attention and one MLP whose linears differ; the table and some linears stay apart from any other."""
+    return "F32" if "k_proj" in name else "BF16" if "v_proj" in name or "up_proj" in name or "embed" in name else "F16"
+
+
+def bytesOf(lathe, artifact):
+    return json.loads(lathe.run("inspect", artifact, "--json").expect(0).text)["weight_bytes"]
+
+
+def sameAsF32(lathe, artifact, wide, ids):
+    """The logits of `artifact` are, bit for bit, those of `wide`, which has the same values in f32; as many bytes are saved as floats are short."""
+    logits = None
+    for tier in lathe.tiers:
+        sameBits(lathe, artifact, ids, tier)
+        logits, want = (lathe.logits(path, ids, "--cpu", tier) for path in (artifact, wide))
+        expect(np.array_equal(logits.view(np.uint32), want.view(np.uint32)), f"{tier}: differs from the same values in f32")
+    share = bytesOf(lathe, artifact) / bytesOf(lathe, wide)
+    expect(share < 0.75, f"its weights take {share:.2f} of the bytes of f32")
+    return logits, share
+
+
+def checkFloats(lathe, name, element, config, seed):
+    folder = scratch(lathe.work)
+    model = folder / f"keep-{name}.gguf"
+    writeGguf(model, config, seed, element=element)
+    ids = np.random.default_rng(seed).integers(0, config["vocab_size"], TOKENS)
+    logits, share = sameAsF32(lathe, lathe.artifact(model, "--quant", "keep", "--kv", "f32"), lathe.artifact(model, "--quant", "f32"), ids)
+    want = Oracle(config=config, weights=roundedWeights(config, seed, element)).logits(ids)
+    error = np.sqrt(((logits - want) ** 2).mean()) / want.std()
+    expect(error < FLOAT_TOLERANCE, f"logits are off by {error:.2e} of their spread")
+    return f"{share:.2f} of the bytes, error {error:.1e} of the spread"
+
+
+def checkBf16(lathe, name, config, seed):
+    """--quant bf16 of f32 weights is f32 of weights that ml_dtypes has rounded to bf16, and so is keep of those in a folder."""
+    folder = scratch(lathe.work)
+    exact = writeHuggingFace(folder / f"{name}-f32", config, seed)
+    rounded = writeHuggingFace(folder / f"{name}-bf16", config, seed,
+                               element=lambda weight: "float32" if weight.endswith(("norm.weight", ".bias")) else "bfloat16")
+    ids = np.random.default_rng(seed).integers(0, config["vocab_size"], TOKENS)
+    wide = lathe.artifact(rounded, "--quant", "f32")
+    for model, quant in ((exact, "bf16"), (rounded, "keep")):
+        _, share = sameAsF32(lathe, lathe.artifact(model, "--quant", quant, "--kv", "f32"), wide, ids)
+    return f"{share:.2f} of the bytes"
 
 
 def check(lathe, name, element, config, seed):
@@ -54,6 +105,14 @@ def fill(suite, lathe, args):
         suite.add(f"keep/{element}", check, lathe, element, element, small, 300 + seed)
     for seed, element in enumerate(SUPER):
         suite.add(f"keep/{element}", check, lathe, element, element, large, 310 + seed)
+    # Odd widths: the last pair of bf16 along k is half empty.
+    odd = llamaConfig(hidden_size=74, num_attention_heads=6, intermediate_size=131, head_dim=26, vocab_size=333)
+    for seed, element in enumerate(("BF16", "F16")):
+        suite.add(f"keep/{element}", checkFloats, lathe, element, element, small, 330 + seed)
+        suite.add(f"keep/{element}, odd sizes", checkFloats, lathe, f"odd-{element}", element, odd, 332 + seed)
+    suite.add("keep/F32, BF16 and F16", checkFloats, lathe, "mixed-floats", mixedFloats, odd, 334)
+    suite.add("bf16/tied", checkBf16, lathe, "tied", small, 340)
+    suite.add("bf16/odd sizes", checkBf16, lathe, "odd", odd, 341)
     suite.add("keep/Q4_K and Q6_K", check, lathe, "mixed", mixed, large, 320)
     suite.add("keep/Q8_0, Q5_0 and Q4_1", check, lathe, "mixed-small", mixedSmall, small, 321)
 

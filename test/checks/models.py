@@ -91,11 +91,11 @@ def drawWeights(config, seed):
 
 
 def writeHuggingFace(folder, config, seed, *, element="float32", files=1, tokenizer=None):
-    """A folder as `save_pretrained` writes it; `files` > 1 splits the weights, with an index."""
+    """A folder as `save_pretrained` writes it, in one `element` or a function of the tensor's name; `files` > 1 splits the weights, with an index."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    weights = {name: values.astype(ELEMENTS[element]) for name, values in drawWeights(config, seed).items()}
+    weights = {name: values.astype(ELEMENTS[elementOf(element, name)]) for name, values in drawWeights(config, seed).items()}
     names = sorted(weights)
     if files == 1:
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})

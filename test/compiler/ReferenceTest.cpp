@@ -160,7 +160,8 @@ TEST(Reference, ErrorsSayWhichOpWhereAndWhy) {
       %y = arith.addf %x, %x : tensor<?x4xf64> loc("y")
       return %y : tensor<?x4xf64> })",
                     {x}),
-            "arith.addf: the reference knows tensors of rank 1 or 2 in f32, or i8, i6 or i4 with #lm.quant, found "
+            "arith.addf: the reference knows tensors of rank 1 or 2 in f32, bf16 or f16, or i8, i6 or i4 with "
+            "#lm.quant, found "
             "tensor<?x4xf64> at loc(\"y\")");
   EXPECT_EQ(errorOf(ir, R"(func.func @f(%x: tensor<?x4xf32>) -> f32 {
       %0 = arith.constant 1.0 : f32 loc("c")

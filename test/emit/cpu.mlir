@@ -48,6 +48,15 @@
 // V4F32-LABEL: <o_residual>:
 // V4F32: vfmadd{{.*}} %zmm
 
+// bf16 weights become f32 in registers: a shift and a mask for two vectors; no bf16 instruction, which no tier assumes.
+// REDEFINE: %{quant} = bf16
+// RUN: %{object}
+// RUN: %{assembly} | FileCheck %s --check-prefix=V4BF16 --implicit-check-not=call --implicit-check-not=vpdpbusd --implicit-check-not=vdpbf16ps
+// RUN: llvm-nm --undefined-only %t.o | FileCheck %s --check-prefix=UNDEFINED --allow-empty
+// V4BF16-LABEL: <o_residual>:
+// V4BF16: vpslld $0x10, {{.*}}, %zmm
+// V4BF16: vfmadd{{.*}} %zmm
+
 // x86-64-v3: no instruction of a newer machine; bytes by the sign trick.
 // REDEFINE: %{tier} = x86-64-v3
 // REDEFINE: %{quant} = int8
@@ -82,6 +91,14 @@
 // RUN: llvm-nm --undefined-only %t.o | FileCheck %s --check-prefix=UNDEFINED --allow-empty
 // V3F32-LABEL: <o_residual>:
 // V3F32: vfmadd{{.*}} %ymm
+
+// REDEFINE: %{quant} = bf16
+// RUN: %{object}
+// RUN: %{assembly} | FileCheck %s --check-prefix=V3BF16 --implicit-check-not=call --implicit-check-not=zmm --implicit-check-not=vpmaddubsw
+// RUN: llvm-nm --undefined-only %t.o | FileCheck %s --check-prefix=UNDEFINED --allow-empty
+// V3BF16-LABEL: <o_residual>:
+// V3BF16: vpslld $0x10, {{.*}}, %ymm
+// V3BF16: vfmadd{{.*}} %ymm
 
 // UNDEFINED-NOT: {{.}}
 

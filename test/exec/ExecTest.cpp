@@ -174,15 +174,15 @@ double relativeError(const std::vector<float> &a, const std::vector<float> &b) {
 
 } // namespace
 
-/// The kernels compute what the fused IR says, and fusion changes nothing but, in int8, what quantisation costs.
+/// The kernels compute what the fused IR says, and fusion changes nothing but what rounding the weights costs.
 TEST_P(Exec, CompiledIsReference) {
   std::vector<float> before = reference("stages/00-model.mlir"), after = reference("stages/10-fused.mlir");
   ASSERT_EQ(before.size(), after.size());
   auto [quant, kv] = std::get<1>(GetParam());
   bool int8 = std::string(quant) == "int8", int8Kv = std::string(kv) == "int8";
   double quantisation = relativeError(after, before);
-  if (int8)
-    EXPECT_LT(quantisation, 0.05);
+  if (int8 || std::string(quant) == "bf16") // a bf16 is off by 2^-9 of itself at most, each for itself
+    EXPECT_LT(quantisation, int8 ? 0.05 : 0.01);
   else
     EXPECT_EQ(quantisation, 0.0);
   std::vector<float> first;
@@ -252,5 +252,5 @@ TEST_P(Exec, PagesOfOthersDoNotCount) {
 
 INSTANTIATE_TEST_SUITE_P(OddSizes, Exec,
                          testing::Combine(testing::Range(1u, 9u),
-                                          testing::Values(Numbers{"f32", "f32"}, Numbers{"int8", "bf16"},
-                                                          Numbers{"f32", "int8"})));
+                                          testing::Values(Numbers{"f32", "f32"}, Numbers{"bf16", "f32"},
+                                                          Numbers{"int8", "bf16"}, Numbers{"f32", "int8"})));

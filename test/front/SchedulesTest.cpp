@@ -43,6 +43,7 @@ TEST(Schedules, BuiltInDefaultsAreComplete) {
   for (const std::string &tier : table.tiers())
     for (const ScheduleKey &key :
          {ScheduleKey{tier, "linear", "int8", 32, 1, 1}, ScheduleKey{tier, "linear", "f32", 0, 1, 1},
+          ScheduleKey{tier, "linear", "bf16", 0, 1, 1}, ScheduleKey{tier, "linear", "f16", 0, 1, 1},
           ScheduleKey{tier, "attention"}, ScheduleKey{tier, "embed"}}) {
       const ScheduleEntry *entry = table.find(key);
       ASSERT_TRUE(entry) << key.text();
@@ -113,8 +114,9 @@ TEST(Schedules, Mistakes) {
             "folder/t.toml:1:1: missing key 'kind': expected one of linear, attention, embed");
   EXPECT_EQ(errorAfter("\"linear\"", "\"conv\""),
             "folder/t.toml:3:8: kind: unknown value \"conv\"; known: linear, attention, embed");
-  EXPECT_EQ(errorAfter("int8", "int7"),
-            "folder/t.toml:4:9: quant: unknown value \"int7\"; did you mean 'int8'? known: f32, int8, int6, int4");
+  EXPECT_EQ(
+      errorAfter("int8", "int7"),
+      "folder/t.toml:4:9: quant: unknown value \"int7\"; did you mean 'int8'? known: f32, bf16, f16, int8, int6, int4");
   EXPECT_EQ(
       errorAfter("columns = 16", "column = 16"),
       "folder/t.toml:9:1: unknown key 'column' of kind \"linear\"; did you mean 'columns'? known: tier, kind, quant, "

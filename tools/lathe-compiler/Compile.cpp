@@ -89,10 +89,11 @@ void addCompile(CLI::App &app, Command &run) {
   command->add_option("--weights", options->weights,
                       "safetensors file or folder, GGUF, or random:SEED; default: the model's own");
   command
-      ->add_option("--quant", options->quant,
-                   "how weights are stored: f32, int8, int4, or keep: the blocks of a GGUF file (Q8_0, Q4_0, Q4_1, "
-                   "Q5_0, Q5_1, Q4_K, Q5_K, Q6_K) as they are")
-      ->check(CLI::IsMember({"f32", "int8", "int4", "keep"}))
+      ->add_option(
+          "--quant", options->quant,
+          "how weights are stored: f32, bf16, int8, int4, or keep: BF16 and F16, and the blocks of a GGUF file "
+          "(Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K), as they are")
+      ->check(CLI::IsMember({"f32", "bf16", "int8", "int4", "keep"}))
       ->capture_default_str();
   command->add_option("--group", options->group, "elements that share a scale in int8 and int4; default: 32 and 64")
       ->check(CLI::IsMember({32, 64, 128}));

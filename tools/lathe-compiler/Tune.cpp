@@ -54,7 +54,7 @@ void addTune(CLI::App &app, Command &run) {
       ->capture_default_str();
   command->add_option("--kernel", options->kernel, "tune only this kernel; default: every linear");
   command->add_option("--quant", options->quant, "as in compile; of an artifact its own")
-      ->check(CLI::IsMember({"f32", "int8"}))
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
       ->capture_default_str();
   command->add_option("--group", options->group, "as in compile; of an artifact its own")
       ->check(CLI::IsMember({32, 64}))

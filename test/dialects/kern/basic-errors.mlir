@@ -535,3 +535,20 @@ module @avx512vnni {
     return
   }
 }
+
+// -----
+
+// bf16 stands in pairs along k.
+func.func @dot_bf16(%a: memref<?x64xf32>, %w: memref<2x63x32xbf16>, %c: memref<6x32xf32>, %n: index) {
+  // expected-error@below {{expected a weight [?]x[32, 32, 2] of 'bf16', found 'memref<2x63x32xbf16>'}}
+  kern.dot %n of 6 rows (%a[%n]) by (%w[%n]) into %c[%n] k 63 : (memref<?x64xf32>) by (memref<2x63x32xbf16>) into memref<6x32xf32>
+  return
+}
+
+// -----
+
+func.func @weight_f16() {
+  // expected-error@below {{expected values of shape [2, 63, 32] in 'f16', found 'memref<2x32x32x2xf16>'}}
+  %w = kern.weight values ["w"] pack <order = flat, dim = 1> k 63 : memref<2x32x32x2xf16>
+  return
+}

@@ -10,6 +10,8 @@
 // CHECK-NEXT: %[[SCALES:.*]] = kern.weight scales ["q", "k", "v"] pack <order = heads, dim = 24> coding <group = 64, scale = bf16> k 70 : memref<4x2x32xbf16>
 // CHECK-NEXT: kern.weight values ["o"] pack <order = flat, dim = 1> k 70 : memref<3x70x32xf32>
 // CHECK-NEXT: kern.weight values ["gate", "up"] pack <order = interleaved, dim = 16> k 70 : memref<5x70x32xf32>
+// CHECK-NEXT: kern.weight values ["up"] pack <order = flat, dim = 1> k 71 : memref<3x36x32x2xbf16>
+// CHECK-NEXT: kern.weight values ["down"] pack <order = flat, dim = 1> k 71 : memref<3x71x32xf16>
 // CHECK-NEXT: kern.weight vector ["norm"] k 1 : memref<80xf32>
 // CHECK-NEXT: kern.weight vector ["q.bias", "zeros 24", "v.bias"] pack <order = heads, dim = 24> k 1 : memref<128xf32>
 // CHECK-NEXT: kern.weight rope_low [] rope #lm.rope<layout = half, theta = 1.000000e+04 : f64, type = "default", params = {}> k 24 : memref<2x256x16xf32>
@@ -27,6 +29,8 @@ func.func @step() {
   %scales = kern.weight scales ["q", "k", "v"] pack <order = heads, dim = 24> coding <group = 64, scale = bf16> k 70 : memref<4x2x32xbf16>
   %o = kern.weight values ["o"] pack <order = flat, dim = 1> k 70 : memref<3x70x32xf32>
   %gate_up = kern.weight values ["gate", "up"] pack <order = interleaved, dim = 16> k 70 : memref<5x70x32xf32>
+  %up = kern.weight values ["up"] pack <order = flat, dim = 1> k 71 : memref<3x36x32x2xbf16>
+  %down = kern.weight values ["down"] pack <order = flat, dim = 1> k 71 : memref<3x71x32xf16>
   %gain = kern.weight vector ["norm"] k 1 : memref<80xf32>
   %bias = kern.weight vector ["q.bias", "zeros 24", "v.bias"] pack <order = heads, dim = 24> k 1 : memref<128xf32>
   %low = kern.weight rope_low [] rope #rope k 24 : memref<2x256x16xf32>
@@ -77,9 +81,10 @@ func.func @indices() {
 
 // Dots of floats and of codes in groups with a short last one, into private memory; both reductions.
 // CHECK-LABEL: func.func @tile(
-// CHECK-SAME: %[[A:.*]]: memref<?x96xf32>, %[[W:.*]]: memref<3x70x32xf32>, %[[W8:.*]]: memref<3x18x32x4xi8>, %[[WS:.*]]: memref<3x2x32xbf16>, %[[N:.*]]: index, %[[V:.*]]: vector<16xf32>
+// CHECK-SAME: %[[A:.*]]: memref<?x96xf32>, %[[W:.*]]: memref<3x70x32xf32>, %[[W16:.*]]: memref<3x36x32x2xbf16>, %[[W8:.*]]: memref<3x18x32x4xi8>, %[[WS:.*]]: memref<3x2x32xbf16>, %[[N:.*]]: index, %[[V:.*]]: vector<16xf32>
 // CHECK: %[[C:.*]] = kern.scratch : memref<6x64xf32>
 // CHECK: kern.dot %[[N]] of 6 rows(%[[A]][%[[N]]]) by(%[[W]][%[[N]]]) into %[[C]][%{{.*}}] k 70 : (memref<?x96xf32>) by(memref<3x70x32xf32>) into memref<6x64xf32>
+// CHECK: kern.dot %[[N]] of 6 rows(%[[A]][%[[N]]]) by(%[[W16]][%[[N]]]) into %[[C]][%{{.*}}] k 71 : (memref<?x96xf32>) by(memref<3x36x32x2xbf16>) into memref<6x64xf32>
 // CHECK: %[[A8:.*]] = kern.scratch : memref<48x80xi8>
 // CHECK: %[[AS:.*]] = kern.scratch : memref<48x2xf32>
 // CHECK: %[[AO:.*]] = kern.scratch : memref<48x2xi32>
@@ -87,10 +92,11 @@ func.func @indices() {
 // CHECK: kern.reduce add %[[V]] : vector<16xf32> -> f32
 // CHECK: kern.reduce max %{{.*}} : vector<4xi32> -> i32
 // CHECK: kern.byte_dot %[[SUMS:.*]], %[[BYTES:.*]] by %[[BYTES]]
-func.func @tile(%a: memref<?x96xf32>, %w: memref<3x70x32xf32>, %w8: memref<3x18x32x4xi8>, %ws: memref<3x2x32xbf16>, %n: index, %v: vector<16xf32>, %i: vector<4xi32>, %sums: vector<16xi32>, %bytes: vector<64xi8>) {
+func.func @tile(%a: memref<?x96xf32>, %w: memref<3x70x32xf32>, %w16: memref<3x36x32x2xbf16>, %w8: memref<3x18x32x4xi8>, %ws: memref<3x2x32xbf16>, %n: index, %v: vector<16xf32>, %i: vector<4xi32>, %sums: vector<16xi32>, %bytes: vector<64xi8>) {
   %column = arith.constant 32 : index
   %c = kern.scratch : memref<6x64xf32>
   kern.dot %n of 6 rows (%a[%n]) by (%w[%n]) into %c[%column] k 70 : (memref<?x96xf32>) by (memref<3x70x32xf32>) into memref<6x64xf32>
+  kern.dot %n of 6 rows (%a[%n]) by (%w16[%n]) into %c[%column] k 71 : (memref<?x96xf32>) by (memref<3x36x32x2xbf16>) into memref<6x64xf32>
   %a8 = kern.scratch : memref<48x80xi8>
   %as = kern.scratch : memref<48x2xf32>
   %ao = kern.scratch : memref<48x2xi32>

@@ -80,7 +80,7 @@ func.func @weight_quantised_vector() {
 // -----
 
 func.func @weight_element() {
-  // expected-error@below {{expected f32 elements, or i8, i6 or i4 with #lm.quant, found 'tensor<64x64xi8>'}}
+  // expected-error@below {{expected f32, bf16 or f16 elements, or i8, i6 or i4 with #lm.quant, found 'tensor<64x64xi8>'}}
   %w = lm.weight "w" : tensor<64x64xi8>
   return
 }
@@ -484,5 +484,21 @@ func.func private @quant_absmax(tensor<4x64xi8, #lm.quant<group = 32, scale = f1
 func.func @weight_absmax() {
   // expected-error@below {{expected i8 with method absmax, found 'tensor<64x64xi4, #lm.quant<group = 32, scale = bf16>>'}}
   %w = lm.weight "w" : tensor<64x64xi4, #lm.quant<group = 32, scale = bf16>>
+  return
+}
+
+// -----
+
+func.func @weight_f64() {
+  // expected-error@below {{expected f32, bf16 or f16 elements, or i8, i6 or i4 with #lm.quant, found 'tensor<64x64xf64>'}}
+  %w = lm.weight "w" : tensor<64x64xf64>
+  return
+}
+
+// -----
+
+func.func @stack_floats(%a: tensor<64x64xbf16>, %b: tensor<64x64xf32>) {
+  // expected-error@below {{expected inputs of equal width and element, found 'tensor<64x64xbf16>' and 'tensor<64x64xf32>'}}
+  %w = lm.stack %a, %b : (tensor<64x64xbf16>, tensor<64x64xf32>) -> tensor<128x64xf32>
   return
 }

@@ -8,14 +8,18 @@
 #llama3 = #lm.rope<layout = half, theta = 5.0e5, type = "llama3", params = {factor = 8.0, high_freq_factor = 4.0, low_freq_factor = 1.0, original_max_position_embeddings = 8192.0}>
 
 // Weights, as they are and quantised, one after another and in alternating blocks.
-// CHECK-LABEL: func @weights()
+// CHECK-LABEL: func @weights(
 // CHECK: lm.weight "model.norm.weight" : tensor<576xf32>
 // CHECK: %[[K:.*]] = lm.weight "k" : tensor<192x576xi8, #lm.quant<group = 64, scale = bf16>>
 // CHECK: %[[V:.*]] = lm.weight "v"
 // CHECK: lm.stack %[[K]], %[[V]] : (tensor<192x576xi8, #lm.quant<group = 64, scale = bf16>>, tensor<192x576xi8, #lm.quant<group = 64, scale = bf16>>) -> tensor<384x576xi8, #lm.quant<group = 64, scale = bf16>>
 // CHECK: lm.stack %[[K]], %[[V]] interleave 32 :
 // CHECK: lm.stack %{{.*}}, %{{.*}} : (tensor<576xf32>, tensor<192xf32>) -> tensor<768xf32>
-func.func @weights() {
+// CHECK: %[[HALF:.*]] = lm.weight "half" stored "F16" : tensor<192x576xf16>
+// CHECK: %[[BF16:.*]] = lm.weight "rounded" : tensor<192x576xbf16>
+// CHECK: lm.linear %{{.*}}, %[[HALF]] : (tensor<?x576xf32>, tensor<192x576xf16>) -> tensor<?x192xf32>
+// CHECK: lm.linear %{{.*}}, %[[BF16]] : (tensor<?x576xf32>, tensor<192x576xbf16>) -> tensor<?x192xf32>
+func.func @weights(%x: tensor<?x576xf32>) {
   %norm = lm.weight "model.norm.weight" : tensor<576xf32>
   %k = lm.weight "k" : !w8
   %v = lm.weight "v" : !w8
@@ -23,6 +27,10 @@ func.func @weights() {
   %alternating = lm.stack %k, %v interleave 32 : (!w8, !w8) -> tensor<384x576xi8, #lm.quant<group = 64, scale = bf16>>
   %bias = lm.weight "bias" : tensor<192xf32>
   %vectors = lm.stack %norm, %bias : (tensor<576xf32>, tensor<192xf32>) -> tensor<768xf32>
+  %half = lm.weight "half" stored "F16" : tensor<192x576xf16>
+  %rounded = lm.weight "rounded" : tensor<192x576xbf16>
+  %y = lm.linear %x, %half : (tensor<?x576xf32>, tensor<192x576xf16>) -> tensor<?x192xf32>
+  %z = lm.linear %x, %rounded : (tensor<?x576xf32>, tensor<192x576xbf16>) -> tensor<?x192xf32>
   return
 }
 

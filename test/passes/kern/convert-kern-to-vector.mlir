@@ -327,3 +327,49 @@ module @kernels attributes {kern.tier = "avx512vnni"} {
     return
   }
 }
+
+// -----
+
+// bf16: 64 bytes are a pair of elements along k for 16 columns, the first of which a shift and the second of which a mask makes f32. One chain of
+// multiply-adds for each output, k in order; of the last pair of an odd k only the first counts.
+// CHECK-LABEL: func.func @pairs(
+// CHECK-DAG: %[[SIXTEEN:.*]] = arith.constant dense<16> : vector<16xi32>
+// CHECK-DAG: %[[HIGH:.*]] = arith.constant dense<-65536> : vector<16xi32>
+// CHECK: scf.for %{{.*}} = %c0 to %c35 step %c1 iter_args(%[[SUM:.*]] = %{{.*}}) -> (vector<16xf32>)
+// CHECK: %[[PAIR:.*]] = llvm.load %{{.*}} {alignment = 2 : i64} : !llvm.ptr -> vector<32xbf16>
+// CHECK-NEXT: %[[WORDS:.*]] = vector.bitcast %[[PAIR]] : vector<32xbf16> to vector<16xi32>
+// CHECK-NEXT: %[[SHIFTED:.*]] = arith.shli %[[WORDS]], %[[SIXTEEN]]
+// CHECK-NEXT: %[[MASKED:.*]] = arith.andi %[[WORDS]], %[[HIGH]]
+// CHECK-NEXT: %[[EVEN:.*]] = vector.bitcast %[[SHIFTED]] : vector<16xi32> to vector<16xf32>
+// CHECK-NEXT: %[[ODD:.*]] = vector.bitcast %[[MASKED]] : vector<16xi32> to vector<16xf32>
+// CHECK: %[[HALFWAY:.*]] = math.fma %{{.*}}, %[[EVEN]], %[[SUM]]
+// CHECK: %[[NEXT:.*]] = math.fma %{{.*}}, %[[ODD]], %[[HALFWAY]]
+// CHECK-NEXT: scf.yield %[[NEXT]]
+// CHECK: arith.shli
+// CHECK: math.fma
+// CHECK-NOT: math.fma
+// CHECK: llvm.store
+module @kernels attributes {kern.tier = "avx512vnni"} {
+  func.func @pairs(%a: memref<?x96xf32>, %w: memref<2x36x32x2xbf16>) attributes {kern.schedule = #kern.schedule<target = "avx512vnni", unit_block = 4, rows = 1, columns = 16>} {
+    %count, %row, %panel, %column = kern.program_id
+    %c = kern.scratch : memref<1x32xf32>
+    kern.dot %count of 1 rows (%a[%row]) by (%w[%panel]) into %c[%column] k 71 : (memref<?x96xf32>) by (memref<2x36x32x2xbf16>) into memref<1x32xf32>
+    return
+  }
+}
+
+// -----
+
+// f16 stands like f32 and is extended.
+// CHECK-LABEL: func.func @halves(
+// CHECK: %[[HALF:.*]] = llvm.load %{{.*}} {alignment = 2 : i64} : !llvm.ptr -> vector<16xf16>
+// CHECK-NEXT: %[[W:.*]] = arith.extf %[[HALF]] : vector<16xf16> to vector<16xf32>
+// CHECK: math.fma %{{.*}}, %[[W]], %{{.*}}
+module @kernels attributes {kern.tier = "avx512vnni"} {
+  func.func @halves(%a: memref<?x96xf32>, %w: memref<2x70x32xf16>) attributes {kern.schedule = #kern.schedule<target = "avx512vnni", unit_block = 4, rows = 1, columns = 16>} {
+    %count, %row, %panel, %column = kern.program_id
+    %c = kern.scratch : memref<1x32xf32>
+    kern.dot %count of 1 rows (%a[%row]) by (%w[%panel]) into %c[%column] k 70 : (memref<?x96xf32>) by (memref<2x70x32xf16>) into memref<1x32xf32>
+    return
+  }
+}

@@ -355,3 +355,41 @@ func.func private @down(%h: tensor<?x40xf32>, %x: tensor<?x64xf32>, %w: tensor<6
   } : tensor<?x64xf32>
   return %r : tensor<?x64xf32>
 }
+
+// -----
+
+// bf16 in pairs along k, the last one half empty: the table is read an element at a time, the linear takes its panels as they are, half the bytes of f32.
+// CHECK-LABEL: func.func @step() {
+// CHECK: %[[TABLE:.*]] = kern.weight values ["embed"] pack <order = flat, dim = 1> k 71 : memref<4x36x32x2xbf16>
+// CHECK: func.func @embed(%[[TABLE:.*]]: memref<4x36x32x2xbf16>, %[[OUT:.*]]: memref<?x96xf32>)
+// CHECK: scf.for %[[COLUMN:.*]] = %c0 to %c71 step %c1
+// CHECK-NEXT: %[[PAIR:.*]] = arith.divui %[[COLUMN]], %c2
+// CHECK-NEXT: %[[WHICH:.*]] = arith.remui %[[COLUMN]], %c2
+// CHECK-NEXT: %[[SHORT:.*]] = memref.load %[[TABLE]][%{{.*}}, %[[PAIR]], %{{.*}}, %[[WHICH]]]
+// CHECK-NEXT: %[[VALUE:.*]] = arith.extf %[[SHORT]] : bf16 to f32
+// CHECK-NEXT: memref.store %[[VALUE]], %[[OUT]][%{{.*}}, %[[COLUMN]]]
+// CHECK: func.func @head(%[[A:.*]]: memref<?x96xf32>, %[[W:.*]]: memref<4x36x32x2xbf16>, %{{.*}}: memref<?x128xf32>)
+// CHECK-SAME: kern.tile_bytes = 4608 : i64
+// CHECK: kern.dot %{{.*}} of 6 rows(%{{.*}}) by(%[[W]][%{{.*}}]) into %{{.*}} k 71 : (memref<{{.*}}xf32>) by(memref<4x36x32x2xbf16>) into memref<6x32xf32>
+#s = #kern.schedule<target = "avx512vnni", unit_block = 12, rows = 6, columns = 32>
+func.func @step(%batch: !lm.batch) -> tensor<?x100xf32> {
+  %table = lm.weight "embed" : tensor<100x71xbf16>
+  %x = call @embed(%batch, %table) : (!lm.batch, tensor<100x71xbf16>) -> tensor<?x71xf32>
+  %logits = call @head(%batch, %x, %table) : (!lm.batch, tensor<?x71xf32>, tensor<100x71xbf16>) -> tensor<?x100xf32>
+  return %logits : tensor<?x100xf32>
+}
+func.func private @embed(%batch: !lm.batch, %table: tensor<100x71xbf16>) -> tensor<?x71xf32> attributes {kern.schedules = [#s]} {
+  %r = lm.fused "embed" {
+    %x = lm.embed %table at %batch : tensor<100x71xbf16> -> tensor<?x71xf32>
+    lm.yield %x : tensor<?x71xf32>
+  } : tensor<?x71xf32>
+  return %r : tensor<?x71xf32>
+}
+func.func private @head(%batch: !lm.batch, %x: tensor<?x71xf32>, %w: tensor<100x71xbf16>) -> tensor<?x100xf32> attributes {kern.schedules = [#s]} {
+  %r = lm.fused "head" {
+    %s = lm.select_rows %x at %batch : tensor<?x71xf32>
+    %y = lm.linear %s, %w : (tensor<?x71xf32>, tensor<100x71xbf16>) -> tensor<?x100xf32>
+    lm.yield %y : tensor<?x100xf32>
+  } : tensor<?x100xf32>
+  return %r : tensor<?x100xf32>
+}
