@@ -370,7 +370,7 @@ func.func private @down(%h: tensor<?x40xf32>, %x: tensor<?x64xf32>, %w: tensor<6
 // CHECK-NEXT: memref.store %[[VALUE]], %[[OUT]][%{{.*}}, %[[COLUMN]]]
 // CHECK: func.func @head(%[[A:.*]]: memref<?x96xf32>, %[[W:.*]]: memref<4x36x32x2xbf16>, %{{.*}}: memref<?x128xf32>)
 // CHECK-SAME: kern.tile_bytes = 4608 : i64
-// CHECK: kern.dot %{{.*}} of 6 rows(%{{.*}}) by(%[[W]][%{{.*}}]) into %{{.*}} k 71 : (memref<{{.*}}xf32>) by(memref<4x36x32x2xbf16>) into memref<6x32xf32>
+// CHECK: kern.dot %{{.*}} of 6 rows(%{{.*}}) by(%[[W]][%{{.*}}]) into %{{.*}} k 71 ahead %{{.*}} : (memref<{{.*}}xf32>) by(memref<4x36x32x2xbf16>) into memref<6x32xf32>
 #s = #kern.schedule<target = "avx512vnni", unit_block = 12, rows = 6, columns = 32>
 func.func @step(%batch: !lm.batch) -> tensor<?x100xf32> {
   %table = lm.weight "embed" : tensor<100x71xbf16>
