@@ -214,7 +214,8 @@ Result<void> Compilation::generateCode() {
   for (auto tierModule : module->getOps<ModuleOp>()) {
     const CpuTier *tier = findTier(tierModule.getName()->str());
     if (!tier)
-      return fail(ExitCode::badInput, "stage 20 has a module of tier '{}', which is none of avx512vnni and x86-64-v3",
+      return fail(ExitCode::badInput,
+                  "stage 20 has a module of tier '{}', which is none of avx512vnni (with +bf16, +gfni) and x86-64-v3",
                   tierModule.getName()->str());
     progress("compiling kernels for " + tier->name, done++, total);
     OwningOpRef<ModuleOp> copy = tierModule.clone();
@@ -260,7 +261,7 @@ Result<void> Compilation::writeArtifact() {
   manifest.context = options.context;
   manifest.bosTokenId = model.config.bosTokenId;
   manifest.eosTokenIds = model.config.eosTokenIds;
-  for (const CpuTier &tier : cpuTiers())
+  for (const CpuTier &tier : cpuTiersWithFeatures())
     if (auto found = code.find(tier.name); found != code.end()) {
       manifest.tiers.push_back(tier.name);
       if (auto added = (*writer)->add("kernels/" + tier.name + ".so", found->second.sharedObject, 4096); !added)

@@ -18,7 +18,7 @@ struct CompileOptions {
       "int8";          ///< f32 | bf16 | int8 | int4 | keep (blocks, bf16 and f16 of the model's file stay as they are)
   std::string kv;      ///< f32 | bf16 | int8; "": f32 with quant f32, else bf16
   int64_t context = 0; ///< positions; 0: the model's, at most 8192
-  std::vector<std::string> tiers; ///< empty: all
+  std::vector<std::string> tiers; ///< empty: all, without features
   std::string schedules;          ///< a table of schedules that goes before the built-in one, or ""
   std::string dumpDir;            ///< writes every stage there
   std::string stopAfter;          ///< 00, 10, 20 or 30

@@ -33,8 +33,29 @@ const std::vector<CpuTier> &cpuTiers() {
   return tiers;
 }
 
+const std::vector<CpuTier> &cpuTiersWithFeatures() {
+  static const std::vector<CpuTier> tiers = [] {
+    constexpr std::pair<const char *, const char *> features[] = {{"+bf16", ",+avx512bf16"}, {"+gfni", ",+gfni"}};
+    constexpr unsigned all = (1u << std::size(features)) - 1;
+    std::vector<CpuTier> tiers;
+    for (const CpuTier &base : cpuTiers())
+      // Both are used on 512 bits at a time.
+      for (unsigned set = base.vectorWidth == "512" ? all : 0;; --set) {
+        CpuTier tier = base;
+        for (size_t i = 0; i < std::size(features); ++i)
+          if (set >> (std::size(features) - 1 - i) & 1)
+            tier.name += features[i].first, tier.features += features[i].second;
+        tiers.push_back(tier);
+        if (set == 0)
+          break;
+      }
+    return tiers;
+  }();
+  return tiers;
+}
+
 const CpuTier *findTier(const std::string &name) {
-  for (const CpuTier &tier : cpuTiers())
+  for (const CpuTier &tier : cpuTiersWithFeatures())
     if (tier.name == name)
       return &tier;
   return nullptr;

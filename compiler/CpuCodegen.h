@@ -11,15 +11,19 @@
 
 namespace lathe {
 
-/// An ISA tier: a name in artifacts and on the command line, and what LLVM calls it.
+/// An ISA tier, perhaps with features (runtime/TierName.h): a name in artifacts and on the command line, and what LLVM
+/// calls it.
 struct CpuTier {
   std::string name;
   std::string cpu;         ///< -mcpu
   std::string features;    ///< -mattr
   std::string vectorWidth; ///< prefer-vector-width
 };
-/// All tiers, best first.
+/// All tiers without features, best first: what is compiled for when nothing is said.
 const std::vector<CpuTier> &cpuTiers();
+/// The same and each with all features that it can have, best first. AVX512-BF16 (+bf16) multiplies bf16 weights by
+/// activations that it rounds to bf16; GFNI (+gfni) changes no bit of a result.
+const std::vector<CpuTier> &cpuTiersWithFeatures();
 const CpuTier *findTier(const std::string &name);
 
 struct NativeCode {

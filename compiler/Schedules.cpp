@@ -3,6 +3,7 @@
 #include "compiler/ConfigDiagnostics.h"
 #include "compiler/SchedulesBuiltIn.h"
 #include "compiler/TomlFile.h"
+#include "runtime/TierName.h"
 #include "runtime/support/MappedFile.h"
 
 #include <algorithm>
@@ -217,9 +218,10 @@ Result<ScheduleTable> ScheduleTable::read(const std::string &file) {
 }
 
 const ScheduleEntry *ScheduleTable::find(const ScheduleKey &key) const {
-  const ScheduleKey general{key.tier, key.kind, key.quant};
+  ScheduleKey exact = key, general{.kind = key.kind, .quant = key.quant};
+  exact.tier = general.tier = baseOfTier(key.tier);
   for (const std::vector<ScheduleEntry> &table : tables)
-    for (const ScheduleKey *wanted : {&key, &general})
+    for (const ScheduleKey *wanted : {&exact, &general})
       for (const ScheduleEntry &entry : table)
         if (entry.key == *wanted)
           return &entry;

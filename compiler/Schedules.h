@@ -50,7 +50,8 @@ public:
   /// The largest unit_block that a table may give a linear of `k` input features (but one of `rows` is always allowed).
   static int64_t mostUnitBlock(int64_t k);
 
-  /// The entry for exactly this shape, else the default; of the user's table, else of the built-in one. Null: none.
+  /// The entry for exactly this shape, else the default, whatever features the tier has; of the user's table, else of
+  /// the built-in one. Null: none.
   const ScheduleEntry *find(const ScheduleKey &key) const;
   /// Tiers that the built-in table names, in its order: best first.
   std::vector<std::string> tiers() const;

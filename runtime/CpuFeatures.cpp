@@ -1,5 +1,7 @@
 #include "runtime/CpuFeatures.h"
 
+#include "runtime/TierName.h"
+
 #include <algorithm>
 #include <charconv>
 #include <cpuid.h>
@@ -15,7 +17,7 @@ namespace {
 
 struct Cpuid {
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-  explicit Cpuid(unsigned leaf) { __get_cpuid_count(leaf, 0, &eax, &ebx, &ecx, &edx); }
+  explicit Cpuid(unsigned leaf, unsigned subleaf = 0) { __get_cpuid_count(leaf, subleaf, &eax, &ebx, &ecx, &edx); }
 };
 
 bool bit(unsigned word, int index) { return word >> index & 1; }
@@ -44,6 +46,19 @@ bool runsAvx512Vnni() {
   bool foundation =
       bit(seven.ebx, 16) && bit(seven.ebx, 17) && bit(seven.ebx, 30) && bit(seven.ebx, 31); // F, DQ, BW, VL
   return runsAvx2() && saved && foundation && bit(seven.ecx, 11);                           // VNNI
+}
+
+/// A feature that no tier assumes. The state it needs is that of the tier it is used with.
+struct Feature {
+  std::string name;
+  bool (*runs)();
+};
+const std::vector<Feature> &features() {
+  static const std::vector<Feature> all = {
+      {"bf16", [] { return bit(Cpuid(7, 1).eax, 5); }}, // AVX512-BF16
+      {"gfni", [] { return bit(Cpuid(7).ecx, 8); }},
+  };
+  return all;
 }
 
 std::string readLine(const std::string &path) {
@@ -114,26 +129,54 @@ std::vector<std::string> machineTiers() {
   return tiers;
 }
 
+std::vector<std::string> knownFeatures() {
+  std::vector<std::string> names;
+  for (const Feature &feature : features())
+    names.push_back(feature.name);
+  return names;
+}
+
+bool machineRuns(std::string_view tier) {
+  std::vector<std::string> tiers = machineTiers();
+  return std::find(tiers.begin(), tiers.end(), baseOfTier(tier)) != tiers.end() &&
+         everyFeature(tier, [](std::string_view name) {
+           return std::any_of(features().begin(), features().end(),
+                              [&](const Feature &feature) { return feature.name == name && feature.runs(); });
+         });
+}
+
 Result<std::string> chooseTier(const std::vector<std::string> &offered, std::string_view wanted) {
   std::vector<std::string> mine = machineTiers();
   auto has = [](const std::vector<std::string> &list, std::string_view name) {
     return std::find(list.begin(), list.end(), name) != list.end();
   };
   if (wanted.empty()) {
-    for (const std::string &tier : mine)
-      if (has(offered, tier))
-        return tier;
+    std::string best;
+    for (size_t i = 0; i < mine.size() && best.empty(); ++i)
+      for (const std::string &tier : offered)
+        if (baseOfTier(tier) == mine[i] && machineRuns(tier) &&
+            (best.empty() || std::count(tier.begin(), tier.end(), '+') > std::count(best.begin(), best.end(), '+')))
+          best = tier;
+    if (!best.empty())
+      return best;
     return fail(ExitCode::mismatch, "the artifact has code for {}, this CPU runs {}; compile it with --cpu",
                 fmt::join(offered, ", "),
                 mine.empty() ? "none of Lathe's tiers" : fmt::format("{}", fmt::join(mine, ", ")));
   }
-  if (!has(knownTiers(), wanted))
-    return fail(ExitCode::usage, "--cpu: expected one of {}, found '{}'", fmt::join(knownTiers(), ", "), wanted);
+  std::vector<std::string> known = knownFeatures();
+  if (!has(knownTiers(), baseOfTier(wanted)) ||
+      !everyFeature(wanted, [&](std::string_view feature) { return has(known, feature); }))
+    return fail(ExitCode::usage, "--cpu: expected one of {}, perhaps with features (+{}), found '{}'",
+                fmt::join(knownTiers(), ", "), fmt::join(known, ", +"), wanted);
   if (!has(offered, wanted))
     return fail(ExitCode::mismatch, "--cpu {}: the artifact has code for {} only; compile it with --cpu {}", wanted,
                 fmt::join(offered, ", "), wanted);
-  if (!has(mine, wanted))
+  if (!machineRuns(wanted)) {
+    for (const Feature &feature : features())
+      if (feature.runs())
+        mine.push_back("+" + feature.name);
     return fail(ExitCode::mismatch, "--cpu {}: this CPU does not run it; it runs {}", wanted, fmt::join(mine, ", "));
+  }
   return std::string(wanted);
 }
 

@@ -10,12 +10,19 @@
 
 namespace lathe {
 
+// Tiers are named as runtime/TierName.h says; the first two functions leave features out.
+
 /// Names of all ISA tiers that Lathe knows, best first.
 const std::vector<std::string> &knownTiers();
 /// The known tiers that this CPU and operating system run, best first (CPUID and XGETBV).
 std::vector<std::string> machineTiers();
+/// Names of the features that no tier assumes: "bf16" (AVX512-BF16), "gfni".
+std::vector<std::string> knownFeatures();
+/// Whether this CPU and operating system run a tier with its features.
+bool machineRuns(std::string_view tier);
 
-/// The tier to run among those of an artifact. `wanted` empty: the best. Unknown names are ExitCode::usage, a tier that
+/// The tier to run among those of an artifact. `wanted` empty: the best, and of that the code that uses most features.
+/// Unknown names are ExitCode::usage, a tier that
 /// the artifact or the machine lacks is ExitCode::mismatch.
 Result<std::string> chooseTier(const std::vector<std::string> &offered, std::string_view wanted);
 

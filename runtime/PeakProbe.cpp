@@ -2,6 +2,7 @@
 
 #include "runtime/CpuFeatures.h"
 #include "runtime/ProbePasses.h"
+#include "runtime/TierName.h"
 
 #include <algorithm>
 #include <atomic>
@@ -80,6 +81,7 @@ bool mayUseTiles() { return syscall(SYS_arch_prctl, 0x1023, 18) == 0; }
 using Multiply = double (*)();
 
 Multiply chooseMultiply(std::string_view tier) {
+  tier = baseOfTier(tier);
   std::vector<std::string> tiers = machineTiers();
   if (std::ranges::find(tiers, tier) == tiers.end())
     return nullptr;

@@ -60,6 +60,12 @@ LogicalResult DotOp::verify() {
     if (getInput().size() != 1 || getWeight().size() != 1)
       return emitOpError() << "expected one input and one weight array without a coding";
     auto input = cast<MemRefType>(getInput()[0].getType());
+    if (input.getRank() == 2 && input.getElementType().isBF16()) {
+      if (failed(check(getInput()[0], "an input", b.getBF16Type(), {roundUp(k, lanes)})))
+        return failure();
+      return check(getWeight()[0], "a weight", b.getBF16Type(),
+                   valuesType(b.getBF16Type(), 1, k).getShape().drop_front());
+    }
     if (input.getRank() != 2 || !input.getElementType().isF32() || !input.getLayout().isIdentity() ||
         input.getDimSize(1) < k)
       return emitOpError() << "expected an input of at least " << k << " columns of f32, found " << input;

@@ -175,7 +175,8 @@ def Kern_DotOp : Kern_Op<"dot", [AttrSizedOperandSegments, MemoryEffects<[MemRea
     For i < count (1 <= count <= rows of the schedule) and j < 32: into[i, column + j] = Σ_k input[row + i, k] * weight[panel, k, j].
 
     Floats: input [rows][k] of f32, weight [panels][k][32] of f32 or f16, or [panels][k/2][32][2] of bf16, neighbours along k side by side; an odd k is padded. The weight's
-    values are those in f32, and the sum runs over k in order by fused multiply-add.
+    values are those in f32, and the sum runs over k in order by fused multiply-add. Input in bf16, [rows][k padded to 16], whose padding is zero, by weight in bf16: as
+    vdpbf16ps adds pairs of products, pairs in order.
     Codes: the weight's arrays are those of `coding`. The input's are codes [rows][k padded to 16] i8 in groups of `input_group` along k with scales [rows][input groups] f32,
     offsets [rows][units] i32 = -bias * the unit's sum of codes, where a unit is the smaller of both groups, and with minima sums [rows][groups] f32 = the sum of codes * scale of a
     weight's group. A unit's sum is exact in i32. Units and groups are added in order: equal groups, or a smaller one of the weight, acc = fma(float(sum) * input scale, scale, acc);

@@ -13,6 +13,7 @@
 #include "passes/kern/LowerDot.h"
 
 #include "runtime/Abi.h"
+#include "runtime/TierName.h"
 
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
@@ -34,8 +35,8 @@ namespace {
 
 class KernelLowering {
 public:
-  KernelLowering(func::FuncOp kernel, ByteDot byteDot)
-      : kernel(kernel), byteDot(byteDot), pointer(LLVM::LLVMPointerType::get(kernel.getContext())) {}
+  KernelLowering(func::FuncOp kernel, ByteDot byteDot, StringRef tier)
+      : kernel(kernel), byteDot(byteDot), tier(tier), pointer(LLVM::LLVMPointerType::get(kernel.getContext())) {}
 
   LogicalResult run();
 
@@ -52,6 +53,7 @@ private:
 
   func::FuncOp kernel;
   ByteDot byteDot;
+  std::string_view tier;
   Type pointer;
   Value buffers, step, range[4], scratch, prepared;
   int64_t scratchBytes = 0;
@@ -196,7 +198,8 @@ void KernelLowering::lower(Operation *op) {
     return lowerByteDot(dot, byteDot);
   if (auto dot = dyn_cast<DotOp>(op)) {
     auto schedule = kernel->getAttrOfType<ScheduleAttr>(scheduleAttr);
-    return lowerDot(dot, byteDot, schedule.getColumns(), [&](Value memref) { return base(memref); });
+    return lowerDot(dot, byteDot, tierHas(tier, "gfni"), schedule.getColumns(),
+                    [&](Value memref) { return base(memref); });
   }
 }
 
@@ -208,6 +211,11 @@ LogicalResult KernelLowering::check() {
     if (auto buffer = dyn_cast<MemRefType>(type); !buffer || !isBare(buffer))
       return kernel.emitOpError() << "expected bare buffers, found " << type;
   auto walked = kernel.walk([&](Operation *op) {
+    if (auto dot = dyn_cast<DotOp>(op);
+        dot && !tierHas(tier, "bf16") && cast<MemRefType>(dot.getInput()[0].getType()).getElementType().isBF16()) {
+      op->emitOpError() << "expected a tier with +bf16 for activations in bf16, found '" << tier << "'";
+      return WalkResult::interrupt();
+    }
     bool moves = isa<vector::LoadOp, vector::StoreOp, vector::MaskedLoadOp, vector::MaskedStoreOp, memref::LoadOp,
                      memref::StoreOp, memref::PrefetchOp, ScratchOp, DotOp>(op);
     bool known = moves || isa<ProgramIdOp, PreparedOp, BatchOp, GatherPagesOp, ArriveOp, ByteDotOp, ReduceOp>(op) ||
@@ -266,13 +274,19 @@ struct ConvertKernToVector : kern::impl::ConvertKernToVectorBase<ConvertKernToVe
       getOperation().emitError() << "expected a tier's module of kernels (attribute " << tierAttr << ")";
       return signalPassFailure();
     }
-    if (tier.getValue() != "x86-64-v3" && tier.getValue() != "avx512vnni") {
-      getOperation().emitError() << "expected tier avx512vnni or x86-64-v3, found '" << tier.getValue() << "'";
+    std::string_view base = baseOfTier(tier.getValue());
+    bool known =
+        base == "avx512vnni"
+            ? everyFeature(tier.getValue(), [](std::string_view name) { return name == "bf16" || name == "gfni"; })
+            : tier.getValue() == "x86-64-v3";
+    if (!known) {
+      getOperation().emitError() << "expected tier avx512vnni (with +bf16, +gfni) or x86-64-v3, found '"
+                                 << tier.getValue() << "'";
       return signalPassFailure();
     }
-    ByteDot byteDot = tier.getValue() == "x86-64-v3" ? ByteDot::sign256 : ByteDot::vnni512;
+    ByteDot byteDot = base == "x86-64-v3" ? ByteDot::sign256 : ByteDot::vnni512;
     for (auto kernel : getOperation().getOps<func::FuncOp>())
-      if (failed(KernelLowering(kernel, byteDot).run()))
+      if (failed(KernelLowering(kernel, byteDot, tier.getValue()).run()))
         return signalPassFailure();
 
     // exp as a polynomial of vectors (LLVM would call libm a lane), bf16 as integer operations (it would call a

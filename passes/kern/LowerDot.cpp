@@ -22,14 +22,16 @@ constexpr int secondLevel = 2;
 
 class TileBuilder {
 public:
-  TileBuilder(DotOp dot, OpBuilder &builder, ByteDot byteDot, int64_t rows, int64_t columns,
+  TileBuilder(DotOp dot, OpBuilder &builder, ByteDot byteDot, bool gfni, int64_t rows, int64_t columns,
               llvm::function_ref<Value(Value)> base)
-      : dot(dot), m(builder, dot.getLoc()), b(m.b), byteDot(byteDot), rows(rows), columns(columns), base(base) {}
+      : dot(dot), m(builder, dot.getLoc()), b(m.b), byteDot(byteDot), gfni(gfni), rows(rows), columns(columns),
+        base(base) {}
 
   void build() {
     // A register tile narrower than the panel walks the panel in parts.
     for (int64_t first = 0; first < panelWidth; first += columns) {
-      SmallVector<Value> sums = dot.getCoding() ? groups(first) : floats(first);
+      bool pairs = cast<MemRefType>(dot.getInput()[0].getType()).getElementType().isBF16();
+      SmallVector<Value> sums = dot.getCoding() ? groups(first) : pairs ? bf16Pairs(first) : floats(first);
       for (int64_t i = 0; i < rows; ++i)
         for (int64_t v = 0; v < vectors(); ++v)
           m.store(sums[i * vectors() + v], at(dot.getInto(), {m.index(i), add(dot.getColumn(), first + v * lanes)}));
@@ -69,6 +71,28 @@ private:
     sums = loop(m.index(0), m.index(k / span), sums,
                 [&](Value step, ValueRange carried) { return oneStep(first, step, span, carried); });
     return k % span == 0 ? sums : oneStep(first, m.index(k / span), k % span, sums);
+  }
+
+  /// Both factors in bf16: two products are added to each sum at once. The padding of an odd k is zero in both.
+  SmallVector<Value> bf16Pairs(int64_t first) {
+    SmallVector<Value> sums(rows * vectors(), zeros());
+    auto pairs = vec(b.getBF16Type(), 2 * lanes);
+    return loop(m.index(0), m.index(ceilDiv(dot.getK(), 2)), sums, [&](Value step, ValueRange carried) {
+      SmallVector<Value> weight, next(carried);
+      for (int64_t v = 0; v < vectors(); ++v)
+        weight.push_back(
+            m.load(pairs, at(dot.getWeight()[0], {dot.getPanel(), step, m.index(first + v * lanes), m.index(0)})));
+      Value k = arith::MulIOp::create(b, step, m.index(2));
+      for (int64_t i = 0; i < rows; ++i) {
+        Value two = LLVM::LoadOp::create(b, b.getI32Type(), at4(dot.getInput()[0], i, k), 4);
+        Value x = vector::BitCastOp::create(b, pairs, splat(two));
+        for (int64_t v = 0; v < vectors(); ++v) {
+          Value &sum = next[i * vectors() + v];
+          sum = call("llvm.x86.avx512bf16.dpbf16ps.512", sum.getType(), {sum, weight[v], x});
+        }
+      }
+      return next;
+    });
   }
 
   /// The `count` elements along k that a load of floats covers.
@@ -282,6 +306,17 @@ private:
                             : arith::ShLIOp::create(b, wide, amount).getResult();
         return vector::BitCastOp::create(b, bytes, moved);
       };
+      if (gfni && shift != left) {
+        // One product with a matrix of bits: bit i of the result is the parity of the source and of byte 7 - i.
+        SmallVector<int8_t> matrix(4 * lanes);
+        for (size_t i = 0; i < matrix.size(); ++i) {
+          int64_t bit = 7 - static_cast<int64_t>(i % 8) - left;
+          matrix[i] = bit >= 0 && (mask >> bit & 1) ? static_cast<int8_t>(1 << (bit + shift)) : int8_t(0);
+        }
+        Value moves = arith::ConstantOp::create(b, DenseElementsAttr::get(bytes, ArrayRef(matrix)));
+        Value flipped = arith::ConstantOp::create(b, b.getI8IntegerAttr(0));
+        return call("llvm.x86.vgf2p8affineqb.512", bytes, {value, moves, flipped});
+      }
       if (shift != left)
         value = shifted(value, std::abs(shift - left), shift > left);
       Value keep = arith::ConstantOp::create(
@@ -338,17 +373,19 @@ private:
   Memory m;
   ImplicitLocOpBuilder &b;
   ByteDot byteDot;
+  bool gfni;
   int64_t rows, columns;
   llvm::function_ref<Value(Value)> base;
 };
 
 } // namespace
 
-void lathe::kern::lowerDot(DotOp dot, ByteDot byteDot, int64_t columns, llvm::function_ref<Value(Value)> base) {
+void lathe::kern::lowerDot(DotOp dot, ByteDot byteDot, bool gfni, int64_t columns,
+                           llvm::function_ref<Value(Value)> base) {
   OpBuilder builder(dot);
   int64_t most = dot.getMaxCount();
   if (most == 1) {
-    TileBuilder(dot, builder, byteDot, 1, columns, base).build();
+    TileBuilder(dot, builder, byteDot, gfni, 1, columns, base).build();
     dot.erase();
     return;
   }
@@ -360,7 +397,7 @@ void lathe::kern::lowerDot(DotOp dot, ByteDot byteDot, int64_t columns, llvm::fu
     builder.createBlock(&region);
     auto yield = scf::YieldOp::create(builder, dot.getLoc());
     builder.setInsertionPoint(yield);
-    TileBuilder(dot, builder, byteDot, rows, columns, base).build();
+    TileBuilder(dot, builder, byteDot, gfni, rows, columns, base).build();
   };
   for (int64_t rows = 1; rows < most; ++rows)
     fill(choice.getCaseRegions()[rows - 1], rows);

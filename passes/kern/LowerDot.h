@@ -11,8 +11,10 @@ enum class ByteDot {
   sign256, ///< AVX2: |w| and a with w's sign through maddubs; exact, since |w| <= 128 and |a| <= 127
 };
 
-/// Replaces a kern.dot by loops over k, one variant for each number of rows. `base` gives the pointer behind a memref.
-void lowerDot(DotOp dot, ByteDot byteDot, int64_t columns, llvm::function_ref<mlir::Value(mlir::Value)> base);
+/// Replaces a kern.dot by loops over k, one variant for each number of rows. `gfni`: the bits of codes may be moved by
+/// vgf2p8affineqb. `base` gives the pointer behind a memref.
+void lowerDot(DotOp dot, ByteDot byteDot, bool gfni, int64_t columns,
+              llvm::function_ref<mlir::Value(mlir::Value)> base);
 
 /// Replaces a kern.byte_dot by the tier's instructions.
 void lowerByteDot(ByteDotOp dot, ByteDot byteDot);

@@ -1,6 +1,8 @@
 //===- RowPrologue.cpp - what happens to a row before the product -----------===//
 #include "passes/kern/RowPrologue.h"
 
+#include "runtime/TierName.h"
+
 #include "mlir/Dialect/Math/IR/Math.h"
 
 using namespace mlir;
@@ -13,7 +15,9 @@ Value kern::inverseRoot(Emitter &e, Value meanOfSquares, double eps) {
 
 LogicalResult RowPrologue::prepare(lm::LinearOp linear) {
   Value value = input = linear.getInput();
-  coding = codingOf(cast<RankedTensorType>(linear.getWeight().getType()));
+  auto weight = cast<RankedTensorType>(linear.getWeight().getType());
+  coding = codingOf(weight);
+  rounded = weight.getElementType().isBF16() && tierHas(k.schedule.getTarget().getValue(), "bf16");
   int64_t width = widthOf(value), block = k.schedule.getUnitBlock();
   if (auto quantize = value.getDefiningOp<lm::QuantizeOp>()) {
     int64_t group = lm::quantOf(quantize.getResult().getType()).getGroup(), groups = ceilDiv(width, group);
@@ -25,13 +29,13 @@ LogicalResult RowPrologue::prepare(lm::LinearOp linear) {
     if (coding.getMinimum())
       scratch.push_back(e.scratch({block, ceilDiv(width, coding.getGroup())}, e.f32()));
     computed = true;
-  } else if (argumentOf(value)) {
+  } else if (argumentOf(value) && !rounded) {
     Value buffer = k.buffer(Argument::Kind::activation, value);
     if (!buffer)
       return k.signature.anchor->emitOpError() << "expected the input to be activations";
     scratch = {buffer};
   } else {
-    scratch = {e.scratch({block, roundUp(width, lanes)}, e.f32())};
+    scratch = {e.scratch({block, roundUp(width, lanes)}, rounded ? Type(e.b.getBF16Type()) : e.f32())};
     computed = true;
   }
   return success();
@@ -234,10 +238,13 @@ LogicalResult RowPrologue::row(Value unit, Value slot) {
   LogicalResult made = success();
   auto copy = [&](Value column, int64_t valid) {
     auto value = chunk(input, column, valid);
-    if (failed(value))
+    if (failed(value)) {
       made = failure();
-    else
-      e.store(*value, scratch[0], {slot, column});
+      return;
+    }
+    // Of an odd width, a product of pairs reads one lane behind the row's end.
+    bool whole = valid == lanes || !rounded;
+    e.store(whole ? *value : e.select(e.mask(valid), *value, e.splat(0.0f)), scratch[0], {slot, column});
   };
   if (full != 0)
     e.loop(e.index(0), e.index(full), lanes, [&](Value column) { copy(column, lanes); });

@@ -44,6 +44,7 @@ private:
   mlir::Value input;
   CodingAttr coding; ///< of the linear's weight, which decides what is summed up
   bool computed = false;
+  bool rounded = false; ///< to bf16, which the tier multiplies bf16 weights by
   llvm::SmallVector<mlir::Value> scratch;
   mlir::Value sourceRow; ///< the row that activations are read from
   llvm::DenseMap<mlir::Operation *, Statistics> statistics;

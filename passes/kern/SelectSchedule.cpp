@@ -9,6 +9,7 @@
 //===----------------------------------------------------------------------===//
 #include "compiler/Schedules.h"
 #include "passes/kern/KernPasses.h"
+#include "runtime/TierName.h"
 
 #include "passes/kern/KernelArguments.h"
 
@@ -102,7 +103,7 @@ struct SelectSchedule : kern::impl::KernSelectScheduleBase<SelectSchedule> {
       unitBlock = attentionRows;
     }
     auto text = [&](const std::string &value) { return StringAttr::get(&getContext(), value); };
-    return ScheduleAttr::get(&getContext(), text(key.tier), unitBlock, rows, entry->columns,
+    return ScheduleAttr::get(&getContext(), text(tier.str()), unitBlock, rows, entry->columns,
                              text((entry->measured() ? "measured, " : "default, ") + entry->origin));
   }
 
@@ -117,7 +118,7 @@ struct SelectSchedule : kern::impl::KernSelectScheduleBase<SelectSchedule> {
     }
     std::vector<std::string> known = schedules.tiers(), chosen(tiers.begin(), tiers.end());
     for (const std::string &tier : chosen)
-      if (!llvm::is_contained(known, tier)) {
+      if (!llvm::is_contained(known, baseOfTier(tier))) {
         getOperation().emitError() << "expected a tier of " << llvm::join(known, " and ") << ", found '" << tier << "'";
         return signalPassFailure();
       }

@@ -132,6 +132,12 @@ def machineTiers():
     return tiers
 
 
+def machineFeatures():
+    """The features beyond a tier that this machine has, as they stand in a tier's name."""
+    flags = Path("/proc/cpuinfo").read_text().split()
+    return [name for name, flag in (("bf16", "avx512_bf16"), ("gfni", "gfni")) if flag in flags]
+
+
 def referenceModel(name):
     """A folder with config, weights and expected.safetensors: the project's own copy, else the one beside the checkout."""
     for folder in (DATA / "reference" / name, SHARED / "reference" / name):
@@ -156,6 +162,8 @@ class Lathe:
         self.program = self.bin / "lathe"
         self.work = build / "check-work"
         self.tiers = machineTiers()
+        # The widest tier with the features that this machine has: "avx512vnni+bf16".
+        self.featured = [f"avx512vnni+{feature}" for feature in machineFeatures() if "avx512vnni" in self.tiers]
 
     def run(self, *arguments, **options):
         return run([self.program, *arguments], **options)

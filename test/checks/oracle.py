@@ -161,7 +161,7 @@ class Oracle:
             x = x + self.attention(self.norm(x, prefix + "input_layernorm"), layer)
             x = x + self.mlp(self.norm(x, prefix + "post_attention_layernorm"), layer)
         head = "model.embed_tokens" if self.config.get("tie_word_embeddings") else "lm_head"
-        return self.norm(x, "model.norm") @ self.weights[head + ".weight"].T
+        return self.linear(self.norm(x, "model.norm"), head)
 
     def greedy(self, ids, count):
         ids = list(np.ravel(ids))

@@ -57,6 +57,28 @@
 // V4BF16: vpslld $0x10, {{.*}}, %zmm
 // V4BF16: vfmadd{{.*}} %zmm
 
+// With +bf16 both are bf16.
+// REDEFINE: %{tier} = avx512vnni+bf16
+// REDEFINE: %{cpu} = -mcpu=x86-64-v4 -mattr=+avx512vnni,+avx512bf16
+// RUN: %{object}
+// RUN: %{assembly} | FileCheck %s --check-prefix=BF16 --implicit-check-not=call --implicit-check-not=vpdpbusd
+// RUN: llvm-nm --undefined-only %t.o | FileCheck %s --check-prefix=UNDEFINED --allow-empty
+// BF16-LABEL: <o_residual>:
+// BF16: vdpbf16ps %zmm{{[0-9]+}}, %[[X:zmm[0-9]+]], %zmm{{[0-9]+}}
+// BF16-LABEL: <head_linear>:
+// BF16: vdpbf16ps {{.*}}%zmm
+
+// With +gfni the halves of bytes come down in one instruction.
+// REDEFINE: %{tier} = avx512vnni+gfni
+// REDEFINE: %{quant} = int4
+// REDEFINE: %{cpu} = -mcpu=x86-64-v4 -mattr=+avx512vnni,+gfni
+// RUN: %{object}
+// RUN: %{assembly} | FileCheck %s --check-prefix=GFNI --implicit-check-not=call --implicit-check-not=vpsrlw
+// RUN: llvm-nm --undefined-only %t.o | FileCheck %s --check-prefix=UNDEFINED --allow-empty
+// GFNI-LABEL: <o_residual>:
+// GFNI: vgf2p8affineqb $0x0, {{.*}}, %zmm
+// GFNI: vpdpbusd
+
 // x86-64-v3: no instruction of a newer machine; bytes by the sign trick.
 // REDEFINE: %{tier} = x86-64-v3
 // REDEFINE: %{quant} = int8

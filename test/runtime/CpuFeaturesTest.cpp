@@ -1,4 +1,5 @@
 #include "runtime/CpuFeatures.h"
+#include "runtime/TierName.h"
 
 #include "test/runtime/ToyModel.h"
 
@@ -39,6 +40,25 @@ TEST(CpuFeatures, TiersAreWhatTheKernelSays) {
   EXPECT_EQ(runs("x86-64-v3"), v3);
   EXPECT_EQ(runs("avx512vnni"),
             v3 && has("avx512f") && has("avx512bw") && has("avx512vl") && has("avx512dq") && has("avx512_vnni"));
+  for (const std::string &tier : mine) {
+    EXPECT_TRUE(machineRuns(tier)) << tier;
+    EXPECT_EQ(machineRuns(tier + "+bf16"), has("avx512_bf16")) << tier;
+    EXPECT_EQ(machineRuns(tier + "+gfni"), has("gfni")) << tier;
+    EXPECT_EQ(machineRuns(tier + "+bf16+gfni"), has("avx512_bf16") && has("gfni")) << tier;
+    EXPECT_FALSE(machineRuns(tier + "+fp16")) << tier;
+  }
+  EXPECT_FALSE(machineRuns("mmx+gfni"));
+}
+
+TEST(CpuFeatures, NamesOfTiers) {
+  EXPECT_EQ(baseOfTier("x86-64-v3"), "x86-64-v3");
+  EXPECT_EQ(baseOfTier("avx512vnni+bf16+gfni"), "avx512vnni");
+  EXPECT_EQ(featuresOfTier("avx512vnni+bf16+gfni"), "+bf16+gfni");
+  EXPECT_FALSE(tierHas("avx512vnni", "bf16"));
+  EXPECT_TRUE(tierHas("avx512vnni+bf16+gfni", "bf16"));
+  EXPECT_TRUE(tierHas("avx512vnni+bf16+gfni", "gfni"));
+  EXPECT_FALSE(tierHas("avx512vnni+gfni", "bf16"));
+  EXPECT_FALSE(tierHas("avx512vnni+bf16", "avx512vnni"));
 }
 
 TEST(CpuFeatures, ChoosingATier) {
@@ -49,6 +69,23 @@ TEST(CpuFeatures, ChoosingATier) {
   EXPECT_EQ(chooseTier({"x86-64-v3"}, "mmx").error().code, ExitCode::usage);
   EXPECT_EQ(chooseTier({"x86-64-v3"}, "avx512vnni").error().code, ExitCode::mismatch);
   EXPECT_EQ(chooseTier({"amx"}, "").error().code, ExitCode::mismatch);
+
+  // Code for features is taken where the machine has them, never in place of a better tier, and not when the plain tier
+  // is asked for.
+  std::string best = mine.front(), bf16 = best + "+bf16", both = best + "+bf16+gfni";
+  EXPECT_EQ(*chooseTier({best, bf16}, ""), machineRuns(bf16) ? bf16 : best);
+  EXPECT_EQ(*chooseTier({bf16, both, best}, ""), machineRuns(both) ? both : machineRuns(bf16) ? bf16 : best);
+  EXPECT_EQ(*chooseTier({bf16, best}, best), best);
+  EXPECT_EQ(*chooseTier({mine.back() + "+gfni", best}, ""),
+            mine.size() > 1 || !machineRuns(best + "+gfni") ? best : best + "+gfni");
+  auto lacking = chooseTier({best}, bf16);
+  EXPECT_EQ(lacking.error().code, ExitCode::mismatch);
+  EXPECT_EQ(lacking.error().message,
+            fmt::format("--cpu {0}: the artifact has code for {1} only; compile it with --cpu {0}", bf16, best));
+  auto unknown = chooseTier({best}, best + "+fp16");
+  EXPECT_EQ(unknown.error().code, ExitCode::usage);
+  EXPECT_NE(unknown.error().message.find("perhaps with features (+bf16, +gfni), found '" + best + "+fp16'"),
+            std::string::npos);
 }
 
 TEST(CpuFeatures, WorkersFollowTheQuota) {

@@ -102,11 +102,14 @@ void addCompile(CLI::App &app, Command &run) {
   command->add_option("-c,--context", options->context, "positions of a sequence; default: the model's, at most 8192")
       ->check(CLI::PositiveNumber);
   std::vector<std::string> tierNames;
-  for (const CpuTier &tier : cpuTiers())
+  for (const CpuTier &tier : cpuTiersWithFeatures())
     tierNames.push_back(tier.name);
   auto target = std::make_shared<std::string>("cpu");
   command->add_option("--target", *target, "what to compile for")->check(CLI::IsMember({"cpu"}))->capture_default_str();
-  command->add_option("--cpu", options->tiers, "ISA tiers; default: all")->check(CLI::IsMember(tierNames));
+  command
+      ->add_option("--cpu", options->tiers,
+                   "ISA tiers, with features that their code may use; default: all tiers, without features")
+      ->check(CLI::IsMember(tierNames));
   command->add_option("--schedules", options->schedules,
                       "a table of schedules (TOML, as lathe tune writes it) that goes before the built-in one");
   command->add_option("--dump", options->dumpDir, "write the IR after every stage to this folder");

@@ -188,8 +188,7 @@ Result<void> Bench::run() {
   if (!engine)
     return propagate(engine);
   double probe = probeReadBandwidth((*engine)->pool());
-  // Float models multiply no bytes.
-  bool integers = manifest.quant != "f32" && manifest.quant != "bf16";
+  bool integers = multipliesBytes(manifest);
   double peak = integers ? probeInt8Peak((*engine)->pool(), (*engine)->tier()) : 0;
   uint64_t modelBytes = 0;
   for (const PackedWeight &weight : manifest.weights)

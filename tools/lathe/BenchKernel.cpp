@@ -100,10 +100,9 @@ Result<void> benchKernel(const ModelFlags &model, const KernelBenchFlags &flags)
   if (!bench)
     return fail(bench.error().code, "{}: {}", model.artifact, bench.error().message);
   KernelBench &kernel = **bench;
-  const std::string &quant = (*artifact)->manifest().quant;
   bool linear = kernel.bytes(1) > 0 && (kernel.kernel().unit == Unit::rows || kernel.kernel().unit == Unit::logitRows);
   Limits limits{.bytesPerSecond = probeReadBandwidth(kernel.engine().pool())};
-  if (linear && quant != "f32" && quant != "bf16")
+  if (linear && multipliesBytes((*artifact)->manifest()))
     limits.int8OpsPerSecond = probeInt8Peak(kernel.engine().pool(), kernel.engine().tier());
 
   std::string text;

@@ -2,6 +2,7 @@
 
 #include "runtime/support/MappedFile.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <iostream>
@@ -13,7 +14,10 @@ void ModelFlags::add(CLI::App &command) {
   command.add_option("artifact", artifact, "Artifact made by lathe compile (*.lathe)")->required();
   command.add_option("-t,--threads", threads, "Worker threads (default: as many as run without disturbing each other)")
       ->check(CLI::Range(1, 4096));
-  command.add_option("--cpu", cpu, "ISA tier to run: avx512vnni, x86-64-v3 (default: the best this machine has)");
+  command.add_option(
+      "--cpu", cpu,
+      "ISA tier to run: avx512vnni, x86-64-v3, with features where the artifact has such code: avx512vnni+bf16 "
+      "(default: the best this machine has)");
   command.add_flag(
       "--mmap", map,
       "Use the weights in the mapped file, shared by all processes and read when needed, instead of reading "
@@ -143,6 +147,11 @@ Result<std::unique_ptr<Engine>> loadEngine(std::shared_ptr<const Artifact> artif
   if (!engine)
     return std::unexpected(Error{engine.error().code, fmt::format("{}: {}", flags.artifact, engine.error().message)});
   return engine;
+}
+
+bool multipliesBytes(const Manifest &manifest) {
+  return std::ranges::any_of(manifest.weights,
+                             [](const PackedWeight &weight) { return weight.name.ends_with(".codes"); });
 }
 
 nlohmann::ordered_json completionJson(const std::vector<int32_t> &prompt, const Completion &completion,

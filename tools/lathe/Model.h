@@ -56,6 +56,10 @@ Result<std::string> readText(const std::string &path);
 Result<std::unique_ptr<Engine>> loadEngine(std::shared_ptr<const Artifact> artifact, const ModelFlags &flags,
                                            const EngineOptions &options);
 
+/// Whether linears of the model multiply bytes: some weight is stored in codes, whatever was asked for (`keep` of a
+/// file of floats has none).
+bool multipliesBytes(const Manifest &manifest);
+
 /// The fields of `generate --json` and of a line of `batch`: prompt_ids, ids, text, finish_reason, timings, and
 /// logprobs if asked.
 nlohmann::ordered_json completionJson(const std::vector<int32_t> &prompt, const Completion &completion,

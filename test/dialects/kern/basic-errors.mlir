@@ -552,3 +552,19 @@ func.func @weight_f16() {
   %w = kern.weight values ["w"] pack <order = flat, dim = 1> k 63 : memref<2x32x32x2xf16>
   return
 }
+
+// -----
+
+func.func @dot_both_bf16(%a: memref<?x63xbf16>, %w: memref<2x32x32x2xbf16>, %c: memref<6x32xf32>, %n: index) {
+  // expected-error@below {{expected an input [?]x[64] of 'bf16', found 'memref<?x63xbf16>'}}
+  kern.dot %n of 6 rows (%a[%n]) by (%w[%n]) into %c[%n] k 63 : (memref<?x63xbf16>) by (memref<2x32x32x2xbf16>) into memref<6x32xf32>
+  return
+}
+
+// -----
+
+func.func @dot_bf16_input(%a: memref<?x64xbf16>, %w: memref<2x63x32xf32>, %c: memref<6x32xf32>, %n: index) {
+  // expected-error@below {{expected a weight [?]x[32, 32, 2] of 'bf16', found 'memref<2x63x32xf32>'}}
+  kern.dot %n of 6 rows (%a[%n]) by (%w[%n]) into %c[%n] k 63 : (memref<?x64xbf16>) by (memref<2x63x32xf32>) into memref<6x32xf32>
+  return
+}

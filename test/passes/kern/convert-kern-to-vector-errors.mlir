@@ -6,7 +6,7 @@ module {
 
 // -----
 
-// expected-error@below {{expected tier avx512vnni or x86-64-v3, found 'avx10'}}
+// expected-error@below {{expected tier avx512vnni (with +bf16, +gfni) or x86-64-v3, found 'avx10'}}
 module attributes {kern.tier = "avx10"} {
 }
 
@@ -82,6 +82,25 @@ module attributes {kern.tier = "avx512vnni"} {
   func.func @host_op() attributes {kern.schedule = #kern.schedule<target = "avx512vnni", unit_block = 4, rows = 2, columns = 32>} {
     // expected-error@below {{expected only loads, stores, prefetches and kern.dot on a kernel's buffers}}
     %x = kern.buffer rows : memref<?x64xf32>
+    return
+  }
+}
+
+// -----
+
+// expected-error@below {{expected tier avx512vnni (with +bf16, +gfni) or x86-64-v3, found 'x86-64-v3+gfni'}}
+module attributes {kern.tier = "x86-64-v3+gfni"} {
+}
+
+// -----
+
+module attributes {kern.tier = "avx512vnni+gfni"} {
+  func.func @rounded(%w: memref<2x32x32x2xbf16>) attributes {kern.schedule = #kern.schedule<target = "avx512vnni+gfni", unit_block = 4, rows = 1, columns = 32>} {
+    %count, %row, %panel, %column = kern.program_id
+    %a = kern.scratch : memref<4x64xbf16>
+    %c = kern.scratch : memref<1x32xf32>
+    // expected-error@below {{expected a tier with +bf16 for activations in bf16, found 'avx512vnni+gfni'}}
+    kern.dot %count of 1 rows (%a[%row]) by (%w[%panel]) into %c[%column] k 64 : (memref<4x64xbf16>) by (memref<2x32x32x2xbf16>) into memref<1x32xf32>
     return
   }
 }

@@ -373,3 +373,53 @@ module @kernels attributes {kern.tier = "avx512vnni"} {
     return
   }
 }
+
+// -----
+
+// Activations in bf16: pairs by pairs, two products a lane and instruction; the padding of an odd k is multiplied too.
+// CHECK-LABEL: func.func @both_bf16(
+// CHECK: scf.for %[[STEP:.*]] = %c0 to %c36 step %c1 iter_args(%[[LEFT:.*]] = %{{.*}}, %[[RIGHT:.*]] = %{{.*}})
+// CHECK: %[[W0:.*]] = llvm.load %{{.*}} {alignment = 2 : i64} : !llvm.ptr -> vector<32xbf16>
+// CHECK: %[[W1:.*]] = llvm.load %{{.*}} {alignment = 2 : i64} : !llvm.ptr -> vector<32xbf16>
+// CHECK: %[[TWO:.*]] = llvm.load %{{.*}} {alignment = 4 : i64} : !llvm.ptr -> i32
+// CHECK-NEXT: %[[SPLAT:.*]] = vector.broadcast %[[TWO]] : i32 to vector<16xi32>
+// CHECK-NEXT: %[[X:.*]] = vector.bitcast %[[SPLAT]] : vector<16xi32> to vector<32xbf16>
+// CHECK-NEXT: %[[L:.*]] = llvm.call_intrinsic "llvm.x86.avx512bf16.dpbf16ps.512"(%[[LEFT]], %[[W0]], %[[X]]) : (vector<16xf32>, vector<32xbf16>, vector<32xbf16>) -> vector<16xf32>
+// CHECK-NEXT: %[[R:.*]] = llvm.call_intrinsic "llvm.x86.avx512bf16.dpbf16ps.512"(%[[RIGHT]], %[[W1]], %[[X]])
+// CHECK-NEXT: scf.yield %[[L]], %[[R]]
+// CHECK-NOT: math.fma
+// CHECK: return
+module @kernels attributes {kern.tier = "avx512vnni+bf16"} {
+  func.func @both_bf16(%w: memref<2x36x32x2xbf16>) attributes {kern.schedule = #kern.schedule<target = "avx512vnni+bf16", unit_block = 4, rows = 1, columns = 32>} {
+    %count, %row, %panel, %column = kern.program_id
+    %a = kern.scratch : memref<4x80xbf16>
+    %c = kern.scratch : memref<1x32xf32>
+    kern.dot %count of 1 rows (%a[%row]) by (%w[%panel]) into %c[%column] k 71 : (memref<4x80xbf16>) by (memref<2x36x32x2xbf16>) into memref<1x32xf32>
+    return
+  }
+}
+
+// -----
+
+// GFNI: the high half of each byte comes down by one product with a matrix of bits (byte 7 - i of eight makes bit i), the low half by a mask.
+// CHECK-LABEL: func.func @gfni(
+// CHECK-DAG: %[[LOW:.*]] = arith.constant dense<15> : vector<64xi8>
+// CHECK-DAG: %[[MATRIX:.*]] = arith.constant dense<[0, 0, 0, 0, -128, 64, 32, 16, 0, 0, 0, 0, -128, 64, 32, 16, {{.*}}]> : vector<64xi8>
+// CHECK: %[[CODES:.*]] = llvm.load %{{.*}} -> vector<64xi8>
+// CHECK-NEXT: %[[EVEN:.*]] = arith.andi %[[CODES]], %[[LOW]] : vector<64xi8>
+// CHECK-NEXT: %[[ODD:.*]] = llvm.call_intrinsic "llvm.x86.vgf2p8affineqb.512"(%[[CODES]], %[[MATRIX]], %{{.*}}) : (vector<64xi8>, vector<64xi8>, i8) -> vector<64xi8>
+// CHECK: llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%{{.*}}, %[[EVEN]], %{{.*}})
+// CHECK: llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%{{.*}}, %[[ODD]], %{{.*}})
+// CHECK-NOT: arith.shrui
+module @kernels attributes {kern.tier = "avx512vnni+gfni"} {
+  func.func @gfni(%w: memref<2x8x32x4xi8>, %ws: memref<2x2x32xf16>) attributes {kern.schedule = #kern.schedule<target = "avx512vnni+gfni", unit_block = 4, rows = 1, columns = 16>} {
+    %count, %row, %panel, %column = kern.program_id
+    %a = kern.scratch : memref<4x64xi8>
+    %as = kern.scratch : memref<4x2xf32>
+    %ao = kern.scratch : memref<4x2xi32>
+    %c = kern.scratch : memref<1x32xf32>
+    kern.dot %count of 1 rows (%a, %as, %ao[%row]) by (%w, %ws[%panel]) into %c[%column] k 64 coding <bits = 4, group = 32, scale = f16, bias = 8, method = "kept"> input_group 32
+      : (memref<4x64xi8>, memref<4x2xf32>, memref<4x2xi32>) by (memref<2x8x32x4xi8>, memref<2x2x32xf16>) into memref<1x32xf32>
+    return
+  }
+}

@@ -393,3 +393,54 @@ func.func private @head(%batch: !lm.batch, %x: tensor<?x71xf32>, %w: tensor<100x
   } : tensor<?x100xf32>
   return %r : tensor<?x100xf32>
 }
+
+// -----
+
+// A tier with +bf16 multiplies bf16 weights by rows that are rounded to bf16 first, the lanes behind the row's end zero; weights in f32 as ever.
+// CHECK-LABEL: func.func @step() {
+// CHECK: module @"avx512vnni+bf16" attributes {kern.tier = "avx512vnni+bf16"} {
+// CHECK: func.func @rounded(%[[X:.*]]: memref<?x96xf32>, %[[W:.*]]: memref<4x36x32x2xbf16>, %{{.*}}: memref<?x128xf32>)
+// CHECK: %[[A:.*]] = kern.scratch : memref<12x80xbf16>
+// CHECK: kern.prepared
+// CHECK: %[[WHOLE:.*]] = vector.load %[[X]][%{{.*}}, %[[COLUMN:.*]]]
+// CHECK-NEXT: %[[SHORT:.*]] = arith.truncf %[[WHOLE]] : vector<16xf32> to vector<16xbf16>
+// CHECK-NEXT: vector.store %[[SHORT]], %[[A]][%{{.*}}, %[[COLUMN]]]
+// CHECK: %[[TAIL:.*]] = vector.maskedload %[[X]][%{{.*}}, %c64]
+// CHECK-NEXT: %[[ZEROED:.*]] = arith.select %{{.*}}, %[[TAIL]], %{{.*}}
+// CHECK-NEXT: %[[SHORT:.*]] = arith.truncf %[[ZEROED]]
+// CHECK-NEXT: vector.store %[[SHORT]], %[[A]][%{{.*}}, %c64]
+// CHECK: kern.dot %{{.*}} of 6 rows(%[[A]][%{{.*}}]) by(%[[W]][%{{.*}}]) into %{{.*}} k 71 : (memref<12x80xbf16>) by(memref<4x36x32x2xbf16>)
+// CHECK: func.func @wide(
+// CHECK: kern.dot %{{.*}} : (memref<12x112xf32>) by(memref<4x100x32xf32>)
+#bf16 = #kern.schedule<target = "avx512vnni+bf16", unit_block = 12, rows = 6, columns = 32>
+func.func @step(%batch: !lm.batch) -> tensor<?x100xf32> {
+  %table = lm.weight "embed" : tensor<100x71xf32>
+  %v = lm.weight "v" : tensor<100x71xbf16>
+  %x = call @embed(%batch, %table) : (!lm.batch, tensor<100x71xf32>) -> tensor<?x71xf32>
+  %y = call @rounded(%x, %v) : (tensor<?x71xf32>, tensor<100x71xbf16>) -> tensor<?x100xf32>
+  %w = lm.weight "w" : tensor<100x100xf32>
+  %logits = call @wide(%batch, %y, %w) : (!lm.batch, tensor<?x100xf32>, tensor<100x100xf32>) -> tensor<?x100xf32>
+  return %logits : tensor<?x100xf32>
+}
+func.func private @embed(%batch: !lm.batch, %table: tensor<100x71xf32>) -> tensor<?x71xf32> attributes {kern.schedules = [#bf16]} {
+  %r = lm.fused "embed" {
+    %x = lm.embed %table at %batch : tensor<100x71xf32> -> tensor<?x71xf32>
+    lm.yield %x : tensor<?x71xf32>
+  } : tensor<?x71xf32>
+  return %r : tensor<?x71xf32>
+}
+func.func private @rounded(%x: tensor<?x71xf32>, %w: tensor<100x71xbf16>) -> tensor<?x100xf32> attributes {kern.schedules = [#bf16]} {
+  %r = lm.fused "rounded" {
+    %y = lm.linear %x, %w : (tensor<?x71xf32>, tensor<100x71xbf16>) -> tensor<?x100xf32>
+    lm.yield %y : tensor<?x100xf32>
+  } : tensor<?x100xf32>
+  return %r : tensor<?x100xf32>
+}
+func.func private @wide(%batch: !lm.batch, %x: tensor<?x100xf32>, %w: tensor<100x100xf32>) -> tensor<?x100xf32> attributes {kern.schedules = [#bf16]} {
+  %r = lm.fused "wide" {
+    %s = lm.select_rows %x at %batch : tensor<?x100xf32>
+    %y = lm.linear %s, %w : (tensor<?x100xf32>, tensor<100x100xf32>) -> tensor<?x100xf32>
+    lm.yield %y : tensor<?x100xf32>
+  } : tensor<?x100xf32>
+  return %r : tensor<?x100xf32>
+}
