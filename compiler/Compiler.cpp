@@ -213,10 +213,13 @@ Result<void> Compilation::generateCode() {
   // The module stays as stage 20 describes it; a copy is lowered.
   for (auto tierModule : module->getOps<ModuleOp>()) {
     const CpuTier *tier = findTier(tierModule.getName()->str());
-    if (!tier)
-      return fail(ExitCode::badInput,
-                  "stage 20 has a module of tier '{}', which is none of avx512vnni (with +bf16, +gfni) and x86-64-v3",
-                  tierModule.getName()->str());
+    if (!tier) {
+      std::string known;
+      for (const CpuTier &other : cpuTiers())
+        known += (known.empty() ? "" : ", ") + other.name;
+      return fail(ExitCode::badInput, "stage 20 has a module of tier '{}', which is none of {}, perhaps with features that it can have",
+                  tierModule.getName()->str(), known);
+    }
     progress("compiling kernels for " + tier->name, done++, total);
     OwningOpRef<ModuleOp> copy = tierModule.clone();
     std::string lowered;

@@ -25,9 +25,11 @@ using namespace mlir;
 namespace lathe {
 
 const std::vector<CpuTier> &cpuTiers() {
-  // AVX512-BF16 and GFNI are features of their own: neither tier assumes them.
+  // AVX512-BF16 and GFNI are features of their own: no tier assumes them.
   static const std::vector<CpuTier> tiers = {
+      {"amx", "x86-64-v4", "+avx512vnni,+amx-tile,+amx-int8", "512"},
       {"avx512vnni", "x86-64-v4", "+avx512vnni", "512"},
+      {"avxvnni", "x86-64-v3", "+avxvnni", "256"},
       {"x86-64-v3", "x86-64-v3", "", "256"},
   };
   return tiers;

@@ -95,7 +95,7 @@ Result<std::map<std::string, std::map<std::string, KernelSchedule>>> readSchedul
     for (auto kernel : tier.getOps<func::FuncOp>())
       if (auto schedule = kernel->getAttrOfType<kern::ScheduleAttr>(kern::scheduleAttr); schedule && tier.getName())
         schedules[kernel.getName().str()][tier.getName()->str()] = {
-            schedule.getRows(), schedule.getColumns(), schedule.getUnitBlock(),
+            schedule.getRows(), schedule.getColumns(), schedule.getUnitBlock(), schedule.getAmxRows(),
             schedule.getOrigin() ? schedule.getOrigin().getValue().str() : "edited"};
   return schedules;
 }

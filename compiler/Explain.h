@@ -21,7 +21,7 @@ Result<std::string> printStage(std::string_view text, const std::string &functio
 
 /// A kernel's schedule on one tier, as #kern.schedule has it.
 struct KernelSchedule {
-  int64_t rows = 0, columns = 0, unitBlock = 0;
+  int64_t rows = 0, columns = 0, unitBlock = 0, amxRows = 0;
   std::string origin; ///< "default, cpu.toml:21"; "edited" where the stage does not say
 };
 /// The schedules of a stage-20 text, by kernel and tier.

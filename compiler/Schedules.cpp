@@ -15,7 +15,7 @@ namespace lathe {
 namespace {
 
 constexpr size_t kMaxBytes = size_t{1} << 20, kMaxEntries = 4096;
-constexpr int64_t kMaxFeatures = int64_t{1} << 31, kMaxRows = 64, kMaxUnitBlock = 4096;
+constexpr int64_t kMaxFeatures = int64_t{1} << 31, kMaxRows = 64, kMaxUnitBlock = 4096, kMaxAmxRows = 16;
 /// Bytes that the rows of a call may take in a worker's scratch memory.
 constexpr int64_t kMaxScratch = int64_t{64} << 20;
 
@@ -34,12 +34,13 @@ constexpr Field kFields[] = {
     {"k", "l", 1, kMaxFeatures, 1, [](ScheduleEntry &e) -> int64_t & { return e.key.k; }},
     {"rows", "la", 1, kMaxRows, 1, [](ScheduleEntry &e) -> int64_t & { return e.rows; }},
     {"columns", "lae", 16, 32, 16, [](ScheduleEntry &e) -> int64_t & { return e.columns; }},
+    {"amx_rows", "l", 1, kMaxAmxRows, 1, [](ScheduleEntry &e) -> int64_t & { return e.amxRows; }},
     {"unit_block", "le", 1, kMaxUnitBlock, 1, [](ScheduleEntry &e) -> int64_t & { return e.unitBlock; }},
 };
 constexpr std::array<std::string_view, 3> kKinds{"linear", "attention", "embed"};
 
-/// Keys that an entry must have: all of its kind but those that make it a measured one.
-bool optionalKey(std::string_view name) { return name == "group" || name == "n" || name == "k"; }
+/// Keys that an entry must have: all of its kind but those that make it a measured one, and that of one tier.
+bool optionalKey(std::string_view name) { return name == "group" || name == "n" || name == "k" || name == "amx_rows"; }
 
 class Reader {
 public:
@@ -162,6 +163,12 @@ private:
     if (entry.unitBlock % entry.rows != 0)
       return wrong(table.get("unit_block")->source().begin,
                    fmt::format("unit_block: expected a multiple of rows = {}, found {}", entry.rows, entry.unitBlock));
+    if (entry.amxRows && (key.tier != "amx" || key.quant == "f32"))
+      return wrong(table.get("amx_rows")->source().begin,
+                   fmt::format("amx_rows: expected tier amx and weights of codes, found {}", key.text()));
+    if (entry.amxRows && entry.rows > kMaxAmxRows)
+      return wrong(table.get("rows")->source().begin,
+                   fmt::format("rows: expected at most {} with amx_rows, found {}", kMaxAmxRows, entry.rows));
     if (key.k && entry.unitBlock > ScheduleTable::mostUnitBlock(key.k) && entry.unitBlock > entry.rows)
       return wrong(
           table.get("unit_block")->source().begin,

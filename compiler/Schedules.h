@@ -34,6 +34,7 @@ struct ScheduleEntry {
   int64_t rows = 1;      ///< of the register tile
   int64_t columns = 0;   ///< of the register tile
   int64_t unitBlock = 0; ///< 0: none was given (attention)
+  int64_t amxRows = 0;   ///< products of at least so many rows are made in AMX tiles; 0: none
   std::string origin;    ///< "cpu.toml:18": base name of the table and the entry's line
 
   bool measured() const { return key.n != 0; }

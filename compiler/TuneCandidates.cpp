@@ -16,7 +16,7 @@ ScheduleEntry withTile(const ScheduleEntry &base, int64_t rows, int64_t columns,
 }
 
 bool sameSchedule(const ScheduleEntry &a, const ScheduleEntry &b) {
-  return a.rows == b.rows && a.columns == b.columns && a.unitBlock == b.unitBlock;
+  return a.rows == b.rows && a.columns == b.columns && a.unitBlock == b.unitBlock && a.amxRows == b.amxRows;
 }
 
 void addNew(std::vector<ScheduleEntry> &list, const ScheduleEntry &base, ScheduleEntry entry) {
@@ -63,6 +63,12 @@ std::vector<ScheduleEntry> blockCandidates(const ScheduleEntry &base) {
   for (int64_t count : {tiles * 2, tiles / 2, tiles * 4, tiles / 4})
     if (count > 0)
       addNew(list, base, withTile(base, base.rows, base.columns, count));
+  for (int64_t least : {3, 9})
+    if (base.amxRows != 0) {
+      ScheduleEntry entry = withTile(base, base.rows, base.columns, tiles);
+      entry.amxRows = least;
+      addNew(list, base, entry);
+    }
   return list;
 }
 

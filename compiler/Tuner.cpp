@@ -89,7 +89,8 @@ std::string today() {
 }
 
 std::string tileText(const ScheduleEntry &entry) {
-  return fmt::format("{} x {} of {}", entry.rows, entry.columns, entry.unitBlock);
+  std::string amx = entry.amxRows ? fmt::format(", AMX from {}", entry.amxRows) : "";
+  return fmt::format("{} x {} of {}{}", entry.rows, entry.columns, entry.unitBlock, amx);
 }
 
 std::string microseconds(const std::vector<double> &seconds) {
@@ -253,7 +254,11 @@ Result<void> Tuner::findKernels() {
       continue;
     const KernelSchedule &schedule = (*schedules)[name][options.tier];
     TunedKernel kernel{.name = name};
-    kernel.base = {.key = key, .rows = schedule.rows, .columns = schedule.columns, .unitBlock = schedule.unitBlock};
+    kernel.base = {.key = key,
+                   .rows = schedule.rows,
+                   .columns = schedule.columns,
+                   .unitBlock = schedule.unitBlock,
+                   .amxRows = schedule.amxRows};
     kernel.best = kernel.base;
     kernel.rows = {1, 8};
     if (launched->unit == Unit::rows) // the logits of many rows at once are nobody's concern

@@ -11,6 +11,8 @@
 #include <sched.h>
 #include <set>
 #include <sstream>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 namespace lathe {
 namespace {
@@ -47,6 +49,34 @@ bool runsAvx512Vnni() {
       bit(seven.ebx, 16) && bit(seven.ebx, 17) && bit(seven.ebx, 30) && bit(seven.ebx, 31); // F, DQ, BW, VL
   return runsAvx2() && saved && foundation && bit(seven.ecx, 11);                           // VNNI
 }
+
+bool runsAvxVnni() {
+  return runsAvx2() && Cpuid(7).eax >= 1 && bit(Cpuid(7, 1).eax, 4); // AVX-VNNI
+}
+
+/// Linux lets a process use the tile registers only after it asked: arch_prctl(2), ARCH_REQ_XCOMP_PERM, XTILEDATA.
+bool mayUseTiles() {
+  static const bool granted = syscall(SYS_arch_prctl, 0x1023, 18) == 0;
+  return granted;
+}
+
+bool runsAmx() {
+  Cpuid seven(7);
+  bool saved = (savedState() & 0x60000) == 0x60000;      // XTILECFG, XTILEDATA
+  bool tiles = bit(seven.edx, 24) && bit(seven.edx, 25); // AMX-TILE, AMX-INT8
+  return runsAvx512Vnni() && saved && tiles && mayUseTiles();
+}
+
+struct Tier {
+  const char *name;
+  bool (*runs)();
+  bool (*emulates)(); ///< what an emulation of its own instructions needs
+};
+/// Best first.
+constexpr Tier kTiers[] = {{"amx", runsAmx, runsAvx512Vnni},
+                           {"avx512vnni", runsAvx512Vnni, nullptr},
+                           {"avxvnni", runsAvxVnni, runsAvx2},
+                           {"x86-64-v3", runsAvx2, nullptr}};
 
 /// A feature that no tier assumes. The state it needs is that of the tier it is used with.
 struct Feature {
@@ -116,16 +146,22 @@ std::vector<int> affinity() {
 } // namespace
 
 const std::vector<std::string> &knownTiers() {
-  static const std::vector<std::string> tiers = {"avx512vnni", "x86-64-v3"};
+  static const std::vector<std::string> tiers = [] {
+    std::vector<std::string> names;
+    for (const Tier &tier : kTiers)
+      names.push_back(tier.name);
+    return names;
+  }();
   return tiers;
 }
 
+__attribute__((weak)) bool emulatesTier(std::string_view) { return false; }
+
 std::vector<std::string> machineTiers() {
   std::vector<std::string> tiers;
-  if (runsAvx512Vnni())
-    tiers.push_back("avx512vnni");
-  if (runsAvx2())
-    tiers.push_back("x86-64-v3");
+  for (const Tier &tier : kTiers)
+    if (tier.runs() || (tier.emulates && tier.emulates() && emulatesTier(tier.name)))
+      tiers.push_back(tier.name);
   return tiers;
 }
 

@@ -14,12 +14,16 @@ namespace lathe {
 
 /// Names of all ISA tiers that Lathe knows, best first.
 const std::vector<std::string> &knownTiers();
-/// The known tiers that this CPU and operating system run, best first (CPUID and XGETBV).
+/// The known tiers that this CPU and operating system run, best first (CPUID and XGETBV). Asks Linux once for the tile
+/// registers where there are some: call it before threads start.
 std::vector<std::string> machineTiers();
 /// Names of the features that no tier assumes: "bf16" (AVX512-BF16), "gfni".
 std::vector<std::string> knownFeatures();
 /// Whether this CPU and operating system run a tier with its features.
 bool machineRuns(std::string_view tier);
+/// Whether this program executes the instructions that `tier` adds to an older one where the CPU lacks them. This one
+/// does not; programs of tests are linked with test/emulation, whose definition stands before this weak one.
+bool emulatesTier(std::string_view tier);
 
 /// The tier to run among those of an artifact. `wanted` empty: the best, and of that the code that uses most features.
 /// Unknown names are ExitCode::usage, a tier that

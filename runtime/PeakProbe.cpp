@@ -7,8 +7,6 @@
 #include <algorithm>
 #include <atomic>
 #include <immintrin.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 namespace lathe {
 namespace {
@@ -75,9 +73,6 @@ __attribute__((target("amx-tile,amx-int8"))) double multiplyAmx() {
   return 6.0 * 16 * 16 * 64 * kTileRounds;
 }
 
-/// Linux lets a process use the tile registers only after it asked: arch_prctl(2), ARCH_REQ_XCOMP_PERM, XTILEDATA.
-bool mayUseTiles() { return syscall(SYS_arch_prctl, 0x1023, 18) == 0; }
-
 using Multiply = double (*)();
 
 Multiply chooseMultiply(std::string_view tier) {
@@ -85,12 +80,11 @@ Multiply chooseMultiply(std::string_view tier) {
   std::vector<std::string> tiers = machineTiers();
   if (std::ranges::find(tiers, tier) == tiers.end())
     return nullptr;
-  if (tier == "amx")
-    return mayUseTiles() ? multiplyAmx : nullptr;
-  return tier == "avx512vnni"  ? multiplyAvx512Vnni
-         : tier == "avxvnni"   ? multiplyAvxVnni
-         : tier == "x86-64-v3" ? multiplyAvx2
-                               : nullptr;
+  return tier == "amx"          ? multiplyAmx
+         : tier == "avx512vnni" ? multiplyAvx512Vnni
+         : tier == "avxvnni"    ? multiplyAvxVnni
+         : tier == "x86-64-v3"  ? multiplyAvx2
+                                : nullptr;
 }
 
 } // namespace

@@ -36,11 +36,15 @@ MemRefType lathe::kern::valuesType(Type element, int64_t panels, int64_t k) {
 }
 
 LogicalResult ScheduleAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError, StringAttr target,
-                                   int64_t unitBlock, int64_t rows, int64_t columns, StringAttr origin) {
+                                   int64_t unitBlock, int64_t rows, int64_t columns, int64_t amxRows,
+                                   StringAttr origin) {
   if (unitBlock < 1 || rows < 1)
     return emitError() << "expected positive unit_block and rows, found " << unitBlock << " and " << rows;
   if (columns != lanes && columns != panelWidth)
     return emitError() << "expected columns " << lanes << " or " << panelWidth << ", found " << columns;
+  if (amxRows < 0 || amxRows > amxTileRows || (amxRows != 0 && rows > amxTileRows))
+    return emitError() << "expected amx_rows from 0 to " << amxTileRows << ", and no more rows with them, found "
+                       << amxRows << " and " << rows;
   return success();
 }
 
@@ -88,6 +92,11 @@ MemRefType CodingAttr::typeOf(Part part, int64_t panels, int64_t k) const {
   default:
     return MemRefType::get({panels, ceilDiv(k, getSuper() ? getSuper() : getGroup()), panelWidth}, getScale());
   }
+}
+
+MemRefType CodingAttr::unpackedType(int64_t panels, int64_t k, int64_t inputGroup) const {
+  int64_t unit = std::min(getGroup(), inputGroup);
+  return MemRefType::get({panels, roundUp(k, unit) / 4, panelWidth, 4}, IntegerType::get(getContext(), 8));
 }
 
 int64_t CodingAttr::panelBytes(int64_t k) const {

@@ -37,6 +37,9 @@ inline constexpr int64_t chunkTokens = 256;
 /// the value.
 inline constexpr int64_t scaleQuads = 2;
 
+/// Rows of an AMX tile, and the bytes of one of them.
+inline constexpr int64_t amxTileRows = 16, amxTileBytes = 64;
+
 inline int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 inline int64_t roundUp(int64_t a, int64_t b) { return ceilDiv(a, b) * b; }
 

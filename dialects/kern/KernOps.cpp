@@ -39,6 +39,25 @@ LogicalResult ReduceOp::verify() {
   return success();
 }
 
+static LogicalResult checkGroups(Operation *op, int64_t group, int64_t inputGroup) {
+  if (inputGroup < lanes || inputGroup % lanes != 0 || (group % inputGroup != 0 && inputGroup % group != 0))
+    return op->emitOpError() << "expected an input group of a multiple of " << lanes << " that divides " << group
+                             << " or is divided by it, found " << inputGroup;
+  return success();
+}
+
+/// The array that kern.unpack makes and kern.dot reads.
+static LogicalResult checkUnpacked(Operation *op, Value bytes, CodingAttr coding, int64_t k, int64_t inputGroup) {
+  auto type = cast<MemRefType>(bytes.getType()), wanted = coding.unpackedType(1, k, inputGroup);
+  if (!coding.isSignedByte())
+    return op->emitOpError() << "expected codes that are signed bytes without their bias, found " << coding;
+  if (!isBare(type) || !type.hasStaticShape() || type.getElementType() != wanted.getElementType() ||
+      type.getShape().drop_front() != wanted.getShape().drop_front())
+    return op->emitOpError() << "expected unpacked codes [?]x[" << wanted.getShape().drop_front() << "] of "
+                             << wanted.getElementType() << ", found " << type;
+  return success();
+}
+
 LogicalResult DotOp::verify() {
   auto check = [&](Value value, StringRef what, Type element, ArrayRef<int64_t> inner) -> LogicalResult {
     auto type = cast<MemRefType>(value.getType());
@@ -57,6 +76,8 @@ LogicalResult DotOp::verify() {
     return emitOpError() << "expected a result of at least " << getMaxCount() << " rows of whole panels in f32, found "
                          << into;
   if (!getCoding()) {
+    if (getUnpacked())
+      return emitOpError() << "expected a coding with unpacked codes";
     if (getInput().size() != 1 || getWeight().size() != 1)
       return emitOpError() << "expected one input and one weight array without a coding";
     auto input = cast<MemRefType>(getInput()[0].getType());
@@ -76,9 +97,8 @@ LogicalResult DotOp::verify() {
   }
   CodingAttr coding = *getCoding();
   int64_t group = coding.getGroup(), inputGroup = *getInputGroup();
-  if (inputGroup < lanes || inputGroup % lanes != 0 || (group % inputGroup != 0 && inputGroup % group != 0))
-    return emitOpError() << "expected an input group of a multiple of " << lanes << " that divides " << group
-                         << " or is divided by it, found " << inputGroup;
+  if (failed(checkGroups(*this, group, inputGroup)))
+    return failure();
   auto parts = coding.parts();
   if (getInput().size() != (coding.getMinimum() ? 4 : 3) || getWeight().size() != parts.size())
     return emitOpError() << "expected " << (coding.getMinimum() ? 4 : 3) << " input and " << parts.size()
@@ -95,7 +115,32 @@ LogicalResult DotOp::verify() {
             check(value, ("weight " + stringifyPart(part)).str(), type.getElementType(), type.getShape().drop_front())))
       return failure();
   }
-  return success();
+  if (!getUnpacked())
+    return success();
+  if (getMaxCount() > amxTileRows)
+    return emitOpError() << "expected at most " << amxTileRows << " rows with unpacked codes, found " << getMaxCount();
+  return checkUnpacked(*this, getUnpacked(), coding, k, inputGroup);
+}
+
+LogicalResult UnpackOp::verify() {
+  CodingAttr coding = getCoding();
+  int64_t k = getK(), inputGroup = getInputGroup();
+  if (!sane(k))
+    return emitOpError() << "expected a positive k, found " << k;
+  if (failed(checkGroups(*this, coding.getGroup(), inputGroup)))
+    return failure();
+  auto parts = coding.parts();
+  if (getWeight().size() != parts.size())
+    return emitOpError() << "expected " << parts.size() << " weight arrays for " << coding << ", found "
+                         << getWeight().size();
+  for (auto [part, value] : llvm::zip(parts, getWeight())) {
+    auto type = cast<MemRefType>(value.getType()), wanted = coding.typeOf(part, 1, k);
+    if (type.getRank() == 0 || type.getElementType() != wanted.getElementType() ||
+        type.getShape().drop_front() != wanted.getShape().drop_front() || !type.getLayout().isIdentity())
+      return emitOpError() << "expected weight " << stringifyPart(part) << " [?]x[" << wanted.getShape().drop_front()
+                           << "] of " << wanted.getElementType() << ", found " << type;
+  }
+  return checkUnpacked(*this, getInto(), coding, k, inputGroup);
 }
 
 LogicalResult WeightOp::verify() {

@@ -36,10 +36,10 @@ def Kern_Schedule : AttrDef<Kern_Dialect, "Schedule"> {
   let summary = "how one kernel is tiled on one target; one pass writes it, all later ones obey";
   let description = [{
     `#kern.schedule<target = "avx512vnni", unit_block = 48, rows = 6, columns = 32>`: a call takes at most `unit_block` units; a register tile is `rows` x `columns` (of the
-    panel of 32 that weights are packed in; a narrower one walks the panel in parts). `origin = "default, cpu.toml:21"` says which entry of a table gave it.
+    panel of 32 that weights are packed in; a narrower one walks the panel in parts). With `amx_rows = 5` products of at least so many rows are made in AMX tiles. `origin = "default, cpu.toml:21"` says which entry of a table gave it.
   }];
   let parameters = (ins "::mlir::StringAttr":$target, "int64_t":$unit_block, "int64_t":$rows, "int64_t":$columns,
-                    OptionalParameter<"::mlir::StringAttr">:$origin);
+                    DefaultValuedParameter<"int64_t", "0">:$amx_rows, OptionalParameter<"::mlir::StringAttr">:$origin);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }
@@ -82,6 +82,10 @@ def Kern_Coding : AttrDef<Kern_Dialect, "Coding"> {
     ::mlir::MemRefType typeOf(::lathe::kern::Part part, int64_t panels, int64_t k) const;
     /// Elements along k that a load of codes covers: 4, 8 or 16.
     int64_t loadSpan() const { return 32 / (getBits() == 6 ? 2 : getBits()); }
+    /// Whether a code without its bias is a signed byte.
+    bool isSignedByte() const { return getBits() < 8 || getBias() == 128; }
+    /// What kern.unpack makes of some panels.
+    ::mlir::MemRefType unpackedType(int64_t panels, int64_t k, int64_t inputGroup) const;
     /// Bytes of all arrays for one panel.
     int64_t panelBytes(int64_t k) const;
   }];
@@ -169,6 +173,23 @@ def Kern_ScratchOp : Kern_Op<"scratch", [MemoryEffects<[MemAlloc]>]> {
   let hasVerifier = 1;
 }
 
+def Kern_UnpackOp : Kern_Op<"unpack", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "the codes of a panel without their bias, as signed bytes";
+  let description = [{
+    into[place, q, j, i] = code of column j at 4q + i - bias, in the order of 8-bit codes whatever the weight's bits are. k is padded to whole units (a unit being the smaller of
+    the weight's group and `input_group`): what the weight stores behind k stays, up to a multiple of 16 at most, the rest is zero. `kern.dot` multiplies it in AMX tiles.
+
+    ```mlir
+    kern.unpack (%w, %ws[%panel]) into %bytes[%place] k 576 coding <group = 64, scale = bf16> input_group 32
+      : (memref<18x144x32x4xi8>, memref<18x9x32xbf16>) into memref<1x144x32x4xi8>
+    ```
+  }];
+  let arguments = (ins Variadic<AnyMemRef>:$weight, Index:$panel, AnyMemRef:$into, Index:$place, I64Attr:$k, Kern_Coding:$coding, I64Attr:$inputGroup);
+  let assemblyFormat = [{ `(` $weight `[` $panel `]` `)` `into` $into `[` $place `]` `k` $k `coding` $coding `input_group` $inputGroup attr-dict
+                          `:` `(` type($weight) `)` `into` type($into) }];
+  let hasVerifier = 1;
+}
+
 def Kern_DotOp : Kern_Op<"dot", [AttrSizedOperandSegments, MemoryEffects<[MemRead, MemWrite]>]> {
   let summary = "a register tile of a matrix product: rows of activations by one panel of a packed weight";
   let description = [{
@@ -183,6 +204,8 @@ def Kern_DotOp : Kern_Op<"dot", [AttrSizedOperandSegments, MemoryEffects<[MemRea
     a larger one of the weight, part = fma(float(sum), input scale, part) and acc = fma(part, scale, acc); a minimum acc = fma(sums, minimum, acc).
 
     `ahead` is a hint: of the array of codes, or of the weight, what lies so many bytes behind will be wanted soon.
+    `unpacked` are the panel's codes as kern.unpack left them. From the schedule's amx_rows on a product is then made in AMX tiles, with the same bits; all of the `rows` rows of
+    the input from `row` on are read (and scaled) whatever `count` is, and so are up to 63 codes behind a row.
 
     ```mlir
     kern.dot %count of 6 rows (%a[%row]) by (%w[%panel]) into %c[%column] k 576 : (memref<48x576xf32>) by (memref<18x576x32xf32>) into memref<6x64xf32>
@@ -192,10 +215,11 @@ def Kern_DotOp : Kern_Op<"dot", [AttrSizedOperandSegments, MemoryEffects<[MemRea
     ```
   }];
   let arguments = (ins Index:$count, I64Attr:$maxCount, Variadic<AnyMemRef>:$input, Index:$row, Variadic<AnyMemRef>:$weight, Index:$panel,
-                       AnyMemRef:$into, Index:$column, I64Attr:$k, OptionalAttr<Kern_Coding>:$coding, OptionalAttr<I64Attr>:$inputGroup,
-                       Optional<Index>:$ahead);
-  let assemblyFormat = [{ $count `of` $maxCount `rows` `(` $input `[` $row `]` `)` `by` `(` $weight `[` $panel `]` `)` `into` $into `[` $column `]` `k` $k (`coding` $coding^ `input_group` $inputGroup)?
-                          (`ahead` $ahead^)? attr-dict `:` `(` type($input) `)` `by` `(` type($weight) `)` `into` type($into) }];
+                       AnyMemRef:$into, Index:$column, Optional<AnyMemRef>:$unpacked, Optional<Index>:$place, I64Attr:$k, OptionalAttr<Kern_Coding>:$coding,
+                       OptionalAttr<I64Attr>:$inputGroup, Optional<Index>:$ahead);
+  let assemblyFormat = [{ $count `of` $maxCount `rows` `(` $input `[` $row `]` `)` `by` `(` $weight `[` $panel `]` `)` `into` $into `[` $column `]` (`unpacked` $unpacked^ `[` $place `]`)? `k` $k
+                          (`coding` $coding^ `input_group` $inputGroup)? (`ahead` $ahead^)? attr-dict `:` `(` type($input) `)` `by` `(` type($weight) `)` `into` type($into)
+                          (`unpacked` type($unpacked)^)? }];
   let hasVerifier = 1;
 }
 

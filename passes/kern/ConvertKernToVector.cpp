@@ -35,14 +35,18 @@ namespace {
 
 class KernelLowering {
 public:
-  KernelLowering(func::FuncOp kernel, ByteDot byteDot, StringRef tier)
-      : kernel(kernel), byteDot(byteDot), tier(tier), pointer(LLVM::LLVMPointerType::get(kernel.getContext())) {}
+  KernelLowering(func::FuncOp kernel, const TierProducts &products)
+      : kernel(kernel), products(products), pointer(LLVM::LLVMPointerType::get(kernel.getContext())) {}
 
   LogicalResult run();
 
 private:
   LogicalResult check();
+  LogicalResult checkTiles();
+  /// Tiles get their shapes where the kernel begins, in calls of enough rows, and are released where it ends.
+  void setUpTiles(Memory &m);
   void lower(Operation *op);
+  ScheduleAttr schedule() { return kernel->getAttrOfType<ScheduleAttr>(scheduleAttr); }
   Value base(Value memref) { return pointers.lookup(memref); }
   Value address(Memory &m, Value memref, ValueRange indices) {
     return m.address(base(memref), cast<MemRefType>(memref.getType()), indices);
@@ -52,8 +56,9 @@ private:
   Value element(Memory &m, size_t field, Value i);
 
   func::FuncOp kernel;
-  ByteDot byteDot;
-  std::string_view tier;
+  const TierProducts &products;
+  DotOp tileDot; ///< one of those with unpacked codes
+  Value tileRing;
   Type pointer;
   Value buffers, step, range[4], scratch, prepared;
   int64_t scratchBytes = 0;
@@ -195,41 +200,85 @@ void KernelLowering::lower(Operation *op) {
   if (auto reduction = dyn_cast<ReduceOp>(op))
     return replace(reduce(m, reduction));
   if (auto dot = dyn_cast<ByteDotOp>(op))
-    return lowerByteDot(dot, byteDot);
-  if (auto dot = dyn_cast<DotOp>(op)) {
-    auto schedule = kernel->getAttrOfType<ScheduleAttr>(scheduleAttr);
-    return lowerDot(dot, byteDot, tierHas(tier, "gfni"), schedule.getColumns(),
-                    [&](Value memref) { return base(memref); });
-  }
+    return lowerByteDot(dot, products.byteDot);
+  if (auto unpack = dyn_cast<UnpackOp>(op))
+    return lowerUnpack(unpack, products, [&](Value memref) { return base(memref); });
+  if (auto dot = dyn_cast<DotOp>(op))
+    return lowerDot(dot, products, schedule(), [&](Value memref) { return base(memref); }, tileRing);
 }
 
 /// What the lowering relies on and an edited kernel may break.
 LogicalResult KernelLowering::check() {
-  if (!kernel.getBody().hasOneBlock() || !kernel->getAttrOfType<ScheduleAttr>(scheduleAttr))
+  if (!kernel.getBody().hasOneBlock() || !schedule())
     return kernel.emitOpError() << "expected a kernel of one block with a " << scheduleAttr;
   for (Type type : kernel.getArgumentTypes())
     if (auto buffer = dyn_cast<MemRefType>(type); !buffer || !isBare(buffer))
       return kernel.emitOpError() << "expected bare buffers, found " << type;
   auto walked = kernel.walk([&](Operation *op) {
     if (auto dot = dyn_cast<DotOp>(op);
-        dot && !tierHas(tier, "bf16") && cast<MemRefType>(dot.getInput()[0].getType()).getElementType().isBF16()) {
-      op->emitOpError() << "expected a tier with +bf16 for activations in bf16, found '" << tier << "'";
+        dot && !products.bf16 && cast<MemRefType>(dot.getInput()[0].getType()).getElementType().isBF16()) {
+      op->emitOpError() << "expected a tier with +bf16 for activations in bf16, found '" << products.tier << "'";
       return WalkResult::interrupt();
     }
     bool moves = isa<vector::LoadOp, vector::StoreOp, vector::MaskedLoadOp, vector::MaskedStoreOp, memref::LoadOp,
-                     memref::StoreOp, memref::PrefetchOp, ScratchOp, DotOp>(op);
+                     memref::StoreOp, memref::PrefetchOp, ScratchOp, UnpackOp, DotOp>(op);
     bool known = moves || isa<ProgramIdOp, PreparedOp, BatchOp, GatherPagesOp, ArriveOp, ByteDotOp, ReduceOp>(op) ||
                  !isa_and_nonnull<KernDialect, memref::MemRefDialect>(op->getDialect());
     if (known && (moves || llvm::none_of(op->getOperandTypes(), llvm::IsaPred<MemRefType>)))
       return WalkResult::advance();
-    op->emitOpError() << "expected only loads, stores, prefetches and kern.dot on a kernel's buffers";
+    op->emitOpError() << "expected only loads, stores, prefetches, kern.unpack and kern.dot on a kernel's buffers";
     return WalkResult::interrupt();
   });
   return failure(walked.wasInterrupted());
 }
 
+LogicalResult KernelLowering::checkTiles() {
+  auto walked = kernel.walk([&](DotOp dot) {
+    if (!dot.getUnpacked())
+      return WalkResult::advance();
+    if (!products.tiles)
+      dot.emitOpError() << "expected no unpacked codes: tier " << products.tier << " has no tiles";
+    else if (schedule().getAmxRows() < 1 || schedule().getAmxRows() > int64_t(dot.getMaxCount()))
+      dot.emitOpError() << "expected a schedule whose amx_rows are from 1 to the product's " << dot.getMaxCount()
+                        << " rows, found " << schedule();
+    else if (tileDot && amxShapes(tileDot) != amxShapes(dot))
+      dot.emitOpError() << "expected all products of a kernel to have tiles of one shape";
+    else {
+      tileDot = dot;
+      return WalkResult::advance();
+    }
+    return WalkResult::interrupt();
+  });
+  return failure(walked.wasInterrupted());
+}
+
+void KernelLowering::setUpTiles(Memory &m) {
+  if (!tileDot)
+    return;
+  auto take = [&](int64_t bytes) {
+    Value address = m.offset(scratch, m.index(scratchBytes));
+    scratchBytes += roundUp(bytes, 64);
+    return address;
+  };
+  SmallVector<uint8_t> shapes = amxShapes(tileDot);
+  Value shapesAt = take(shapes.size());
+  tileRing = take(amxRingBytes(tileDot, schedule().getColumns()));
+  Value units = arith::SubIOp::create(m.b, range[1], range[0]);
+  Value least = arith::ConstantOp::create(m.b, m.b.getI64IntegerAttr(schedule().getAmxRows()));
+  Value enough = arith::CmpIOp::create(m.b, arith::CmpIPredicate::sge, units, least);
+  auto inside = [&](Operation *before, llvm::function_ref<void(Memory &)> body) {
+    OpBuilder at(before);
+    auto when = scf::IfOp::create(at, kernel.getLoc(), enough, /*withElseRegion=*/false);
+    OpBuilder in = when.getThenBodyBuilder();
+    Memory memory(in, kernel.getLoc());
+    body(memory);
+  };
+  inside(&*m.b.getInsertionPoint(), [&](Memory &in) { configureTiles(in, shapes, shapesAt); });
+  inside(kernel.getBody().front().getTerminator(), [](Memory &in) { releaseTiles(in); });
+}
+
 LogicalResult KernelLowering::run() {
-  if (failed(check()))
+  if (failed(check()) || failed(checkTiles()))
     return failure();
   Block &entry = kernel.getBody().front();
   OpBuilder b(kernel.getContext());
@@ -247,6 +296,7 @@ LogicalResult KernelLowering::run() {
   Memory m(b, loc);
   for (unsigned i = 0; i < old; ++i)
     pointers[entry.getArgument(i)] = m.load(pointer, m.offset(buffers, m.index(8 * i)));
+  setUpTiles(m);
 
   SmallVector<Operation *> ops;
   kernel.walk<WalkOrder::PreOrder>([&](Operation *op) {
@@ -274,19 +324,13 @@ struct ConvertKernToVector : kern::impl::ConvertKernToVectorBase<ConvertKernToVe
       getOperation().emitError() << "expected a tier's module of kernels (attribute " << tierAttr << ")";
       return signalPassFailure();
     }
-    std::string_view base = baseOfTier(tier.getValue());
-    bool known =
-        base == "avx512vnni"
-            ? everyFeature(tier.getValue(), [](std::string_view name) { return name == "bf16" || name == "gfni"; })
-            : tier.getValue() == "x86-64-v3";
-    if (!known) {
-      getOperation().emitError() << "expected tier avx512vnni (with +bf16, +gfni) or x86-64-v3, found '"
-                                 << tier.getValue() << "'";
+    auto products = findTierProducts(tier.getValue());
+    if (!products) {
+      getOperation().emitError() << "expected tier " << tierNames() << ", found '" << tier.getValue() << "'";
       return signalPassFailure();
     }
-    ByteDot byteDot = base == "x86-64-v3" ? ByteDot::sign256 : ByteDot::vnni512;
     for (auto kernel : getOperation().getOps<func::FuncOp>())
-      if (failed(KernelLowering(kernel, byteDot, tier.getValue()).run()))
+      if (failed(KernelLowering(kernel, *products).run()))
         return signalPassFailure();
 
     // exp as a polynomial of vectors (LLVM would call libm a lane), bf16 as integer operations (it would call a

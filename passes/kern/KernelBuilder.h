@@ -20,6 +20,12 @@ struct KernelContext {
   KernelContext(const KernelSignature &signature, ScheduleAttr schedule, mlir::func::FuncOp kernel)
       : signature(signature), schedule(schedule), kernel(kernel), e(signature.anchor->getLoc(), kernel.getContext()) {}
 
+  /// Whether products with a weight of this coding, which may be null, are made in AMX tiles where there are rows for
+  /// it.
+  bool usesAmx(CodingAttr coding) const {
+    int64_t least = schedule.getAmxRows();
+    return coding && coding.isSignedByte() && least != 0 && least <= schedule.getRows();
+  }
   /// The kernel's buffer for an argument of the lm function; null (and an error at `op`) when there is none.
   mlir::Value buffer(Argument::Kind kind, mlir::Value lmValue, Part part = Part::values);
   mlir::Value ropeTable(lm::RopeOp rope, Part part);

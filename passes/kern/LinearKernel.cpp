@@ -3,6 +3,7 @@
 //   for the rows of this call:           prologue, once per row, into scratch
 //     norm, quantize
 //   for the column tiles of this call:
+//     kern.unpack                        AMX: the panels as signed bytes, for all register tiles
 //     for register tiles of rows:
 //       kern.dot                         one panel after another, into scratch
 //       for each row:                    epilogue on the tile's columns
@@ -304,7 +305,10 @@ LogicalResult kern::buildLinear(KernelContext &k) {
   if (prologue.computes()) {
     Value no = arith::ConstantOp::create(e.b, e.b.getBoolAttr(false));
     Value fresh = e.compare(arith::CmpIPredicate::eq, PreparedOp::create(e.b, e.b.getI1Type()), no);
-    e.when(fresh, [&] { e.loop(u0, u1, 1, [&](Value unit) { made = prologue.row(unit, e.sub(unit, u0)); }); });
+    e.when(fresh, [&] {
+      e.loop(u0, u1, 1, [&](Value unit) { made = prologue.row(unit, e.sub(unit, u0)); });
+      prologue.pad(e.sub(u1, u0));
+    });
   }
   if (failed(made))
     return failure();
@@ -326,8 +330,22 @@ LogicalResult kern::buildLinear(KernelContext &k) {
   int64_t tileBytes = k.signature.panelsPerTile * streamed.getElementTypeBitWidth() / 8;
   for (int64_t size : streamed.getShape().drop_front())
     tileBytes *= size;
+  Value unpacked, enough; // AMX: the panels of a column tile, and whether this call has rows for it
+  if (k.usesAmx(coding)) {
+    unpacked = e.scratch(coding.unpackedType(k.signature.panelsPerTile, width, inputGroup.getInt()).getShape(),
+                         e.b.getI8Type());
+    enough = e.compare(arith::CmpIPredicate::sge, e.sub(u1, u0), e.index(k.schedule.getAmxRows()));
+  }
+  auto panelOf = [&](Value t, int64_t p) {
+    return k.signature.panelsPerTile == 1 ? t : e.add(e.mul(t, e.index(k.signature.panelsPerTile)), e.index(p));
+  };
 
   e.loop(range.getTileBegin(), range.getTileEnd(), 1, [&](Value t) {
+    if (unpacked)
+      e.when(enough, [&] {
+        for (int64_t p = 0; p < k.signature.panelsPerTile; ++p)
+          UnpackOp::create(e.b, weight, panelOf(t, p), unpacked, e.index(p), width, coding, inputGroup.getInt());
+      });
     // Evenly: 8 rows by tiles of 6 are 4 and 4, since a tile of few rows costs nearly as much as a whole one.
     Value total = e.sub(u1, u0), parts = arith::CeilDivUIOp::create(e.b, total, e.index(rows));
     e.loop(e.index(0), parts, 1, [&](Value part) {
@@ -343,12 +361,10 @@ LogicalResult kern::buildLinear(KernelContext &k) {
       Value streams = arith::AndIOp::create(e.b, one, few), next = arith::AndIOp::create(e.b, last, follows);
       Value behind = e.select(next, e.index(tileBytes), e.index(0));
       Value ahead = e.select(streams, e.index(streamAhead), behind);
-      for (int64_t p = 0; p < k.signature.panelsPerTile; ++p) {
-        Value panel =
-            k.signature.panelsPerTile == 1 ? t : e.add(e.mul(t, e.index(k.signature.panelsPerTile)), e.index(p));
-        DotOp::create(e.b, count, e.b.getI64IntegerAttr(rows), prologue.arrays(), inputRow, weight, panel, tile,
-                      e.index(p * panelWidth), e.b.getI64IntegerAttr(width), coding, inputGroup, ahead);
-      }
+      for (int64_t p = 0; p < k.signature.panelsPerTile; ++p)
+        DotOp::create(e.b, count, e.b.getI64IntegerAttr(rows), prologue.arrays(), inputRow, weight, panelOf(t, p), tile,
+                      e.index(p * panelWidth), unpacked, unpacked ? e.index(p) : Value(), e.b.getI64IntegerAttr(width),
+                      coding, inputGroup, ahead);
       e.loop(e.index(0), count, 1, [&](Value slot) {
         if (failed(RowEpilogue(k, tile, e.add(unit, slot), slot, t).run()))
           made = failure();

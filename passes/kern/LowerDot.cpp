@@ -1,8 +1,8 @@
 //===- LowerDot.cpp - register tiles of a matrix product --------------------===//
 //
 // All sums of an output element run over k in one order whatever the number of rows and columns of the tile, so every
-// variant and every tier gives the same bits: floats by one chain of fused multiply-adds in f32, i8 exactly within a
-// group and by one chain of multiply-adds over the groups.
+// variant and every tier gives the same bits: f32 by one chain of fused multiply-adds, i8 exactly within a group and
+// by one chain of multiply-adds over the groups.
 //
 //===----------------------------------------------------------------------===//
 #include "passes/kern/LowerDot.h"
@@ -14,18 +14,13 @@ using namespace lathe::kern;
 
 namespace {
 
-constexpr int64_t lineBytes = 64;
 /// LLVM leaves a loop as it is where its body is large, which is where leaving it costs the most: a unit of 32 codes.
 constexpr int64_t mostUnrolled = 8;
-/// Locality of a prefetch. Into the first level it costs more than it gains (tools/bench/README.md).
-constexpr int secondLevel = 2;
 
-class TileBuilder {
+class TileBuilder : DotBuilder {
 public:
-  TileBuilder(DotOp dot, OpBuilder &builder, ByteDot byteDot, bool gfni, int64_t rows, int64_t columns,
-              llvm::function_ref<Value(Value)> base)
-      : dot(dot), m(builder, dot.getLoc()), b(m.b), byteDot(byteDot), gfni(gfni), rows(rows), columns(columns),
-        base(base) {}
+  TileBuilder(DotOp dot, OpBuilder &builder, const TierProducts &tier, int64_t rows, int64_t columns, Base base)
+      : DotBuilder(builder, dot, tier, base), dot(dot), rows(rows), columns(columns) {}
 
   void build() {
     // A register tile narrower than the panel walks the panel in parts.
@@ -40,30 +35,6 @@ public:
 
 private:
   int64_t vectors() const { return columns / lanes; }
-  VectorType vec(Type element, int64_t count = lanes) { return VectorType::get({count}, element); }
-  Value at(Value memref, ValueRange indices) {
-    return m.address(base(memref), cast<MemRefType>(memref.getType()), indices);
-  }
-  Value add(Value x, int64_t y) { return y == 0 ? x : Value(arith::AddIOp::create(b, x, m.index(y))); }
-  Value add(Value x, Value y) { return arith::AddIOp::create(b, x, y); }
-  Value splat(Value scalar) { return vector::BroadcastOp::create(b, vec(scalar.getType()), scalar); }
-
-  SmallVector<Value> loop(Value from, Value to, ValueRange carried,
-                          llvm::function_ref<SmallVector<Value>(Value, ValueRange)> body) {
-    auto op = scf::ForOp::create(b, from, to, m.index(1), carried);
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(op.getBody());
-    scf::YieldOp::create(b, body(op.getInductionVar(), op.getRegionIterArgs()));
-    return SmallVector<Value>(op.getResults());
-  }
-
-  /// A load of codes or of an uncoded weight, and the hint of what will be loaded a while later.
-  Value stream(VectorType type, Value address) {
-    if (dot.getAhead())
-      LLVM::Prefetch::create(b, m.offset(address, dot.getAhead()), b.getI32IntegerAttr(0),
-                             b.getI32IntegerAttr(secondLevel), b.getI32IntegerAttr(1));
-    return m.load(type, address);
-  }
 
   SmallVector<Value> floats(int64_t first) {
     int64_t span = valuesSpan(cast<MemRefType>(dot.getWeight()[0].getType()).getElementType()), k = dot.getK();
@@ -81,10 +52,10 @@ private:
       SmallVector<Value> weight, next(carried);
       for (int64_t v = 0; v < vectors(); ++v)
         weight.push_back(
-            m.load(pairs, at(dot.getWeight()[0], {dot.getPanel(), step, m.index(first + v * lanes), m.index(0)})));
+            stream(pairs, at(dot.getWeight()[0], {dot.getPanel(), step, m.index(first + v * lanes), m.index(0)})));
       Value k = arith::MulIOp::create(b, step, m.index(2));
       for (int64_t i = 0; i < rows; ++i) {
-        Value two = LLVM::LoadOp::create(b, b.getI32Type(), at4(dot.getInput()[0], i, k), 4);
+        Value two = LLVM::LoadOp::create(b, b.getI32Type(), inputAt(0, i, k), 4);
         Value x = vector::BitCastOp::create(b, pairs, splat(two));
         for (int64_t v = 0; v < vectors(); ++v) {
           Value &sum = next[i * vectors() + v];
@@ -105,7 +76,7 @@ private:
       Value k =
           weight[0].size() == 1 ? step : add(arith::MulIOp::create(b, step, m.index(weight[0].size())).getResult(), j);
       for (int64_t i = 0; i < rows; ++i) {
-        Value x = splat(m.load(b.getF32Type(), at4(dot.getInput()[0], i, k)));
+        Value x = splat(m.load(b.getF32Type(), inputAt(0, i, k)));
         for (int64_t v = 0; v < vectors(); ++v) {
           Value &sum = next[i * vectors() + v];
           sum = math::FmaOp::create(b, x, weight[v][j], sum);
@@ -135,16 +106,6 @@ private:
     return {vector::BitCastOp::create(b, vec(f32), even), vector::BitCastOp::create(b, vec(f32), odd)};
   }
 
-  Value zeros() { return arith::ConstantOp::create(b, DenseElementsAttr::get(vec(b.getF32Type()), 0.0f)); }
-  int64_t unit() { return std::min<int64_t>(dot.getCoding()->getGroup(), *dot.getInputGroup()); }
-  /// An array of the weight; its place among the operands follows from the coding.
-  Value part(Part wanted) {
-    for (auto [part, value] : llvm::zip(dot.getCoding()->parts(), dot.getWeight()))
-      if (part == wanted)
-        return value;
-    return {};
-  }
-
   SmallVector<Value> groups(int64_t first) {
     int64_t group = dot.getCoding()->getGroup(), k = dot.getK();
     SmallVector<Value> sums(rows * vectors(), zeros());
@@ -158,24 +119,11 @@ private:
 
   /// One group of the weight, `count` elements of which are the row's.
   SmallVector<Value> oneGroup(int64_t first, Value g, int64_t count, ValueRange sums) {
-    CodingAttr coding = *dot.getCoding();
-    int64_t group = coding.getGroup(), perGroup = group / unit(), units = ceilDiv(count, unit());
-    SmallVector<Value> scales, minima, parts, next(sums);
-    auto factor = [&](Part whole, Part sub) {
-      SmallVector<Value> values;
-      for (int64_t v = 0; v < vectors(); ++v)
-        values.push_back(groupFactor(whole, sub, g, first + v * lanes));
-      return values;
-    };
-    auto inputScale = [&](int64_t i, Value u) -> Value {
-      Value at = unit() == int64_t(*dot.getInputGroup())
-                     ? u
-                     : arith::DivUIOp::create(b, u, m.index(*dot.getInputGroup() / unit())).getResult();
-      return splat(m.load(b.getF32Type(), at4(dot.getInput()[1], i, at)));
-    };
+    int64_t group = coding->getGroup(), perGroup = group / unit(), units = ceilDiv(count, unit());
+    SmallVector<Value> scales, next(sums);
     if (perGroup == 1) {
       SmallVector<Value> ints = oneUnit(first, g, count);
-      scales = factor(Part::scales, Part::sub_scales);
+      scales = factors(Part::scales, Part::sub_scales, g, first, vectors());
       for (int64_t i = 0; i < rows; ++i) {
         Value scale = inputScale(i, g);
         for (int64_t v = 0; v < vectors(); ++v) {
@@ -205,39 +153,16 @@ private:
                        [&](Value number, ValueRange carried) { return add(number, unit(), carried); });
       if (whole != units)
         partial = add(m.index(whole), count % unit(), partial);
-      scales = factor(Part::scales, Part::sub_scales);
+      scales = factors(Part::scales, Part::sub_scales, g, first, vectors());
       for (int64_t i = 0; i < rows * vectors(); ++i)
         next[i] = math::FmaOp::create(b, partial[i], scales[i % vectors()], next[i]);
     }
-    if (!coding.getMinimum())
+    if (!coding->getMinimum())
       return next;
-    minima = factor(Part::minima, Part::sub_minima);
-    for (int64_t i = 0; i < rows; ++i) {
-      Value sum = splat(m.load(b.getF32Type(), at4(dot.getInput()[3], i, g)));
-      if (coding.getSuper())
-        sum = arith::NegFOp::create(b, sum);
-      for (int64_t v = 0; v < vectors(); ++v)
-        next[i * vectors() + v] = math::FmaOp::create(b, sum, minima[v], next[i * vectors() + v]);
-    }
+    SmallVector<Value> minima = factors(Part::minima, Part::sub_minima, g, first, vectors());
+    for (int64_t i = 0; i < rows; ++i)
+      addMinima(MutableArrayRef(next).slice(i * vectors(), vectors()), minima, i, g);
     return next;
-  }
-
-  /// Element `column` of row i of an input array.
-  Value at4(Value array, int64_t i, Value column) { return at(array, {add(dot.getRow(), i), column}); }
-
-  /// 16 scales or minima of a group, in f32.
-  Value groupFactor(Part whole, Part sub, Value g, int64_t lane) {
-    CodingAttr coding = *dot.getCoding();
-    Value number = g;
-    if (coding.getSuper())
-      number = arith::DivUIOp::create(b, g, m.index(coding.getSuper() / coding.getGroup()));
-    Value raw = m.load(vec(coding.getScale()), at(part(whole), {dot.getPanel(), number, m.index(lane)}));
-    Value value = coding.getScale().isF32() ? raw : arith::ExtFOp::create(b, vec(b.getF32Type()), raw).getResult();
-    if (!coding.getSuper())
-      return value;
-    Value bytes = m.load(vec(b.getI8Type()), at(part(sub), {dot.getPanel(), g, m.index(lane)}));
-    Value ints = arith::ExtSIOp::create(b, vec(b.getI32Type()), bytes);
-    return arith::MulFOp::create(b, value, arith::SIToFPOp::create(b, vec(b.getF32Type()), ints).getResult());
   }
 
   /// The exact sums of a unit of codes, `count` of which are the row's.
@@ -255,7 +180,7 @@ private:
         weight.push_back(quads(u, step, first + v * lanes));
       for (int64_t q = 0; q < span / 4; ++q)
         for (int64_t i = 0; i < rows; ++i) {
-          Value four = LLVM::LoadOp::create(b, b.getI32Type(), at4(dot.getInput()[0], i, add(column, 4 * q)), 4);
+          Value four = LLVM::LoadOp::create(b, b.getI32Type(), inputAt(0, i, add(column, 4 * q)), 4);
           Value x = vector::BitCastOp::create(b, vec(b.getI8Type(), 4 * lanes), splat(four));
           for (int64_t v = 0; v < vectors(); ++v) {
             Value &sum = next[i * vectors() + v];
@@ -277,73 +202,14 @@ private:
   Value startOf(int64_t i, Value u) {
     int64_t bias = dot.getCoding()->getBias();
     if (bias != 0 && !usesSign())
-      return splat(m.load(b.getI32Type(), at4(dot.getInput()[2], i, u)));
+      return splat(m.load(b.getI32Type(), inputAt(2, i, u)));
     return arith::ConstantOp::create(b, DenseElementsAttr::get(vec(b.getI32Type()), 0));
   }
-  bool usesSign() { return byteDot == ByteDot::sign256 && dot.getCoding()->getBits() == 8; }
-
-  /// The operands that one load of codes gives: 16 columns, four elements along k each.
-  SmallVector<Value> quads(Value u, Value step, int64_t lane) {
-    int64_t bits = dot.getCoding()->getBits();
-    auto bytes = vec(b.getI8Type(), 4 * lanes);
-    auto load = [&](Part from, int64_t elements, int64_t ahead) -> Value {
-      int64_t perStep = dot.getCoding()->loadSpan() / elements;
-      Value number = arith::MulIOp::create(b, u, m.index(unit() / elements));
-      number =
-          add(add(number, perStep == 1 ? step : arith::MulIOp::create(b, step, m.index(perStep)).getResult()), ahead);
-      Value address = at(part(from), {dot.getPanel(), number, m.index(lane), m.index(0)});
-      return from == Part::codes ? stream(bytes, address) : m.load(bytes, address);
-    };
-    if (bits == 8)
-      return {load(Part::codes, 4, 0)};
-    // Shifts of 16-bit lanes are one instruction, of bytes none; what comes in from the neighbour is masked off.
-    auto words = vec(b.getI16Type(), 2 * lanes);
-    auto field = [&](Value value, int64_t shift, uint8_t mask, int64_t left = 0) -> Value {
-      auto shifted = [&](Value x, int64_t by, bool right) -> Value {
-        Value amount = arith::ConstantOp::create(b, DenseElementsAttr::get(words, static_cast<int16_t>(by)));
-        Value wide = vector::BitCastOp::create(b, words, x);
-        Value moved = right ? arith::ShRUIOp::create(b, wide, amount).getResult()
-                            : arith::ShLIOp::create(b, wide, amount).getResult();
-        return vector::BitCastOp::create(b, bytes, moved);
-      };
-      if (gfni && shift != left) {
-        // One product with a matrix of bits: bit i of the result is the parity of the source and of byte 7 - i.
-        SmallVector<int8_t> matrix(4 * lanes);
-        for (size_t i = 0; i < matrix.size(); ++i) {
-          int64_t bit = 7 - static_cast<int64_t>(i % 8) - left;
-          matrix[i] = bit >= 0 && (mask >> bit & 1) ? static_cast<int8_t>(1 << (bit + shift)) : int8_t(0);
-        }
-        Value moves = arith::ConstantOp::create(b, DenseElementsAttr::get(bytes, ArrayRef(matrix)));
-        Value flipped = arith::ConstantOp::create(b, b.getI8IntegerAttr(0));
-        return call("llvm.x86.vgf2p8affineqb.512", bytes, {value, moves, flipped});
-      }
-      if (shift != left)
-        value = shifted(value, std::abs(shift - left), shift > left);
-      Value keep = arith::ConstantOp::create(
-          b, DenseElementsAttr::get(bytes, static_cast<int8_t>(static_cast<uint8_t>(mask << left))));
-      return arith::AndIOp::create(b, value, keep);
-    };
-    SmallVector<Value> result;
-    for (int64_t pair = 0; pair < (bits == 4 ? 1 : 2); ++pair) {
-      Value low = load(Part::codes, 8, pair);
-      result.push_back(field(low, 0, 0x0f));
-      result.push_back(field(low, 4, 0x0f));
-    }
-    if (bits == 6) {
-      Value high = load(Part::codes_high, 16, 0);
-      for (int64_t q = 0; q < 4; ++q)
-        result[q] = arith::OrIOp::create(b, result[q], field(high, 2 * q, 0x03, 4));
-    }
-    return result;
-  }
-
-  Value call(StringRef name, Type result, ValueRange operands) {
-    return LLVM::CallIntrinsicOp::create(b, result, b.getStringAttr(name), operands).getResults();
-  }
+  bool usesSign() { return tier.byteDot == ByteDot::sign256 && dot.getCoding()->getBits() == 8; }
 
   Value multiply(Value sum, Value weight, Value x) {
-    if (byteDot == ByteDot::vnni512)
-      return call("llvm.x86.avx512.vpdpbusd.512", sum.getType(), {sum, weight, x});
+    if (tier.byteDot != ByteDot::sign256)
+      return vpdpbusd(b, tier.byteDot, sum, weight, x);
     Value halves[2];
     for (int64_t h = 0; h < 2; ++h) {
       auto half = [&](Value value, int64_t size) -> Value {
@@ -370,22 +236,23 @@ private:
   }
 
   DotOp dot;
-  Memory m;
-  ImplicitLocOpBuilder &b;
-  ByteDot byteDot;
-  bool gfni;
   int64_t rows, columns;
-  llvm::function_ref<Value(Value)> base;
 };
 
 } // namespace
 
-void lathe::kern::lowerDot(DotOp dot, ByteDot byteDot, bool gfni, int64_t columns,
-                           llvm::function_ref<Value(Value)> base) {
+void lathe::kern::lowerDot(DotOp dot, const TierProducts &tier, ScheduleAttr schedule, DotBuilder::Base base,
+                           Value tileRing) {
   OpBuilder builder(dot);
-  int64_t most = dot.getMaxCount();
+  // Of so many rows on all are alike: the whole register tile, or what matrix tiles compute at once.
+  int64_t most = dot.getUnpacked() ? schedule.getAmxRows() : dot.getMaxCount(), columns = schedule.getColumns();
+  auto build = [&](int64_t rows) {
+    if (rows == most && dot.getUnpacked())
+      return buildAmxDot(dot, builder, tier, columns, base, tileRing);
+    TileBuilder(dot, builder, tier, rows, columns, base).build();
+  };
   if (most == 1) {
-    TileBuilder(dot, builder, byteDot, gfni, 1, columns, base).build();
+    build(1);
     dot.erase();
     return;
   }
@@ -397,7 +264,7 @@ void lathe::kern::lowerDot(DotOp dot, ByteDot byteDot, bool gfni, int64_t column
     builder.createBlock(&region);
     auto yield = scf::YieldOp::create(builder, dot.getLoc());
     builder.setInsertionPoint(yield);
-    TileBuilder(dot, builder, byteDot, gfni, rows, columns, base).build();
+    build(rows);
   };
   for (int64_t rows = 1; rows < most; ++rows)
     fill(choice.getCaseRegions()[rows - 1], rows);

@@ -1,20 +1,31 @@
 //===- LowerDot.h - register tiles of a matrix product --------------------===//
 #pragma once
 
-#include "passes/kern/Memory.h"
+#include "passes/kern/DotBuilder.h"
 
 namespace lathe::kern {
 
-/// How a tier multiplies bytes: Σ of 4 products of an unsigned weight byte and a signed activation byte, added to i32.
-enum class ByteDot {
-  vnni512, ///< one vpdpbusd on 64 bytes
-  sign256, ///< AVX2: |w| and a with w's sign through maddubs; exact, since |w| <= 128 and |a| <= 127
-};
+/// Replaces a kern.dot by loops over k, one variant for each number of rows. A dot with unpacked codes has one for all
+/// numbers from the schedule's amx_rows on; it needs `tileRing`, amxRingBytes of scratch.
+void lowerDot(DotOp dot, const TierProducts &tier, ScheduleAttr schedule, DotBuilder::Base base,
+              mlir::Value tileRing);
 
-/// Replaces a kern.dot by loops over k, one variant for each number of rows. `gfni`: the bits of codes may be moved by
-/// vgf2p8affineqb. `base` gives the pointer behind a memref.
-void lowerDot(DotOp dot, ByteDot byteDot, bool gfni, int64_t columns,
-              llvm::function_ref<mlir::Value(mlir::Value)> base);
+/// Shapes of the tiles of a dot with unpacked codes: what ldtilecfg reads, 64 bytes.
+llvm::SmallVector<uint8_t> amxShapes(DotOp dot);
+/// Bytes of scratch for the sums that are on their way from tiles to vectors.
+int64_t amxRingBytes(DotOp dot, int64_t columns);
+/// A dot with unpacked codes by AMX, for any number of rows.
+void buildAmxDot(DotOp dot, mlir::OpBuilder &builder, const TierProducts &tier, int64_t columns, DotBuilder::Base base,
+                 mlir::Value tileRing);
+/// Replaces a kern.unpack by a loop over the panel's codes.
+void lowerUnpack(UnpackOp unpack, const TierProducts &tier, DotBuilder::Base base);
+/// Gives the tiles the shapes that stand at `address`, and takes them away again.
+void configureTiles(Memory &m, llvm::ArrayRef<uint8_t> shapes, mlir::Value address);
+void releaseTiles(Memory &m);
+
+/// sum + the products of unsigned by signed bytes in fours, by vpdpbusd: vectors of 16 i32 and 64 i8.
+mlir::Value vpdpbusd(mlir::ImplicitLocOpBuilder &b, ByteDot byteDot, mlir::Value sum, mlir::Value unsignedBytes,
+                     mlir::Value signedBytes);
 
 /// Replaces a kern.byte_dot by the tier's instructions.
 void lowerByteDot(ByteDotOp dot, ByteDot byteDot);

@@ -18,7 +18,8 @@ LogicalResult RowPrologue::prepare(lm::LinearOp linear) {
   auto weight = cast<RankedTensorType>(linear.getWeight().getType());
   coding = codingOf(weight);
   rounded = weight.getElementType().isBF16() && tierHas(k.schedule.getTarget().getValue(), "bf16");
-  int64_t width = widthOf(value), block = k.schedule.getUnitBlock();
+  padding = k.usesAmx(coding) ? k.schedule.getRows() : 0;
+  int64_t width = widthOf(value), block = k.schedule.getUnitBlock() + padding;
   if (auto quantize = value.getDefiningOp<lm::QuantizeOp>()) {
     int64_t group = lm::quantOf(quantize.getResult().getType()).getGroup(), groups = ceilDiv(width, group);
     if (group % lanes != 0)
@@ -215,6 +216,22 @@ LogicalResult RowPrologue::quantizeRow(lm::QuantizeOp quantize, Value slot) {
   if (succeeded(made) && coding.getMinimum())
     sumGroups(width, group, slot);
   return made;
+}
+
+void RowPrologue::pad(Value slot) {
+  if (padding == 0)
+    return;
+  e.loop(slot, e.add(slot, e.index(padding)), 1, [&](Value row) {
+    for (size_t array : {1, 3}) { // scales, and sums where there are minima: what stands there may be no number
+      if (array >= scratch.size())
+        continue;
+      int64_t width = cast<MemRefType>(scratch[array].getType()).getDimSize(1), full = width / lanes * lanes;
+      e.loop(e.index(0), e.index(full), lanes,
+             [&](Value column) { e.store(e.splat(0.0f), scratch[array], {row, column}); });
+      if (full != width)
+        e.storeValid(e.splat(0.0f), scratch[array], {row, e.index(full)}, width - full);
+    }
+  });
 }
 
 LogicalResult RowPrologue::row(Value unit, Value slot) {

@@ -21,6 +21,8 @@ public:
   const llvm::SmallVector<mlir::Value> &arrays() const { return scratch; }
   /// Emits the chain for one unit into the scratch row `slot`.
   mlir::LogicalResult row(mlir::Value unit, mlir::Value slot);
+  /// Products in AMX tiles read whole tiles of rows: those from `slot` on get scales of zero.
+  void pad(mlir::Value slot);
 
 private:
   struct Statistics {
@@ -45,6 +47,7 @@ private:
   CodingAttr coding; ///< of the linear's weight, which decides what is summed up
   bool computed = false;
   bool rounded = false; ///< to bf16, which the tier multiplies bf16 weights by
+  int64_t padding = 0; ///< rows of scratch behind those of a call
   llvm::SmallVector<mlir::Value> scratch;
   mlir::Value sourceRow; ///< the row that activations are read from
   llvm::DenseMap<mlir::Operation *, Statistics> statistics;

@@ -103,7 +103,7 @@ struct SelectSchedule : kern::impl::KernSelectScheduleBase<SelectSchedule> {
       unitBlock = attentionRows;
     }
     auto text = [&](const std::string &value) { return StringAttr::get(&getContext(), value); };
-    return ScheduleAttr::get(&getContext(), text(tier.str()), unitBlock, rows, entry->columns,
+    return ScheduleAttr::get(&getContext(), text(tier.str()), unitBlock, rows, entry->columns, entry->amxRows,
                              text((entry->measured() ? "measured, " : "default, ") + entry->origin));
   }
 
@@ -119,7 +119,7 @@ struct SelectSchedule : kern::impl::KernSelectScheduleBase<SelectSchedule> {
     std::vector<std::string> known = schedules.tiers(), chosen(tiers.begin(), tiers.end());
     for (const std::string &tier : chosen)
       if (!llvm::is_contained(known, baseOfTier(tier))) {
-        getOperation().emitError() << "expected a tier of " << llvm::join(known, " and ") << ", found '" << tier << "'";
+        getOperation().emitError() << "expected a tier of " << llvm::join(known, ", ") << ", found '" << tier << "'";
         return signalPassFailure();
       }
     for (auto function : getOperation().getOps<func::FuncOp>()) {

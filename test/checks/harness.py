@@ -119,17 +119,16 @@ def run(command, *, timeout=300, stdin=None, **options):
 
 
 def machineTiers():
-    """The CPU tiers of an artifact that this machine can run, least first."""
+    """The CPU tiers of an artifact that this machine can run, least first, and those that bin/lathe-emulated runs on it."""
     try:
         flags = set(re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.M)[1].split())
     except (OSError, TypeError):
         flags = set()
-    tiers = []
-    if {"avx2", "fma", "f16c", "bmi2"} <= flags:
-        tiers.append("x86-64-v3")
-    if {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni"} <= flags:
-        tiers.append("avx512vnni")
-    return tiers
+    v3 = {"avx2", "fma", "f16c", "bmi2"} <= flags
+    avx512 = v3 and {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni"} <= flags
+    tiers = {"x86-64-v3": (v3, False), "avxvnni": (v3 and "avx_vnni" in flags, v3), "avx512vnni": (avx512, False),
+             "amx": (avx512 and {"amx_tile", "amx_int8"} <= flags, avx512)}
+    return [name for name, (runs, _) in tiers.items() if runs], [name for name, (runs, emulated) in tiers.items() if emulated and not runs]
 
 
 def machineFeatures():
@@ -161,12 +160,15 @@ class Lathe:
         self.bin = build / "bin"
         self.program = self.bin / "lathe"
         self.work = build / "check-work"
-        self.tiers = machineTiers()
+        self.machineTiers, self.emulatedTiers = machineTiers()
+        # The emulated ones stand last: what is compared is compared with a tier of the machine.
+        self.tiers = self.machineTiers + self.emulatedTiers
         # The widest tier with the features that this machine has: "avx512vnni+bf16".
-        self.featured = [f"avx512vnni+{feature}" for feature in machineFeatures() if "avx512vnni" in self.tiers]
+        self.featured = [f"avx512vnni+{feature}" for feature in machineFeatures() if "avx512vnni" in self.machineTiers]
 
     def run(self, *arguments, **options):
-        return run([self.program, *arguments], **options)
+        emulated = arguments[0] != "compile" and any(argument in self.emulatedTiers for argument in arguments)
+        return run([self.bin / "lathe-emulated" if emulated else self.program, *arguments], **options)
 
     def compile(self, model, output, *options, **limits):
         return self.run("compile", model, "-o", output, *options, **limits)

@@ -78,6 +78,64 @@
 // GFNI-LABEL: <o_residual>:
 // GFNI: vgf2p8affineqb $0x0, {{.*}}, %zmm
 // GFNI: vpdpbusd
+// avxvnni: bytes by vpdpbusd of VEX, weights and attention; nothing of AVX-512.
+// REDEFINE: %{tier} = avxvnni
+// REDEFINE: %{quant} = int8
+// REDEFINE: %{kv} = i8
+// REDEFINE: %{cpu} = -mcpu=x86-64-v3 -mattr=+avxvnni
+// RUN: %{object}
+// RUN: %{assembly} | FileCheck %s --check-prefix=VEX --implicit-check-not=call --implicit-check-not=zmm --implicit-check-not=vpmaddubsw
+// RUN: llvm-nm --undefined-only %t.o | FileCheck %s --check-prefix=UNDEFINED --allow-empty
+// VEX-LABEL: <attention>:
+// VEX: {vex} vpdpbusd {{.*}}%ymm
+// VEX-LABEL: <o_residual>:
+// VEX: vpbroadcastd
+// VEX: {vex} vpdpbusd %ymm{{[0-9]+}}, %[[W:ymm[0-9]+]], %ymm{{[0-9]+}}
+// VEX: {vex} vpdpbusd {{.*}}%ymm
+// VEX-LABEL: <head_linear>:
+// VEX: {vex} vpdpbusd
+// REDEFINE: %{kv} = bf16
+
+// amx: shapes once a call, products of one row by vpdpbusd, of many in tiles: sums of two units are stored behind their four products, before anything loads
+// them, and no tile moves to or from the stack. A sum is converted from where its tile was stored.
+// REDEFINE: %{tier} = amx
+// REDEFINE: %{cpu} = -mcpu=x86-64-v4 -mattr=+avx512vnni,+amx-tile,+amx-int8
+// RUN: %{object}
+// RUN: %{assembly} | FileCheck %s --check-prefix=AMX --implicit-check-not=call
+// RUN: %{assembly} | FileCheck %s --check-prefix=NOSPILL
+// RUN: llvm-nm --undefined-only %t.o | FileCheck %s --check-prefix=UNDEFINED --allow-empty
+// AMX-LABEL: <attention>:
+// AMX-NOT: tile
+// AMX-LABEL: <o_residual>:
+// AMX: ldtilecfg (%r{{[a-z0-9]+}})
+// AMX-NOT: ldtilecfg
+// AMX: vpdpbusd %zmm
+// AMX: tilezero %tmm0
+// AMX: tilezero %tmm1
+// AMX: tileloadd {{.*}}, %tmm4
+// AMX: tileloadd {{.*}}, %tmm6
+// AMX: tdpbssd %tmm6, %tmm4, %tmm0
+// AMX: tileloadd {{.*}}, %tmm7
+// AMX: tdpbssd %tmm7, %tmm4, %tmm1
+// AMX: tilezero %tmm2
+// AMX: tilezero %tmm3
+// AMX: tileloadd {{.*}}, %tmm5
+// AMX: tileloadd {{.*}}, %tmm6
+// AMX: tdpbssd %tmm6, %tmm5, %tmm2
+// AMX: tileloadd {{.*}}, %tmm7
+// AMX: tdpbssd %tmm7, %tmm5, %tmm3
+// AMX: tilestored %tmm0
+// AMX: tilestored %tmm1
+// AMX: tilestored %tmm2
+// AMX: tilestored %tmm3
+// AMX: vcvtdq2ps {{.*}}(%r{{.*}}), %[[SUM:zmm[0-9]+]]
+// AMX-NEXT: vfmadd{{.*}} %[[SUM]]
+// AMX: tilerelease
+// AMX-LABEL: <norm_gate_up_gated>:
+// NOSPILL-NOT: tile{{loadd|stored}} {{.*}}(%rsp
+// NOSPILL: <o_residual>:
+// NOSPILL-NOT: tile{{loadd|stored}} {{.*}}(%rsp
+// NOSPILL: tilerelease
 
 // x86-64-v3: no instruction of a newer machine; bytes by the sign trick.
 // REDEFINE: %{tier} = x86-64-v3

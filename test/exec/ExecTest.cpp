@@ -1,12 +1,14 @@
 //===- ExecTest.cpp - one model three ways --------------------------------===//
 //
 // The reference on the IR before fusion, the reference on the IR after it (quantised, if so), and the compiled kernels
-// of every tier that the machine has, on the same seeded weights and the same ragged batch. Sizes are odd on purpose:
-// nothing is a multiple of a panel, a group or a vector.
+// of every tier that the machine has or test/emulation gives it, on the same seeded weights and the same ragged batch.
+// Sizes are odd on purpose: nothing is a multiple of a panel, a group or a vector.
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/Compiler.h"
+#include "compiler/CpuCodegen.h"
 #include "compiler/Reference.h"
+#include "compiler/Schedules.h"
 #include "compiler/Weights.h"
 #include "dialects/lm/LmDialect.h"
 #include "runtime/Artifact.h"
@@ -176,6 +178,18 @@ double relativeError(const std::vector<float> &a, const std::vector<float> &b) {
 }
 
 } // namespace
+
+/// All rooms know the same tiers, and where the machine lacks instructions of avxvnni and amx they are emulated.
+TEST(Tiers, AreTheSameEverywhereAndAllRun) {
+  std::vector<std::string> compiled, runs = machineTiers();
+  for (const CpuTier &tier : cpuTiers())
+    compiled.push_back(tier.name);
+  EXPECT_EQ(compiled, knownTiers());
+  EXPECT_EQ(ScheduleTable::builtIn().tiers(), knownTiers());
+  auto has = [&](const char *tier) { return std::ranges::find(runs, tier) != runs.end(); };
+  EXPECT_EQ(has("avxvnni"), has("x86-64-v3"));
+  EXPECT_EQ(has("amx"), has("avx512vnni"));
+}
 
 /// The kernels compute what the fused IR says, and fusion changes nothing but what rounding the weights costs.
 TEST_P(Exec, CompiledIsReference) {

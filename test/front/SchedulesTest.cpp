@@ -39,10 +39,11 @@ ScheduleKey linear(int64_t group, int64_t n, int64_t k) { return {"avx512vnni", 
 // Every kernel of every tier finds a schedule without a user's table.
 TEST(Schedules, BuiltInDefaultsAreComplete) {
   const ScheduleTable &table = ScheduleTable::builtIn();
-  EXPECT_EQ(table.tiers(), (std::vector<std::string>{"avx512vnni", "x86-64-v3"}));
+  EXPECT_EQ(table.tiers(), (std::vector<std::string>{"amx", "avx512vnni", "avxvnni", "x86-64-v3"}));
   for (const std::string &tier : table.tiers())
     for (const ScheduleKey &key :
-         {ScheduleKey{tier, "linear", "int8", 32, 1, 1}, ScheduleKey{tier, "linear", "f32", 0, 1, 1},
+         {ScheduleKey{tier, "linear", "int8", 32, 1, 1}, ScheduleKey{tier, "linear", "int6", 16, 1, 1},
+          ScheduleKey{tier, "linear", "int4", 64, 1, 1}, ScheduleKey{tier, "linear", "f32", 0, 1, 1},
           ScheduleKey{tier, "linear", "bf16", 0, 1, 1}, ScheduleKey{tier, "linear", "f16", 0, 1, 1},
           ScheduleKey{tier, "attention"}, ScheduleKey{tier, "embed"}}) {
       const ScheduleEntry *entry = table.find(key);
@@ -50,6 +51,7 @@ TEST(Schedules, BuiltInDefaultsAreComplete) {
       EXPECT_FALSE(entry->measured()) << key.text();
       EXPECT_TRUE(entry->origin.starts_with("cpu.toml:")) << entry->origin;
       EXPECT_GE(entry->columns, 16);
+      EXPECT_EQ(entry->amxRows != 0, tier == "amx" && key.quant.starts_with("int")) << key.text();
     }
   EXPECT_FALSE(table.find({"avx512vnni", "linear", "int3", 32, 1, 1}));
   EXPECT_FALSE(table.find({"sse2", "embed"}));
@@ -86,6 +88,10 @@ TEST(Schedules, PrintsWhatItReads) {
   ASSERT_OK(table);
   const auto &entries = table->layers().front();
   EXPECT_EQ(printSchedule(entries[0], "") + printSchedule(entries[1], ""), kMeasured + kDefault);
+  const std::string amx =
+      "[[schedule]]\ntier = \"amx\"\nkind = \"linear\"\nquant = \"int4\"\nrows = 16\ncolumns = 16\namx_rows = 7\n"
+      "unit_block = 32\n";
+  EXPECT_EQ(printSchedule(ScheduleTable::parse(amx, "t.toml")->layers().front()[0], ""), amx);
   EXPECT_EQ(printSchedule(entries[1], "today\nhere"), "# today\n# here\n" + kDefault);
   std::string attention = "[[schedule]]\ntier = \"x86-64-v3\"\nkind = \"attention\"\nrows = 1\ncolumns = 16\n";
   EXPECT_EQ(printSchedule(ScheduleTable::parse(attention, "t.toml")->layers().front()[0], ""), attention);
@@ -107,9 +113,9 @@ TEST(Schedules, Mistakes) {
             "folder/t.toml:1:12: schedule: expected [[schedule]] entries, found the integer 3");
   EXPECT_EQ(errorOf("schedule = [3]\n"), "folder/t.toml:1:13: schedule: expected a table, found the integer 3");
   EXPECT_EQ(errorAfter("avx512vnni", "avx512vni"), "folder/t.toml:2:8: tier: unknown value \"avx512vni\"; did you mean "
-                                                   "'avx512vnni'? known: avx512vnni, x86-64-v3");
+                                                   "'avx512vnni'? known: amx, avx512vnni, avxvnni, x86-64-v3");
   EXPECT_EQ(errorAfter("tier = \"avx512vnni\"", "tier = 512"),
-            "folder/t.toml:2:8: tier: expected one of avx512vnni, x86-64-v3, found the integer 512");
+            "folder/t.toml:2:8: tier: expected one of amx, avx512vnni, avxvnni, x86-64-v3, found the integer 512");
   EXPECT_EQ(errorAfter("kind = \"linear\"\n", ""),
             "folder/t.toml:1:1: missing key 'kind': expected one of linear, attention, embed");
   EXPECT_EQ(errorAfter("\"linear\"", "\"conv\""),
@@ -120,7 +126,7 @@ TEST(Schedules, Mistakes) {
   EXPECT_EQ(
       errorAfter("columns = 16", "column = 16"),
       "folder/t.toml:9:1: unknown key 'column' of kind \"linear\"; did you mean 'columns'? known: tier, kind, quant, "
-      "group, n, k, rows, columns, unit_block");
+      "group, n, k, rows, columns, amx_rows, unit_block");
   EXPECT_EQ(errorAfter("rows = 12\n", ""), "folder/t.toml:1:1: missing key 'rows': expected an integer from 1 to 64");
   EXPECT_EQ(
       errorOf("[[schedule]]\ntier = \"x86-64-v3\"\nkind = \"attention\"\nrows = 1\ncolumns = 16\nunit_block = 8\n"),
@@ -145,6 +151,18 @@ TEST(Schedules, Ranges) {
 }
 
 TEST(Schedules, ContradictionsAndLimits) {
+  EXPECT_EQ(
+      errorAfter("columns = 16", "columns = 16\namx_rows = 5"),
+      "folder/t.toml:10:12: amx_rows: expected tier amx and weights of codes, found avx512vnni linear int8, group "
+      "32, n 1536, k 576");
+  std::string amx = replaced(replaced(kDefault, "avx512vnni", "amx"), "columns", "amx_rows = 5\ncolumns");
+  EXPECT_EQ(ScheduleTable::parse(amx, "t.toml")->layers().front()[0].amxRows, 5);
+  EXPECT_EQ(errorOf(replaced(amx, "int8", "f32")),
+            "folder/t.toml:6:12: amx_rows: expected tier amx and weights of codes, found amx linear f32");
+  EXPECT_EQ(errorOf(replaced(replaced(amx, "rows = 4", "rows = 18"), "16", "18")),
+            "folder/t.toml:5:8: rows: expected at most 16 with amx_rows, found 18");
+  EXPECT_EQ(errorOf(replaced(amx, "amx_rows = 5", "amx_rows = 17")),
+            "folder/t.toml:6:12: amx_rows: expected an integer from 1 to 16, found the integer 17");
   EXPECT_EQ(
       errorAfter("n = 1536\n", ""),
       "folder/t.toml:1:1: expected group, n and k together for a measured schedule, or none of them for a default");

@@ -10,11 +10,12 @@ using namespace lathe::test;
 
 namespace {
 
-ScheduleEntry entry(int64_t k, int64_t rows, int64_t columns, int64_t unitBlock) {
-  return {.key = {"avx512vnni", "linear", "int8", 32, 1536, k},
+ScheduleEntry entry(int64_t k, int64_t rows, int64_t columns, int64_t unitBlock, int64_t amxRows = 0) {
+  return {.key = {amxRows ? "amx" : "avx512vnni", "linear", "int8", 32, 1536, k},
           .rows = rows,
           .columns = columns,
           .unitBlock = unitBlock,
+          .amxRows = amxRows,
           .origin = ""};
 }
 
@@ -31,12 +32,13 @@ TuneTimes times(const std::vector<std::vector<double>> &candidates) {
 TEST(TuneCandidates, AreEntriesThatATableMayHave) {
   for (int64_t k : {1, 576, 18432, 131072, 1 << 22})
     for (const ScheduleEntry &base :
-         {entry(k, 6, 32, 48), entry(k, 2, 16, 16), entry(k, 16, 16, 16), entry(k, 1, 32, 1)})
+         {entry(k, 6, 32, 48), entry(k, 2, 16, 16), entry(k, 16, 16, 16), entry(k, 1, 32, 1), entry(k, 12, 32, 192, 5)})
       for (auto candidates : {tileCandidates, blockCandidates}) {
-        std::set<std::tuple<int64_t, int64_t, int64_t>> seen{{base.rows, base.columns, base.unitBlock}};
+        std::set<std::tuple<int64_t, int64_t, int64_t, int64_t>> seen{
+            {base.rows, base.columns, base.unitBlock, base.amxRows}};
         for (const ScheduleEntry &candidate : candidates(base)) {
           EXPECT_EQ(candidate.key, base.key);
-          EXPECT_TRUE(seen.insert({candidate.rows, candidate.columns, candidate.unitBlock}).second)
+          EXPECT_TRUE(seen.insert({candidate.rows, candidate.columns, candidate.unitBlock, candidate.amxRows}).second)
               << "twice, or the base itself: " << printSchedule(candidate, "");
           auto table = ScheduleTable::parse(printSchedule(candidate, "x"), "t.toml");
           ASSERT_OK(table);
@@ -56,6 +58,9 @@ TEST(TuneCandidates, TilesThenBlocks) {
     blocks.push_back(candidate.unitBlock);
   }
   EXPECT_EQ(blocks, (std::vector<int64_t>{96, 24, 192, 12}));
+  auto amx = blockCandidates(entry(576, 12, 32, 192, 5));
+  ASSERT_EQ(amx.size(), 6u) << "four blocks, and two numbers of rows from which tiles are used";
+  EXPECT_EQ(std::tuple(amx[4].amxRows, amx[5].amxRows, amx[5].unitBlock), std::tuple(3, 9, 192));
   EXPECT_EQ(blockCandidates(entry(1 << 24, 6, 32, 6)).size(), 0u) << "no room for another register tile";
 }
 

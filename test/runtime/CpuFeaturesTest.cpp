@@ -40,6 +40,9 @@ TEST(CpuFeatures, TiersAreWhatTheKernelSays) {
   EXPECT_EQ(runs("x86-64-v3"), v3);
   EXPECT_EQ(runs("avx512vnni"),
             v3 && has("avx512f") && has("avx512bw") && has("avx512vl") && has("avx512dq") && has("avx512_vnni"));
+  EXPECT_EQ(runs("avxvnni"), v3 && has("avx_vnni"));
+  EXPECT_EQ(runs("amx"), runs("avx512vnni") && has("amx_tile") && has("amx_int8"));
+  EXPECT_EQ(std::ranges::count_if(mine, [](const std::string &tier) { return emulatesTier(tier); }), 0);
   for (const std::string &tier : mine) {
     EXPECT_TRUE(machineRuns(tier)) << tier;
     EXPECT_EQ(machineRuns(tier + "+bf16"), has("avx512_bf16")) << tier;
@@ -64,11 +67,10 @@ TEST(CpuFeatures, NamesOfTiers) {
 TEST(CpuFeatures, ChoosingATier) {
   std::vector<std::string> mine = machineTiers();
   ASSERT_FALSE(mine.empty());
-  EXPECT_EQ(*chooseTier({"x86-64-v3", "avx512vnni"}, ""), mine.front());
+  EXPECT_EQ(*chooseTier(knownTiers(), ""), mine.front());
   EXPECT_EQ(*chooseTier({"x86-64-v3"}, "x86-64-v3"), "x86-64-v3");
   EXPECT_EQ(chooseTier({"x86-64-v3"}, "mmx").error().code, ExitCode::usage);
   EXPECT_EQ(chooseTier({"x86-64-v3"}, "avx512vnni").error().code, ExitCode::mismatch);
-  EXPECT_EQ(chooseTier({"amx"}, "").error().code, ExitCode::mismatch);
 
   // Code for features is taken where the machine has them, never in place of a better tier, and not when the plain tier
   // is asked for.
@@ -86,6 +88,12 @@ TEST(CpuFeatures, ChoosingATier) {
   EXPECT_EQ(unknown.error().code, ExitCode::usage);
   EXPECT_NE(unknown.error().message.find("perhaps with features (+bf16, +gfni), found '" + best + "+fp16'"),
             std::string::npos);
+  EXPECT_EQ(chooseTier({"avx10"}, "").error().code, ExitCode::mismatch);
+  for (const std::string &tier : knownTiers()) {
+    bool runs = std::ranges::find(mine, tier) != mine.end();
+    EXPECT_EQ(chooseTier(knownTiers(), tier).has_value(), runs) << tier;
+    EXPECT_EQ(chooseTier({tier}, "").has_value(), runs) << tier;
+  }
 }
 
 TEST(CpuFeatures, WorkersFollowTheQuota) {

@@ -86,7 +86,8 @@ Result<std::string> tierOf(const Artifact &artifact, const InspectOptions &optio
 }
 
 std::string scheduleText(const KernelSchedule &schedule) {
-  return fmt::format("{} x {} of {} ({})", schedule.rows, schedule.columns, schedule.unitBlock, schedule.origin);
+  std::string amx = schedule.amxRows ? fmt::format(", AMX from {} rows", schedule.amxRows) : "";
+  return fmt::format("{} x {} of {}{} ({})", schedule.rows, schedule.columns, schedule.unitBlock, amx, schedule.origin);
 }
 
 Result<void> kernels(const Artifact &artifact, const Plan &plan, const InspectOptions &options) {
@@ -103,11 +104,9 @@ Result<void> kernels(const Artifact &artifact, const Plan &plan, const InspectOp
       nlohmann::json variants;
       for (auto &[tier, variant] : k.variants) {
         const KernelSchedule &schedule = (*schedules)[k.symbol][tier];
-        variants[tier] = {{"unit_block", variant.unitBlock},
-                          {"scratch_bytes", variant.scratchBytes},
-                          {"rows", schedule.rows},
-                          {"columns", schedule.columns},
-                          {"schedule", schedule.origin}};
+        variants[tier] = {{"unit_block", variant.unitBlock}, {"scratch_bytes", variant.scratchBytes},
+                          {"rows", schedule.rows},           {"columns", schedule.columns},
+                          {"amx_rows", schedule.amxRows},    {"schedule", schedule.origin}};
       }
       all.push_back({{"name", k.symbol},
                      {"launches", launchesOf(plan, i)},

@@ -1,5 +1,6 @@
 #include "tools/lathe/Model.h"
 
+#include "runtime/CpuFeatures.h"
 #include "runtime/support/MappedFile.h"
 
 #include <algorithm>
@@ -16,8 +17,9 @@ void ModelFlags::add(CLI::App &command) {
       ->check(CLI::Range(1, 4096));
   command.add_option(
       "--cpu", cpu,
-      "ISA tier to run: avx512vnni, x86-64-v3, with features where the artifact has such code: avx512vnni+bf16 "
-      "(default: the best this machine has)");
+      fmt::format("ISA tier to run: {}, with features where the artifact has such code: avx512vnni+bf16 (default: the "
+                  "best this machine has)",
+                  fmt::join(knownTiers(), ", ")));
   command.add_flag(
       "--mmap", map,
       "Use the weights in the mapped file, shared by all processes and read when needed, instead of reading "

@@ -18,6 +18,16 @@
 
 // -----
 
+// expected-error@below {{expected amx_rows from 0 to 16, and no more rows with them, found 17 and 6}}
+#schedule = #kern.schedule<target = "amx", unit_block = 48, rows = 6, columns = 32, amx_rows = 17>
+
+// -----
+
+// expected-error@below {{expected amx_rows from 0 to 16, and no more rows with them, found 5 and 17}}
+#schedule = #kern.schedule<target = "amx", unit_block = 51, rows = 17, columns = 32, amx_rows = 5>
+
+// -----
+
 // expected-error@below {{expected a positive dim, found 0}}
 #pack = #kern.pack<order = heads, dim = 0>
 
@@ -92,6 +102,74 @@ func.func @reduce_scalable(%v: vector<[16]xf32>) {
 func.func @reduce_result(%v: vector<16xf32>) {
   // expected-error@below {{expected result type 'f32', found 'f64'}}
   %sum = kern.reduce add %v : vector<16xf32> -> f64
+  return
+}
+
+// -----
+
+//===--- unpack ---===//
+
+func.func @unpack_k(%w: memref<2x16x32x4xi8>, %ws: memref<2x2x32xbf16>, %b: memref<1x16x32x4xi8>, %n: index) {
+  // expected-error@below {{expected a positive k, found 0}}
+  kern.unpack (%w, %ws[%n]) into %b[%n] k 0 coding <group = 32, scale = bf16> input_group 32 : (memref<2x16x32x4xi8>, memref<2x2x32xbf16>) into memref<1x16x32x4xi8>
+  return
+}
+
+// -----
+
+func.func @unpack_group(%w: memref<2x16x32x4xi8>, %ws: memref<2x2x32xbf16>, %b: memref<1x16x32x4xi8>, %n: index) {
+  // expected-error@below {{expected an input group of a multiple of 16 that divides 32 or is divided by it, found 48}}
+  kern.unpack (%w, %ws[%n]) into %b[%n] k 64 coding <group = 32, scale = bf16> input_group 48 : (memref<2x16x32x4xi8>, memref<2x2x32xbf16>) into memref<1x16x32x4xi8>
+  return
+}
+
+// -----
+
+func.func @unpack_arrays(%w: memref<2x16x32x4xi8>, %b: memref<1x16x32x4xi8>, %n: index) {
+  // expected-error@below {{expected 2 weight arrays for #kern.coding<group = 32, scale = bf16>, found 1}}
+  kern.unpack (%w[%n]) into %b[%n] k 64 coding <group = 32, scale = bf16> input_group 32 : (memref<2x16x32x4xi8>) into memref<1x16x32x4xi8>
+  return
+}
+
+// -----
+
+func.func @unpack_weight(%w: memref<2x15x32x4xi8>, %ws: memref<2x2x32xbf16>, %b: memref<1x16x32x4xi8>, %n: index) {
+  // expected-error@below {{expected weight codes [?]x[16, 32, 4] of 'i8', found 'memref<2x15x32x4xi8>'}}
+  kern.unpack (%w, %ws[%n]) into %b[%n] k 64 coding <group = 32, scale = bf16> input_group 32 : (memref<2x15x32x4xi8>, memref<2x2x32xbf16>) into memref<1x16x32x4xi8>
+  return
+}
+
+// -----
+
+func.func @unpack_bias(%w: memref<2x16x32x4xi8>, %ws: memref<2x2x32xbf16>, %b: memref<1x16x32x4xi8>, %n: index) {
+  // expected-error@below {{expected codes that are signed bytes without their bias, found #kern.coding<group = 32, scale = bf16, bias = 0>}}
+  kern.unpack (%w, %ws[%n]) into %b[%n] k 64 coding <group = 32, scale = bf16, bias = 0> input_group 32 : (memref<2x16x32x4xi8>, memref<2x2x32xbf16>) into memref<1x16x32x4xi8>
+  return
+}
+
+// -----
+
+func.func @unpack_into(%w: memref<2x18x32x4xi8>, %ws: memref<2x3x32xbf16>, %b: memref<1x18x32x4xi8>, %n: index) {
+  // expected-error@below {{expected unpacked codes [?]x[24, 32, 4] of 'i8', found 'memref<1x18x32x4xi8>'}}
+  kern.unpack (%w, %ws[%n]) into %b[%n] k 70 coding <group = 32, scale = bf16> input_group 32 : (memref<2x18x32x4xi8>, memref<2x3x32xbf16>) into memref<1x18x32x4xi8>
+  return
+}
+
+// -----
+
+func.func @dot_unpacked_rows(%a: memref<20x64xi8>, %as: memref<20x2xf32>, %ao: memref<20x2xi32>, %w: memref<2x16x32x4xi8>, %ws: memref<2x2x32xbf16>, %b: memref<1x16x32x4xi8>,
+                             %c: memref<17x32xf32>, %n: index) {
+  // expected-error@below {{expected at most 16 rows with unpacked codes, found 17}}
+  kern.dot %n of 17 rows (%a, %as, %ao[%n]) by (%w, %ws[%n]) into %c[%n] unpacked %b[%n] k 64 coding <group = 32, scale = bf16> input_group 32
+    : (memref<20x64xi8>, memref<20x2xf32>, memref<20x2xi32>) by (memref<2x16x32x4xi8>, memref<2x2x32xbf16>) into memref<17x32xf32> unpacked memref<1x16x32x4xi8>
+  return
+}
+
+// -----
+
+func.func @dot_unpacked_floats(%a: memref<?x64xf32>, %w: memref<2x64x32xf32>, %b: memref<1x16x32x4xi8>, %c: memref<6x32xf32>, %n: index) {
+  // expected-error@below {{expected a coding with unpacked codes}}
+  kern.dot %n of 6 rows (%a[%n]) by (%w[%n]) into %c[%n] unpacked %b[%n] k 64 : (memref<?x64xf32>) by (memref<2x64x32xf32>) into memref<6x32xf32> unpacked memref<1x16x32x4xi8>
   return
 }
 

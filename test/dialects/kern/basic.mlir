@@ -79,6 +79,26 @@ func.func @indices() {
   return
 }
 
+// A panel as signed bytes, k padded to whole units of 32, and a product that may take it in tiles.
+// CHECK-LABEL: func.func @unpacked(
+// CHECK-SAME: %[[W:.*]]: memref<3x9x32x4xi8>, %[[WS:.*]]: memref<3x2x32xbf16>, %[[N:.*]]: index)
+// CHECK-SAME: #kern.schedule<target = "amx", unit_block = 48, rows = 12, columns = 32, amx_rows = 5>
+// CHECK: kern.unpack(%[[W]], %[[WS]][%[[N]]]) into %[[B:.*]][%[[N]]] k 70 coding <bits = 4, group = 64, scale = bf16, bias = 8> input_group 32 : (memref<3x9x32x4xi8>, memref<3x2x32xbf16>) into memref<2x24x32x4xi8>
+// CHECK: kern.dot %[[N]] of 12 rows(%{{.*}}) by(%[[W]], %[[WS]][%[[N]]]) into %{{.*}}[%[[N]]] unpacked %[[B]][%[[N]]] k 70 coding <bits = 4, group = 64, scale = bf16, bias = 8> input_group 32 :
+// CHECK-SAME: into memref<12x32xf32> unpacked memref<2x24x32x4xi8>
+func.func @unpacked(%w: memref<3x9x32x4xi8>, %ws: memref<3x2x32xbf16>, %n: index) attributes {
+    kern.schedule = #kern.schedule<target = "amx", unit_block = 48, rows = 12, columns = 32, amx_rows = 5>} {
+  %a = kern.scratch : memref<60x80xi8>
+  %as = kern.scratch : memref<60x3xf32>
+  %ao = kern.scratch : memref<60x3xi32>
+  %b = kern.scratch : memref<2x24x32x4xi8>
+  %c = kern.scratch : memref<12x32xf32>
+  kern.unpack (%w, %ws[%n]) into %b[%n] k 70 coding <bits = 4, group = 64, scale = bf16, bias = 8> input_group 32 : (memref<3x9x32x4xi8>, memref<3x2x32xbf16>) into memref<2x24x32x4xi8>
+  kern.dot %n of 12 rows (%a, %as, %ao[%n]) by (%w, %ws[%n]) into %c[%n] unpacked %b[%n] k 70 coding <bits = 4, group = 64, scale = bf16, bias = 8> input_group 32
+    : (memref<60x80xi8>, memref<60x3xf32>, memref<60x3xi32>) by (memref<3x9x32x4xi8>, memref<3x2x32xbf16>) into memref<12x32xf32> unpacked memref<2x24x32x4xi8>
+  return
+}
+
 // Dots of floats and of codes in groups with a short last one, into private memory; both reductions.
 // CHECK-LABEL: func.func @tile(
 // CHECK-SAME: %[[A:.*]]: memref<?x96xf32>, %[[W:.*]]: memref<3x70x32xf32>, %[[W16:.*]]: memref<3x36x32x2xbf16>, %[[W8:.*]]: memref<3x18x32x4xi8>, %[[WS:.*]]: memref<3x2x32xbf16>, %[[N:.*]]: index, %[[V:.*]]: vector<16xf32>

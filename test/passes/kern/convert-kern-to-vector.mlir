@@ -252,6 +252,137 @@ module @kernels attributes {kern.tier = "x86-64-v3"} {
 
 // -----
 
+// On amx: tiles get their shapes in calls of enough rows and are released again. The panel is unpacked by an exclusive or (2 quads of the 70 codes' last unit are
+// codes, 6 are none). Fewer than 3 rows are vpdpbusd's; of more, two units are on their way while the two before are scaled. 70 codes in groups of 32 are one
+// batch of two and a short one, so no loop is left: all products of the batch, those of the rest, then both scaled in order.
+// CHECK-LABEL: func.func @codes_amx(
+// CHECK-SAME: %[[BUFFERS:.*]]: !llvm.ptr, %[[STEP:.*]]: !llvm.ptr, %[[U0:.*]]: i64, %[[U1:.*]]: i64, %[[T0:.*]]: i64, %[[T1:.*]]: i64, %[[SCRATCH:.*]]: !llvm.ptr, %{{.*}}: i64)
+// CHECK-SAME: kern.scratch_bytes = 6592
+// CHECK-DAG: %[[SHAPES:.*]] = arith.constant dense<{{.}}1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 64, 0, 64, 0, 64, 0, 64, 0, 32, 0, 32, 0, 64, 0, 64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 4, 4, 4, 4, 4, 8, 8, 0, 0, 0, 0, 0, 0, 0, 0]> : vector<64xi8>
+// CHECK-DAG: %[[BIAS:.*]] = arith.constant dense<-128> : vector<64xi8>
+// CHECK-DAG: %[[NOTHING:.*]] = arith.constant dense<0> : vector<64xi8>
+// CHECK: %[[UNITS:.*]] = arith.subi %[[U1]], %[[U0]] : i64
+// CHECK: %[[ENOUGH:.*]] = arith.cmpi sge, %[[UNITS]], %c3_i64
+// CHECK-NEXT: scf.if %[[ENOUGH]] {
+// CHECK: llvm.store %[[SHAPES]], %[[AT:.*]] {
+// CHECK-NEXT: llvm.call_intrinsic "llvm.x86.ldtilecfg"(%[[AT]])
+// CHECK: scf.for %{{.*}} = %c0 to %c2 step %c1 {
+// CHECK: %[[CODE:.*]] = llvm.load %{{.*}} -> vector<64xi8>
+// CHECK: %[[BYTE:.*]] = arith.subi %[[CODE]], %[[BIAS]]
+// CHECK: llvm.store %[[BYTE]]
+// CHECK-COUNT-15: arith.subi %{{.*}}, %[[BIAS]]
+// CHECK: }
+// CHECK-COUNT-4: arith.subi %{{.*}}, %[[BIAS]]
+// CHECK-NOT: arith.subi %{{.*}}, %[[BIAS]]
+// CHECK-COUNT-12: llvm.store %[[NOTHING]]
+// CHECK: scf.index_switch
+// CHECK: case 1 {
+// CHECK: vpdpbusd
+// CHECK: case 2 {
+// CHECK: vpdpbusd
+// CHECK-NOT: case
+// CHECK: default {
+// CHECK-NOT: vpdpbusd
+// CHECK: llvm.call_intrinsic "llvm.x86.tilezero"(%[[TILE0:.*]]) : (i8)
+// CHECK-NEXT: llvm.call_intrinsic "llvm.x86.tilezero"(%[[TILE1:.*]]) : (i8)
+// CHECK: llvm.call_intrinsic "llvm.x86.tileloadd64"(%[[TILE4:.*]], %{{.*}}, %c80_i64) : (i8, !llvm.ptr, i64)
+// CHECK: llvm.call_intrinsic "llvm.x86.tileloadd64"(%[[TILE6:.*]], %{{.*}}, %c128_i64) : (i8, !llvm.ptr, i64)
+// CHECK-NEXT: llvm.call_intrinsic "llvm.x86.tdpbssd"(%[[TILE0]], %[[TILE4]], %[[TILE6]])
+// CHECK: llvm.call_intrinsic "llvm.x86.tileloadd64"(%[[TILE7:.*]], %{{.*}}, %c128_i64) : (i8, !llvm.ptr, i64)
+// CHECK-NEXT: llvm.call_intrinsic "llvm.x86.tdpbssd"(%[[TILE1]], %[[TILE4]], %[[TILE7]])
+// CHECK-COUNT-2: tdpbssd
+// CHECK: llvm.call_intrinsic "llvm.x86.tilestored64"(%[[TILE0]], %[[SUMS:.*]], %c64_i64)
+// CHECK: llvm.call_intrinsic "llvm.x86.tilestored64"(%[[TILE1]],
+// CHECK-COUNT-2: tilestored64
+// CHECK-COUNT-2: tdpbssd
+// CHECK-COUNT-2: tilestored64
+// CHECK-NOT: tdpbssd
+// CHECK: %[[INTS:.*]] = llvm.load %{{.*}} -> vector<16xi32>
+// CHECK-NEXT: %[[FLOATS:.*]] = arith.sitofp %[[INTS]]
+// CHECK-NEXT: %[[SCALED:.*]] = arith.mulf %[[FLOATS]], %{{.*}}
+// CHECK-NEXT: %[[FIRST:.*]] = math.fma %[[SCALED]], %{{.*}}, %{{.*}}
+// CHECK: arith.mulf
+// CHECK: %[[SECOND:.*]] = arith.mulf
+// CHECK-NEXT: math.fma %[[SECOND]], %{{.*}}, %[[FIRST]]
+// CHECK: scf.if %[[ENOUGH]] {
+// CHECK-NEXT: llvm.call_intrinsic "llvm.x86.tilerelease"()
+// CHECK-NEXT: }
+// CHECK-NEXT: return
+module @kernels attributes {kern.tier = "amx"} {
+  func.func @codes_amx(%w: memref<2x18x32x4xi8>, %ws: memref<2x3x32xbf16>) attributes {kern.schedule = #kern.schedule<target = "amx", unit_block = 4, rows = 4, columns = 32, amx_rows = 3>} {
+    %count, %row, %panel, %column = kern.program_id
+    %a = kern.scratch : memref<8x80xi8>
+    %as = kern.scratch : memref<8x3xf32>
+    %ao = kern.scratch : memref<8x3xi32>
+    %c = kern.scratch : memref<4x32xf32>
+    %zero = arith.constant 0 : index
+    %bytes = kern.scratch : memref<1x24x32x4xi8>
+    kern.unpack (%w, %ws[%panel]) into %bytes[%zero] k 70 coding <group = 32, scale = bf16> input_group 32 : (memref<2x18x32x4xi8>, memref<2x3x32xbf16>) into memref<1x24x32x4xi8>
+    kern.dot %count of 4 rows (%a, %as, %ao[%row]) by (%w, %ws[%panel]) into %c[%column] unpacked %bytes[%zero] k 70 coding <group = 32, scale = bf16> input_group 32
+      : (memref<8x80xi8>, memref<8x3xf32>, memref<8x3xi32>) by (memref<2x18x32x4xi8>, memref<2x3x32xbf16>) into memref<4x32xf32> unpacked memref<1x24x32x4xi8>
+    return
+  }
+}
+
+// -----
+
+// A weight's group of 64 is two units of the input: their products stand in the ring together, and a row adds both before it scales the group.
+// CHECK-LABEL: func.func @groups_amx(
+// CHECK: tdpbssd
+// CHECK: scf.for %[[G:.*]] = %c0 to %c2 step %c1 iter_args(
+// CHECK: tilestored64
+// CHECK: %[[ONE:.*]] = arith.sitofp
+// CHECK: %[[PART:.*]] = math.fma %[[ONE]], %{{.*}}, %[[ZEROS:.*]] :
+// CHECK: %[[TWO:.*]] = arith.sitofp
+// CHECK: %[[BOTH:.*]] = math.fma %[[TWO]], %{{.*}}, %[[PART]]
+// CHECK: math.fma %[[BOTH]]
+module @kernels attributes {kern.tier = "amx"} {
+  func.func @groups_amx(%w: memref<2x48x32x4xi8>, %ws: memref<2x3x32xbf16>) attributes {kern.schedule = #kern.schedule<target = "amx", unit_block = 4, rows = 4, columns = 16, amx_rows = 1>} {
+    %count, %row, %panel, %column = kern.program_id
+    %a = kern.scratch : memref<8x192xi8>
+    %as = kern.scratch : memref<8x6xf32>
+    %ao = kern.scratch : memref<8x6xi32>
+    %c = kern.scratch : memref<4x32xf32>
+    %bytes = kern.scratch : memref<1x48x32x4xi8>
+    kern.dot %count of 4 rows (%a, %as, %ao[%row]) by (%w, %ws[%panel]) into %c[%column] unpacked %bytes[%panel] k 192 coding <group = 64, scale = bf16> input_group 32
+      : (memref<8x192xi8>, memref<8x6xf32>, memref<8x6xi32>) by (memref<2x48x32x4xi8>, memref<2x3x32xbf16>) into memref<4x32xf32> unpacked memref<1x48x32x4xi8>
+    return
+  }
+}
+
+// -----
+
+// avxvnni: two vpdpbusd on half of the bytes each, from the same start as on avx512vnni.
+// CHECK-LABEL: func.func @codes_avxvnni(
+// CHECK: %[[OFFSET:.*]] = llvm.load %{{.*}} -> i32
+// CHECK-NEXT: %[[START:.*]] = vector.broadcast %[[OFFSET]] : i32 to vector<16xi32>
+// CHECK: iter_args(%[[SUM:.*]] = %[[START]])
+// CHECK: %[[S0:.*]] = vector.extract_strided_slice %[[SUM]] {offsets = [0], sizes = [8], strides = [1]}
+// CHECK: %[[W0:.*]] = vector.extract_strided_slice %[[W:.*]] {offsets = [0], sizes = [32], strides = [1]}
+// CHECK: %[[X0:.*]] = vector.extract_strided_slice %[[X:.*]] {offsets = [0], sizes = [32], strides = [1]}
+// CHECK-NEXT: %[[P0:.*]] = llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.256"(%[[S0]], %[[W0]], %[[X0]])
+// CHECK: %[[S1:.*]] = vector.extract_strided_slice %[[SUM]] {offsets = [8], sizes = [8], strides = [1]}
+// CHECK: %[[W1:.*]] = vector.extract_strided_slice %[[W]] {offsets = [32], sizes = [32], strides = [1]}
+// CHECK: %[[X1:.*]] = vector.extract_strided_slice %[[X]] {offsets = [32], sizes = [32], strides = [1]}
+// CHECK-NEXT: %[[P1:.*]] = llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.256"(%[[S1]], %[[W1]], %[[X1]])
+// CHECK-NEXT: vector.shuffle %[[P0]], %[[P1]] [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]
+// CHECK-NOT: maddubs
+// CHECK: return
+module @kernels attributes {kern.tier = "avxvnni"} {
+  func.func @codes_avxvnni(%w: memref<2x18x32x4xi8>, %ws: memref<2x2x32xbf16>) attributes {kern.schedule = #kern.schedule<target = "avxvnni", unit_block = 4, rows = 1, columns = 16>} {
+    %count, %row, %panel, %column = kern.program_id
+    %a = kern.scratch : memref<4x80xi8>
+    %as = kern.scratch : memref<4x2xf32>
+    %ao = kern.scratch : memref<4x2xi32>
+    %c = kern.scratch : memref<2x32xf32>
+    kern.dot %count of 1 rows (%a, %as, %ao[%row]) by (%w, %ws[%panel]) into %c[%column] k 70 coding <group = 64, scale = bf16> input_group 64
+      : (memref<4x80xi8>, memref<4x2xf32>, memref<4x2xi32>) by (memref<2x18x32x4xi8>, memref<2x2x32xbf16>) into memref<2x32xf32>
+    return
+  }
+}
+
+// -----
+
 // Four products of bytes: one instruction on avx512vnni.
 // CHECK-LABEL: func.func @bytes_vnni(
 // CHECK: %[[V:.*]] = llvm.load %{{.*}} -> vector<64xi8>

@@ -217,6 +217,60 @@ func.func private @norm_linear(%x: tensor<?x70xf32>, %g: tensor<70xf32>, %w: !w8
 
 // -----
 
+// With tiles: scratch of as many more rows as a tile reads, whose scales are zero; calls of at least 5 rows unpack each panel once, before the register tiles.
+// CHECK-LABEL: module @amx
+// CHECK: func.func @quantize_linear(
+// CHECK-SAME: %{{.*}}: memref<?x96xf32>, %[[CODES:.*]]: memref<2x18x32x4xi8>, %[[SCALES:.*]]: memref<2x3x32xbf16>
+// CHECK: %[[U0:.*]], %[[U1:.*]], %{{.*}}, %{{.*}} = kern.program_id
+// CHECK: %[[A8:.*]] = kern.scratch : memref<36x80xi8>
+// CHECK: %[[AS:.*]] = kern.scratch : memref<36x3xf32>
+// CHECK: %[[AO:.*]] = kern.scratch : memref<36x3xi32>
+// CHECK: kern.prepared
+// CHECK: scf.if
+// CHECK: %[[BEHIND:.*]] = arith.subi %[[U1]], %[[U0]]
+// CHECK: %[[END:.*]] = arith.addi %[[BEHIND]], %c12
+// CHECK: scf.for %[[ROW:.*]] = %[[BEHIND]] to %[[END]]
+// CHECK: vector.maskedstore %[[AS]][%[[ROW]], %c0]
+// CHECK: %[[BYTES:.*]] = kern.scratch : memref<1x24x32x4xi8>
+// CHECK: %[[TOTAL:.*]] = arith.subi %[[U1]], %[[U0]]
+// CHECK: %[[ENOUGH:.*]] = arith.cmpi sge, %[[TOTAL]], %c5
+// CHECK: scf.for %[[T:.*]] =
+// CHECK-NEXT: scf.if %[[ENOUGH]] {
+// CHECK: kern.unpack(%[[CODES]], %[[SCALES]][%[[T]]]) into %[[BYTES]][%c0] k 70 coding <group = 32, scale = bf16> input_group 32
+// CHECK: scf.for
+// CHECK: kern.dot %{{.*}} of 12 rows(%[[A8]], %[[AS]], %[[AO]][%{{.*}}]) by(%[[CODES]], %[[SCALES]][%[[T]]]) into %{{.*}}[%c0] unpacked %[[BYTES]][%c0] k 70
+
+#amx = #kern.schedule<target = "amx", unit_block = 24, rows = 12, columns = 32, amx_rows = 5>
+!w8 = tensor<40x70xi8, #lm.quant<group = 32, scale = bf16>>
+!x8 = tensor<?x70xi8, #lm.quant<group = 32, scale = f32>>
+
+func.func @step(%batch: !lm.batch) {
+  %table = lm.weight "embed" : tensor<100x70xf32>
+  %x = call @embed(%batch, %table) : (!lm.batch, tensor<100x70xf32>) -> tensor<?x70xf32>
+  %w = lm.weight "w" : !w8
+  %y = call @quantize_linear(%x, %w) : (tensor<?x70xf32>, !w8) -> tensor<?x40xf32>
+  return
+}
+
+func.func private @embed(%batch: !lm.batch, %table: tensor<100x70xf32>) -> tensor<?x70xf32> attributes {kern.schedules = [#amx]} {
+  %y = lm.fused "embed" {
+    %x = lm.embed %table at %batch : tensor<100x70xf32> -> tensor<?x70xf32>
+    lm.yield %x : tensor<?x70xf32>
+  } : tensor<?x70xf32>
+  return %y : tensor<?x70xf32>
+}
+
+func.func private @quantize_linear(%x: tensor<?x70xf32>, %w: !w8) -> tensor<?x40xf32> attributes {kern.schedules = [#amx]} {
+  %r = lm.fused "quantize_linear" {
+    %x8 = lm.quantize %x : tensor<?x70xf32> -> !x8
+    %y = lm.linear %x8, %w : (!x8, !w8) -> tensor<?x40xf32>
+    lm.yield %y : tensor<?x40xf32>
+  } : tensor<?x40xf32>
+  return %r : tensor<?x40xf32>
+}
+
+// -----
+
 // A layer norm in two passes over the row, with a bias; two tiers of the same kernel, each under its own schedule.
 // CHECK-LABEL: func.func @step() {
 // CHECK: module @avx512vnni

@@ -12,16 +12,16 @@
 
 // A table that is given goes before the built-in one: a measured schedule for one shape, taken as it stands, and defaults.
 // TABLE-LABEL: func.func private @linear_i8(
-// TABLE-SAME: kern.schedules = [#kern.schedule<target = "avx512vnni", unit_block = 24, rows = 12, columns = 16, origin = "measured, measured.toml:3">, #kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">]
+// TABLE-SAME: kern.schedules = [#kern.schedule<target = "amx", unit_block = 192, rows = 12, columns = 32, amx_rows = 5, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "avx512vnni", unit_block = 24, rows = 12, columns = 16, origin = "measured, measured.toml:3">, #kern.schedule<target = "avxvnni", unit_block = 16, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">]
 // Its group is another.
 // TABLE-LABEL: func.func private @wide_i8(
 // TABLE-SAME: <target = "avx512vnni", unit_block = 8, rows = 8, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">
 // A default's rows of a call still shrink with the width.
 // TABLE-LABEL: func.func private @widest_f32(
 // TABLE-SAME: <target = "avx512vnni", unit_block = 2, rows = 2, columns = 16, origin = "default, measured.toml:24">
-// WRONG: error: {{.*}}wrong.toml:5:1: unknown key 'row' of kind "linear"; did you mean 'rows'? known: tier, kind, quant, group, n, k, rows, columns, unit_block
+// WRONG: error: {{.*}}wrong.toml:5:1: unknown key 'row' of kind "linear"; did you mean 'rows'? known: tier, kind, quant, group, n, k, rows, columns, amx_rows, unit_block
 
-// UNKNOWN: error: expected a tier of avx512vnni and x86-64-v3, found 'avx1'
+// UNKNOWN: error: expected a tier of amx, avx512vnni, avxvnni, x86-64-v3, found 'avx1'
 
 // The step is no kernel.
 // CHECK: func.func @step(%{{.*}}: !lm.batch) {
@@ -29,9 +29,9 @@ func.func @step(%batch: !lm.batch) {
   return
 }
 
-// Bytes: the sums of a register tile of 8 x 32 take 32 registers, of 2 x 16 on AVX2 8 of 16; a call takes some register tiles of rows.
+// Bytes: the sums of a register tile of 8 x 32 take 32 registers, of 12 x 32 with one sum each 24, of 2 x 16 on AVX2 8 of 16; a call takes some register tiles of rows.
 // CHECK-LABEL: func.func private @linear_i8(
-// CHECK-SAME: kern.schedules = [#kern.schedule<target = "avx512vnni", unit_block = 48, rows = 8, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">]
+// CHECK-SAME: kern.schedules = [#kern.schedule<target = "amx", unit_block = 192, rows = 12, columns = 32, amx_rows = 5, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "avx512vnni", unit_block = 48, rows = 8, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "avxvnni", unit_block = 16, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">]
 // ONE-LABEL: func.func private @linear_i8(
 // ONE-SAME: kern.schedules = [#kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">]
 func.func private @linear_i8(%x: tensor<?x576xf32>, %w: tensor<192x576xi8, #lm.quant<group = 64, scale = bf16>>) -> tensor<?x192xf32> {
@@ -45,7 +45,7 @@ func.func private @linear_i8(%x: tensor<?x576xf32>, %w: tensor<192x576xi8, #lm.q
 
 // The rows of a call shrink as they get wider, so that their codes stay in the cache, but never below one register tile.
 // CHECK-LABEL: func.func private @wide_i8(
-// CHECK-SAME: <target = "avx512vnni", unit_block = 8, rows = 8, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 14, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">
+// CHECK-SAME: <target = "amx", unit_block = 12, rows = 12, columns = 32, amx_rows = 5, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "avx512vnni", unit_block = 8, rows = 8, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "avxvnni", unit_block = 14, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 14, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">
 func.func private @wide_i8(%x: tensor<?x18432xf32>, %w: tensor<64x18432xi8, #lm.quant<group = 64, scale = bf16>>) -> tensor<?x64xf32> {
   %r = lm.fused "wide_i8" {
     %x8 = lm.quantize %x : tensor<?x18432xf32> -> tensor<?x18432xi8, #lm.quant<group = 64, scale = f32>>
@@ -56,7 +56,7 @@ func.func private @wide_i8(%x: tensor<?x18432xf32>, %w: tensor<64x18432xi8, #lm.
 }
 
 // CHECK-LABEL: func.func private @widest_f32(
-// CHECK-SAME: <target = "avx512vnni", unit_block = 8, rows = 8, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 4, rows = 4, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">
+// CHECK-SAME: <target = "avx512vnni", unit_block = 8, rows = 8, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "avxvnni", unit_block = 4, rows = 4, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 4, rows = 4, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">
 func.func private @widest_f32(%x: tensor<?x65536xf32>, %w: tensor<64x65536xf32>) -> tensor<?x64xf32> {
   %r = lm.fused "widest_f32" {
     %y = lm.linear %x, %w : (tensor<?x65536xf32>, tensor<64x65536xf32>) -> tensor<?x64xf32>
@@ -67,7 +67,7 @@ func.func private @widest_f32(%x: tensor<?x65536xf32>, %w: tensor<64x65536xf32>)
 
 // One accumulator for floats: more rows.
 // CHECK-LABEL: func.func private @linear_f32(
-// CHECK-SAME: <target = "avx512vnni", unit_block = 64, rows = 8, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 32, rows = 4, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">
+// CHECK-SAME: <target = "amx", unit_block = 64, rows = 8, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "avx512vnni", unit_block = 64, rows = 8, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "avxvnni", unit_block = 32, rows = 4, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 32, rows = 4, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">
 func.func private @linear_f32(%x: tensor<?x64xf32>, %w: tensor<192x64xf32>) -> tensor<?x192xf32> {
   %r = lm.fused "linear_f32" {
     %y = lm.linear %x, %w : (tensor<?x64xf32>, tensor<192x64xf32>) -> tensor<?x192xf32>
@@ -78,7 +78,7 @@ func.func private @linear_f32(%x: tensor<?x64xf32>, %w: tensor<192x64xf32>) -> t
 
 // A register tile of attention holds whole groups of the 3 query heads of a KV head where it can.
 // CHECK-LABEL: func.func private @attention_3(
-// CHECK-SAME: <target = "avx512vnni", unit_block = 16, rows = 6, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">
+// CHECK-SAME: <target = "avx512vnni", unit_block = 16, rows = 6, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "avxvnni", unit_block = 16, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">
 func.func private @attention_3(%batch: !lm.batch, %q: tensor<?x576xf32>, %kv: !lm.kv<heads = 3, dim = 64, page = 32, element = f32>) -> tensor<?x576xf32> {
   %r = lm.fused "attention_3" {
     %a = lm.attention %q over %kv at %batch scale 1.25e-1 causal : tensor<?x576xf32>, !lm.kv<heads = 3, dim = 64, page = 32, element = f32> -> tensor<?x576xf32>
@@ -89,7 +89,7 @@ func.func private @attention_3(%batch: !lm.batch, %q: tensor<?x576xf32>, %kv: !l
 
 // As many query heads as KV heads: the tile takes rows instead.
 // CHECK-LABEL: func.func private @attention_1(
-// CHECK-SAME: <target = "avx512vnni", unit_block = 16, rows = 8, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">
+// CHECK-SAME: <target = "avx512vnni", unit_block = 16, rows = 8, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "avxvnni", unit_block = 16, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">
 func.func private @attention_1(%batch: !lm.batch, %q: tensor<?x64xf32>, %kv: !lm.kv<heads = 1, dim = 64, page = 32, element = f32>) -> tensor<?x64xf32> {
   %r = lm.fused "attention_1" {
     %a = lm.attention %q over %kv at %batch scale 1.25e-1 causal : tensor<?x64xf32>, !lm.kv<heads = 1, dim = 64, page = 32, element = f32> -> tensor<?x64xf32>
@@ -100,7 +100,7 @@ func.func private @attention_1(%batch: !lm.batch, %q: tensor<?x64xf32>, %kv: !lm
 
 // An embedding has no register tile.
 // CHECK-LABEL: func.func private @embed(
-// CHECK-SAME: <target = "avx512vnni", unit_block = 16, rows = 1, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 1, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">
+// CHECK-SAME: <target = "avx512vnni", unit_block = 16, rows = 1, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "avxvnni", unit_block = 16, rows = 1, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 1, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">
 func.func private @embed(%batch: !lm.batch, %table: tensor<100x64xf32>) -> tensor<?x64xf32> {
   %r = lm.fused "embed" {
     %x = lm.embed %table at %batch : tensor<100x64xf32> -> tensor<?x64xf32>
