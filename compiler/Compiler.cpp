@@ -217,7 +217,8 @@ Result<void> Compilation::generateCode() {
       std::string known;
       for (const CpuTier &other : cpuTiers())
         known += (known.empty() ? "" : ", ") + other.name;
-      return fail(ExitCode::badInput, "stage 20 has a module of tier '{}', which is none of {}, perhaps with features that it can have",
+      return fail(ExitCode::badInput,
+                  "stage 20 has a module of tier '{}', which is none of {}, perhaps with features that it can have",
                   tierModule.getName()->str(), known);
     }
     progress("compiling kernels for " + tier->name, done++, total);

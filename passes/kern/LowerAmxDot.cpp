@@ -52,8 +52,8 @@ void callTile(OpBuilder &b, Location loc, StringRef name, ValueRange operands) {
 class AmxBuilder : DotBuilder {
 public:
   AmxBuilder(DotOp dot, OpBuilder &builder, const TierProducts &tier, int64_t columns, Base base, Value ring)
-      : DotBuilder(builder, dot, tier, base), dot(dot), columns(columns), vectors(columns / lanes), rows(dot.getMaxCount()),
-        perGroup(unitsPerGroup(dot)), ring(ring) {}
+      : DotBuilder(builder, dot, tier, base), dot(dot), columns(columns), vectors(columns / lanes),
+        rows(dot.getMaxCount()), perGroup(unitsPerGroup(dot)), ring(ring) {}
 
   void build() {
     for (int64_t first = 0; first < panelWidth; first += columns) {

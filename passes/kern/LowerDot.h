@@ -7,8 +7,7 @@ namespace lathe::kern {
 
 /// Replaces a kern.dot by loops over k, one variant for each number of rows. A dot with unpacked codes has one for all
 /// numbers from the schedule's amx_rows on; it needs `tileRing`, amxRingBytes of scratch.
-void lowerDot(DotOp dot, const TierProducts &tier, ScheduleAttr schedule, DotBuilder::Base base,
-              mlir::Value tileRing);
+void lowerDot(DotOp dot, const TierProducts &tier, ScheduleAttr schedule, DotBuilder::Base base, mlir::Value tileRing);
 
 /// Shapes of the tiles of a dot with unpacked codes: what ldtilecfg reads, 64 bytes.
 llvm::SmallVector<uint8_t> amxShapes(DotOp dot);

@@ -47,7 +47,7 @@ private:
   CodingAttr coding; ///< of the linear's weight, which decides what is summed up
   bool computed = false;
   bool rounded = false; ///< to bf16, which the tier multiplies bf16 weights by
-  int64_t padding = 0; ///< rows of scratch behind those of a call
+  int64_t padding = 0;  ///< rows of scratch behind those of a call
   llvm::SmallVector<mlir::Value> scratch;
   mlir::Value sourceRow; ///< the row that activations are read from
   llvm::DenseMap<mlir::Operation *, Statistics> statistics;

@@ -36,7 +36,9 @@ std::optional<TierProducts> kern::findTierProducts(llvm::StringRef tier) {
 std::string kern::tierNames() {
   std::string names;
   for (const TierProducts &known : tiers)
-    names.append(&known == tiers ? "" : &known == std::end(tiers) - 1 ? " or " : ", ")
+    names.append(&known == tiers                 ? ""
+                 : &known == std::end(tiers) - 1 ? " or "
+                                                 : ", ")
         .append(known.tier)
         .append(hasFeatures(known) ? " (with +bf16, +gfni)" : "");
   return names;

@@ -129,7 +129,7 @@
 // AMX: tilestored %tmm2
 // AMX: tilestored %tmm3
 // AMX: vcvtdq2ps {{.*}}(%r{{.*}}), %[[SUM:zmm[0-9]+]]
-// AMX-NEXT: vfmadd{{.*}} %[[SUM]]
+// AMX: vfmadd{{.*}} %[[SUM]]
 // AMX: tilerelease
 // AMX-LABEL: <norm_gate_up_gated>:
 // NOSPILL-NOT: tile{{loadd|stored}} {{.*}}(%rsp

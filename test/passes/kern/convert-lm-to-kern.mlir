@@ -463,7 +463,7 @@ func.func private @head(%batch: !lm.batch, %x: tensor<?x71xf32>, %w: tensor<100x
 // CHECK-NEXT: %[[ZEROED:.*]] = arith.select %{{.*}}, %[[TAIL]], %{{.*}}
 // CHECK-NEXT: %[[SHORT:.*]] = arith.truncf %[[ZEROED]]
 // CHECK-NEXT: vector.store %[[SHORT]], %[[A]][%{{.*}}, %c64]
-// CHECK: kern.dot %{{.*}} of 6 rows(%[[A]][%{{.*}}]) by(%[[W]][%{{.*}}]) into %{{.*}} k 71 : (memref<12x80xbf16>) by(memref<4x36x32x2xbf16>)
+// CHECK: kern.dot %{{.*}} of 6 rows(%[[A]][%{{.*}}]) by(%[[W]][%{{.*}}]) into %{{.*}} k 71 ahead %{{.*}} : (memref<12x80xbf16>) by(memref<4x36x32x2xbf16>)
 // CHECK: func.func @wide(
 // CHECK: kern.dot %{{.*}} : (memref<12x112xf32>) by(memref<4x100x32xf32>)
 #bf16 = #kern.schedule<target = "avx512vnni+bf16", unit_block = 12, rows = 6, columns = 32>

@@ -111,7 +111,7 @@ func.func private @embed(%batch: !lm.batch, %table: tensor<100x64xf32>) -> tenso
 
 // Floats of 16 bits have defaults of their own.
 // CHECK-LABEL: func.func private @linear_bf16(
-// CHECK-SAME: <target = "avx512vnni", unit_block = {{[0-9]+}}, rows = {{[0-9]+}}, columns = 32, origin = "default, cpu.toml:[[BF16:[0-9]+]]">, #kern.schedule<target = "x86-64-v3"
+// CHECK-SAME: <target = "avx512vnni", unit_block = {{[0-9]+}}, rows = {{[0-9]+}}, columns = 32, origin = "default, cpu.toml:[[BF16:[0-9]+]]">, #kern.schedule<target = "avxvnni"
 func.func private @linear_bf16(%x: tensor<?x64xf32>, %w: tensor<192x64xbf16>) -> tensor<?x192xf32> {
   %r = lm.fused "linear_bf16" {
     %y = lm.linear %x, %w : (tensor<?x64xf32>, tensor<192x64xbf16>) -> tensor<?x192xf32>
@@ -122,7 +122,7 @@ func.func private @linear_bf16(%x: tensor<?x64xf32>, %w: tensor<192x64xbf16>) ->
 
 // CHECK-LABEL: func.func private @linear_f16(
 // CHECK-NOT: cpu.toml:[[BF16]]"
-// CHECK-SAME: <target = "avx512vnni", {{.*}} origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3"
+// CHECK-SAME: <target = "avx512vnni", {{.*}} origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "avxvnni"
 func.func private @linear_f16(%x: tensor<?x64xf32>, %w: tensor<192x64xf16>) -> tensor<?x192xf32> {
   %r = lm.fused "linear_f16" {
     %y = lm.linear %x, %w : (tensor<?x64xf32>, tensor<192x64xf16>) -> tensor<?x192xf32>
