@@ -5,7 +5,7 @@
 // Features do not change the schedule: the tier's own is taken.
 // RUN: lathe-opt %s --kern-select-schedule=tiers=avx512vnni+bf16+gfni | FileCheck %s --check-prefix=FEATURES
 // FEATURES-LABEL: func.func private @linear_i8(
-// FEATURES-SAME: kern.schedules = [#kern.schedule<target = "avx512vnni+bf16+gfni", unit_block = 48, rows = 6, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">]
+// FEATURES-SAME: kern.schedules = [#kern.schedule<target = "avx512vnni+bf16+gfni", unit_block = 48, rows = 8, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">]
 
 // RUN: lathe-opt %s --kern-select-schedule=table=%S/Inputs/measured.toml | FileCheck %s --check-prefix=TABLE
 // RUN: not lathe-opt %s --kern-select-schedule=table=%S/Inputs/wrong.toml 2>&1 | FileCheck %s --check-prefix=WRONG
