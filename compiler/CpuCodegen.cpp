@@ -172,15 +172,34 @@ Result<std::string> link(const std::string &object) {
   return (*linked)->getBuffer().str();
 }
 
+/// What the kernels of a module leave to libraries; their schedules say from how many rows on.
+std::map<std::string, LibraryUse> librariesOf(ModuleOp tierModule) {
+  std::map<std::string, LibraryUse> libraries;
+  for (auto kernel : tierModule.getOps<func::FuncOp>()) {
+    auto schedule = kernel->getAttrOfType<kern::ScheduleAttr>(kern::scheduleAttr);
+    kernel.walk([&](kern::DotOp dot) {
+      if (!dot.getLibrary() || !schedule)
+        return;
+      LibraryUse use{dot.getLibrary()->str(), std::max<int64_t>(2, schedule.getLibraryRows()),
+                     static_cast<int64_t>(dot.getK())};
+      if (auto coding = dot.getCoding())
+        use.unit = std::min<int64_t>(coding->getGroup(), *dot.getInputGroup());
+      libraries[kernel.getName().str()] = use;
+    });
+  }
+  return libraries;
+}
+
 } // namespace
 
 Result<NativeCode> compileTier(ModuleOp tierModule, const CpuTier &tier, std::string *dumped) {
   MLIRContext *context = tierModule.getContext();
+  NativeCode code;
+  code.libraries = librariesOf(tierModule);
   if (failed(lowerToLlvm(tierModule, dumped)))
     return fail(ExitCode::internal,
                 "lowering the kernels of tier {} failed; --dump DIR keeps the stages to reproduce it with lathe-opt",
                 tier.name);
-  NativeCode code;
   for (auto function : tierModule.getOps<LLVM::LLVMFuncOp>())
     if (auto bytes = function->getAttrOfType<IntegerAttr>(kern::scratchBytesAttr))
       code.scratchBytes[function.getName().str()] = bytes.getInt();

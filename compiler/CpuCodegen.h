@@ -1,6 +1,7 @@
 //===- CpuCodegen.h - kernels to native code, one ISA tier at a time ------===//
 #pragma once
 
+#include "runtime/Plan.h"
 #include "runtime/support/Error.h"
 
 #include "mlir/IR/BuiltinOps.h"
@@ -29,6 +30,7 @@ const CpuTier *findTier(const std::string &name);
 struct NativeCode {
   std::string sharedObject;                    ///< ELF, position-independent, no undefined symbol
   std::map<std::string, int64_t> scratchBytes; ///< by kernel
+  std::map<std::string, LibraryUse> libraries; ///< by kernel that leaves products to one
 };
 
 /// Compiles a tier's module of kernels (stage 20; it is lowered in place to LLVM). `dumped` gets the module's text

@@ -84,19 +84,27 @@ Result<std::string> printStage(std::string_view stage, const std::string &functi
   return text + "\n";
 }
 
-Result<std::map<std::string, std::map<std::string, KernelSchedule>>> readSchedules(std::string_view stage20) {
+Result<std::map<std::string, std::map<std::string, ScheduleEntry>>> readSchedules(std::string_view stage20) {
   MLIRContext context(MLIRContext::Threading::DISABLED);
   auto parsed = parseStage(context, stage20, "stage 20");
   if (!parsed)
     return propagate(parsed);
   ModuleOp module = **parsed;
-  std::map<std::string, std::map<std::string, KernelSchedule>> schedules;
+  auto text = [](StringAttr attribute, const char *otherwise) {
+    return attribute ? attribute.getValue().str() : otherwise;
+  };
+  std::map<std::string, std::map<std::string, ScheduleEntry>> schedules;
   for (auto tier : module.getOps<ModuleOp>())
     for (auto kernel : tier.getOps<func::FuncOp>())
       if (auto schedule = kernel->getAttrOfType<kern::ScheduleAttr>(kern::scheduleAttr); schedule && tier.getName())
-        schedules[kernel.getName().str()][tier.getName()->str()] = {
-            schedule.getRows(), schedule.getColumns(), schedule.getUnitBlock(), schedule.getAmxRows(),
-            schedule.getOrigin() ? schedule.getOrigin().getValue().str() : "edited"};
+        schedules[kernel.getName().str()][tier.getName()->str()] = {.key = {},
+                                                                    .rows = schedule.getRows(),
+                                                                    .columns = schedule.getColumns(),
+                                                                    .unitBlock = schedule.getUnitBlock(),
+                                                                    .amxRows = schedule.getAmxRows(),
+                                                                    .library = text(schedule.getLibrary(), ""),
+                                                                    .libraryRows = schedule.getLibraryRows(),
+                                                                    .origin = text(schedule.getOrigin(), "edited")};
   return schedules;
 }
 

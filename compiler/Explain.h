@@ -19,13 +19,9 @@ Result<std::string> explainFusion(std::string_view stage00, const std::string &q
 /// A stage's text without locations, or one function of it (of the module of `tier` when that is not empty).
 Result<std::string> printStage(std::string_view text, const std::string &function, const std::string &tier);
 
-/// A kernel's schedule on one tier, as #kern.schedule has it.
-struct KernelSchedule {
-  int64_t rows = 0, columns = 0, unitBlock = 0, amxRows = 0;
-  std::string origin; ///< "default, cpu.toml:21"; "edited" where the stage does not say
-};
-/// The schedules of a stage-20 text, by kernel and tier.
-Result<std::map<std::string, std::map<std::string, KernelSchedule>>> readSchedules(std::string_view stage20);
+/// The schedules of a stage-20 text, by kernel and tier, without the keys that they were looked up by. Where the stage
+/// does not say which entry gave one, its origin is "edited".
+Result<std::map<std::string, std::map<std::string, ScheduleEntry>>> readSchedules(std::string_view stage20);
 
 /// The kernels of a stage-10 text that are linears, each with what its schedule on `tier` is looked up by.
 Result<std::vector<std::pair<std::string, ScheduleKey>>> readLinears(std::string_view stage10, const std::string &tier);

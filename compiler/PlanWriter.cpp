@@ -89,8 +89,10 @@ private:
       bool attends = unit == kern::Unit::items;
       if (attends)
         plan.attentionRows = schedule.getUnitBlock(), plan.chunkTokens = chunkTokens;
-      entry.variants[tier.getName()->str()] = {attends ? 1 : schedule.getUnitBlock(),
-                                               compiled->second.scratchBytes.at(name.str())};
+      KernelVariant &variant = entry.variants[tier.getName()->str()];
+      variant = {attends ? 1 : schedule.getUnitBlock(), compiled->second.scratchBytes.at(name.str())};
+      if (auto library = compiled->second.libraries.find(name.str()); library != compiled->second.libraries.end())
+        variant.library = library->second;
     }
     plan.kernels.push_back(std::move(entry));
     return it->second;

@@ -20,6 +20,9 @@ constexpr int64_t kMaxFeatures = int64_t{1} << 31, kMaxRows = 64, kMaxUnitBlock 
 constexpr int64_t kMaxScratch = int64_t{64} << 20;
 
 constexpr std::array<std::string_view, 6> kQuants{"f32", "bf16", "f16", "int8", "int6", "int4"};
+constexpr std::array<std::string_view, 1> kLibraries{"onednn"};
+/// Weights that a library reads as they are packed.
+constexpr std::array<std::string_view, 2> kLibraryQuants{"f32", "int8"};
 
 /// An integer key: which kinds of kernel have it, what it may be, and where it goes.
 struct Field {
@@ -36,11 +39,15 @@ constexpr Field kFields[] = {
     {"columns", "lae", 16, 32, 16, [](ScheduleEntry &e) -> int64_t & { return e.columns; }},
     {"amx_rows", "l", 1, kMaxAmxRows, 1, [](ScheduleEntry &e) -> int64_t & { return e.amxRows; }},
     {"unit_block", "le", 1, kMaxUnitBlock, 1, [](ScheduleEntry &e) -> int64_t & { return e.unitBlock; }},
+    {"library_rows", "l", 2, kMaxUnitBlock, 1, [](ScheduleEntry &e) -> int64_t & { return e.libraryRows; }},
 };
 constexpr std::array<std::string_view, 3> kKinds{"linear", "attention", "embed"};
 
-/// Keys that an entry must have: all of its kind but those that make it a measured one, and that of one tier.
-bool optionalKey(std::string_view name) { return name == "group" || name == "n" || name == "k" || name == "amx_rows"; }
+/// Keys that an entry must have: all of its kind but those that make it a measured one, are one tier's, or are about a
+/// library.
+bool optionalKey(std::string_view name) {
+  return name == "group" || name == "n" || name == "k" || name == "amx_rows" || name == "library_rows";
+}
 
 class Reader {
 public:
@@ -135,6 +142,9 @@ private:
     if (entry.key.kind == "linear") {
       known.push_back("quant");
       entry.key.quant = name(table, "quant", kQuants);
+      known.push_back("library");
+      if (table.contains("library"))
+        entry.library = name(table, "library", kLibraries);
     }
     for (const Field &field : kFields)
       if (field.kinds.find(entry.key.kind.front()) != std::string_view::npos) {
@@ -169,6 +179,18 @@ private:
     if (entry.amxRows && entry.rows > kMaxAmxRows)
       return wrong(table.get("rows")->source().begin,
                    fmt::format("rows: expected at most {} with amx_rows, found {}", kMaxAmxRows, entry.rows));
+    if (entry.amxRows && !entry.library.empty())
+      return wrong(table.get("library")->source().begin, "library: expected no amx_rows beside it");
+    if (entry.library.empty() != (entry.libraryRows == 0))
+      return wrong(place, "expected library and library_rows together, or neither");
+    if (entry.libraryRows > entry.unitBlock && key.kind == "linear")
+      return wrong(
+          table.get("library_rows")->source().begin,
+          fmt::format("library_rows: expected at most unit_block = {}, found {}", entry.unitBlock, entry.libraryRows));
+    if (!entry.library.empty() && !libraryReads(key.quant))
+      return wrong(table.get("library")->source().begin,
+                   fmt::format("library: {} multiplies weights of {} only, found quant {}", entry.library,
+                               listed(kLibraryQuants), inQuotes(key.quant)));
     if (key.k && entry.unitBlock > ScheduleTable::mostUnitBlock(key.k) && entry.unitBlock > entry.rows)
       return wrong(
           table.get("unit_block")->source().begin,
@@ -194,6 +216,15 @@ std::string ScheduleKey::text() const {
     result += fmt::format(", group {}", group);
   if (n)
     result += fmt::format(", n {}, k {}", n, k);
+  return result;
+}
+
+std::string ScheduleEntry::tile() const {
+  std::string result = fmt::format("{} x {} of {}", rows, columns, unitBlock);
+  if (amxRows)
+    result += fmt::format(", AMX from {} rows", amxRows);
+  if (!library.empty())
+    result += fmt::format(", {} from {} rows", library, libraryRows);
   return result;
 }
 
@@ -246,6 +277,8 @@ std::vector<std::string> ScheduleTable::tiers() const {
   return names;
 }
 
+bool libraryReads(std::string_view quant) { return std::ranges::find(kLibraryQuants, quant) != kLibraryQuants.end(); }
+
 std::string printSchedule(const ScheduleEntry &entry, std::string_view comment) {
   std::string text;
   while (!comment.empty()) {
@@ -256,6 +289,8 @@ std::string printSchedule(const ScheduleEntry &entry, std::string_view comment) 
   text += fmt::format("[[schedule]]\ntier = \"{}\"\nkind = \"{}\"\n", entry.key.tier, entry.key.kind);
   if (!entry.key.quant.empty())
     text += fmt::format("quant = \"{}\"\n", entry.key.quant);
+  if (!entry.library.empty())
+    text += fmt::format("library = \"{}\"\n", entry.library);
   ScheduleEntry values = entry;
   for (const Field &field : kFields)
     if (field.kinds.find(entry.key.kind.front()) != std::string_view::npos && field.at(values) != 0)

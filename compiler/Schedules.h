@@ -35,9 +35,13 @@ struct ScheduleEntry {
   int64_t columns = 0;   ///< of the register tile
   int64_t unitBlock = 0; ///< 0: none was given (attention)
   int64_t amxRows = 0;   ///< products of at least so many rows are made in AMX tiles; 0: none
-  std::string origin;    ///< "cpu.toml:18": base name of the table and the entry's line
+  std::string library;   ///< linear: "onednn" makes the products of calls of `libraryRows` rows or more; "": none
+  int64_t libraryRows = 0;
+  std::string origin; ///< "cpu.toml:18": base name of the table and the entry's line
 
   bool measured() const { return key.n != 0; }
+  /// "6 x 32 of 48", with a library also ", onednn from 16 rows".
+  std::string tile() const;
 };
 
 class ScheduleTable {
@@ -61,6 +65,9 @@ public:
 private:
   std::vector<std::vector<ScheduleEntry>> tables; ///< the first that has an answer gives it
 };
+
+/// Whether a library reads weights that are stored so as they are packed.
+bool libraryReads(std::string_view quant);
 
 /// An entry as TOML; each line of `comment` stands behind a '#' before it.
 std::string printSchedule(const ScheduleEntry &entry, std::string_view comment);

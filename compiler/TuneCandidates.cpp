@@ -12,11 +12,14 @@ ScheduleEntry withTile(const ScheduleEntry &base, int64_t rows, int64_t columns,
   int64_t most = std::max<int64_t>(rows, ScheduleTable::mostUnitBlock(base.key.k));
   entry.rows = rows, entry.columns = columns;
   entry.unitBlock = std::min(rows * tiles, most / rows * rows);
+  if (entry.libraryRows > entry.unitBlock)
+    entry.library = "", entry.libraryRows = 0;
   return entry;
 }
 
 bool sameSchedule(const ScheduleEntry &a, const ScheduleEntry &b) {
-  return a.rows == b.rows && a.columns == b.columns && a.unitBlock == b.unitBlock && a.amxRows == b.amxRows;
+  return a.rows == b.rows && a.columns == b.columns && a.unitBlock == b.unitBlock && a.amxRows == b.amxRows &&
+         a.library == b.library && a.libraryRows == b.libraryRows;
 }
 
 void addNew(std::vector<ScheduleEntry> &list, const ScheduleEntry &base, ScheduleEntry entry) {
@@ -68,6 +71,22 @@ std::vector<ScheduleEntry> blockCandidates(const ScheduleEntry &base) {
       ScheduleEntry entry = withTile(base, base.rows, base.columns, tiles);
       entry.amxRows = least;
       addNew(list, base, entry);
+    }
+  return list;
+}
+
+std::vector<ScheduleEntry> libraryCandidates(const ScheduleEntry &base) {
+  std::vector<ScheduleEntry> list;
+  if (!libraryReads(base.key.quant))
+    return list;
+  // A library's call costs more than a register tile, so it wants many rows.
+  int64_t tiles = std::max<int64_t>(1, base.unitBlock / base.rows);
+  for (int64_t count : {tiles, tiles * 2, tiles * 4})
+    for (int64_t rows : {16, 48}) {
+      ScheduleEntry entry = withTile(base, base.rows, base.columns, count);
+      entry.library = "onednn", entry.libraryRows = rows, entry.amxRows = 0;
+      if (rows <= entry.unitBlock)
+        addNew(list, base, std::move(entry));
     }
   return list;
 }

@@ -9,9 +9,10 @@
 namespace lathe {
 
 /// Schedules worth a measurement against `base`, the likeliest first, with its key: other rows and columns of the
-/// register tile, or other numbers of its tiles in a block.
+/// register tile, other numbers of its tiles in a block, or a library for calls of many rows.
 std::vector<ScheduleEntry> tileCandidates(const ScheduleEntry &base);
 std::vector<ScheduleEntry> blockCandidates(const ScheduleEntry &base);
+std::vector<ScheduleEntry> libraryCandidates(const ScheduleEntry &base);
 
 /// Seconds of a launch under two schedules, taken in turn, so that a drift of the machine hits both.
 struct TuneTimes {

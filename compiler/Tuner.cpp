@@ -8,6 +8,7 @@
 #include "runtime/Artifact.h"
 #include "runtime/CpuFeatures.h"
 #include "runtime/KernelBench.h"
+#include "runtime/MatrixLibrary.h"
 #include "runtime/support/AtomicFile.h"
 #include "runtime/support/Interrupt.h"
 #include "runtime/support/MappedFile.h"
@@ -88,11 +89,6 @@ std::string today() {
   return text;
 }
 
-std::string tileText(const ScheduleEntry &entry) {
-  std::string amx = entry.amxRows ? fmt::format(", AMX from {}", entry.amxRows) : "";
-  return fmt::format("{} x {} of {}{}", entry.rows, entry.columns, entry.unitBlock, amx);
-}
-
 std::string microseconds(const std::vector<double> &seconds) {
   std::string text;
   for (double value : seconds)
@@ -109,10 +105,15 @@ public:
     for (auto step : {&Tuner::import, &Tuner::compileBase, &Tuner::findKernels, &Tuner::measureSpread})
       if (auto done = (this->*step)(); !done)
         return propagate(done);
-    // Register tiles first, then the number of tiles in a block, around the best tile of each kernel.
+    // Register tiles first, then the number of tiles in a block, around the best tile of each kernel,
+    // then a library.
     for (auto candidates : {tileCandidates, blockCandidates})
       if (auto done = rounds(candidates); !done)
         return propagate(done);
+    if (auto library = MatrixLibrary::load(); !library)
+      progress("not tried: " + library.error().message);
+    else if (auto done = rounds(libraryCandidates); !done)
+      return propagate(done);
     if (auto done = writeTable(); !done)
       return propagate(done);
     return kernels;
@@ -252,13 +253,9 @@ Result<void> Tuner::findKernels() {
     if ((!options.kernel.empty() && options.kernel != name) || launched == plan->kernels.end() ||
         std::ranges::any_of(kernels, same))
       continue;
-    const KernelSchedule &schedule = (*schedules)[name][options.tier];
     TunedKernel kernel{.name = name};
-    kernel.base = {.key = key,
-                   .rows = schedule.rows,
-                   .columns = schedule.columns,
-                   .unitBlock = schedule.unitBlock,
-                   .amxRows = schedule.amxRows};
+    kernel.base = (*schedules)[name][options.tier];
+    kernel.base.key = key;
     kernel.best = kernel.base;
     kernel.rows = {1, 8};
     if (launched->unit == Unit::rows) // the logits of many rows at once are nobody's concern
@@ -279,7 +276,7 @@ Result<void> Tuner::writeTable() {
       std::string rows = fmt::format("{}", fmt::join(kernel.rows, ", "));
       text += "\n" + printSchedule(kernel.best, fmt::format("{}, {} rows: {} us a launch; the default {} takes {}",
                                                             kernel.name, rows, microseconds(kernel.bestSeconds),
-                                                            tileText(kernel.base), microseconds(kernel.baseSeconds)));
+                                                            kernel.base.tile(), microseconds(kernel.baseSeconds)));
     }
   auto file = AtomicFile::create(options.output);
   if (!file)
@@ -364,7 +361,7 @@ Result<void> Tuner::measureSpread() {
       kernel.baseSeconds = (*times)->seconds(false);
     }
     kernel.spread = spread;
-    progress(fmt::format("{}: {} takes {} us, spread {:.1f} %", kernel.name, tileText(kernel.base),
+    progress(fmt::format("{}: {} takes {} us, spread {:.1f} %", kernel.name, kernel.base.tile(),
                          microseconds(kernel.baseSeconds), kernel.spread * 100));
   }
   return {};
@@ -408,6 +405,10 @@ Result<void> Tuner::round(const std::vector<std::optional<ScheduleEntry>> &entri
 Result<void> Tuner::compare(TunedKernel &kernel, const ScheduleEntry &entry,
                             std::shared_ptr<const Artifact> candidate) {
   auto times = measure(kernel, candidate);
+  if (!times && times.error().code == ExitCode::mismatch) { // a library whose numbers are others
+    progress(fmt::format("{}: {} is not tried: {}", kernel.name, entry.tile(), times.error().message));
+    return {};
+  }
   if (!times)
     return propagate(times);
   if (!*times)
@@ -416,7 +417,7 @@ Result<void> Tuner::compare(TunedKernel &kernel, const ScheduleEntry &entry,
   triedAny = true;
   TuneVerdict verdict = judge(**times, kernel.spread);
   verdict.wins &= verdict.ratio < kernel.ratio;
-  progress(fmt::format("{}: {} takes {} us, {:.3f} of the default{}", kernel.name, tileText(entry),
+  progress(fmt::format("{}: {} takes {} us, {:.3f} of the default{}", kernel.name, entry.tile(),
                        microseconds((*times)->seconds(true)), verdict.ratio, verdict.wins ? ", measured again" : ""));
   if (!verdict.wins)
     return {};

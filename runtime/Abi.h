@@ -11,7 +11,23 @@
 
 namespace lathe {
 
-inline constexpr int kAbiVersion = 3;
+inline constexpr int kAbiVersion = 4;
+
+/// Elements along k that a product of floats sums in one chain of fused multiply-adds, from 0 on; the sums of these
+/// spans are added to 0 in order.
+inline constexpr int64_t kSumSpan = 256;
+
+/// Products of some rows by one panel of 32 columns, for kernels that leave them to a library. Any worker may call them
+/// at any time.
+struct LatheLibrary {
+  /// into[i][j] = Σ_k input[i][k] * weight[k][j] for i < rows, j < 32, summed in spans of kSumSpan. Strides in
+  /// elements.
+  void (*floats)(const LatheLibrary *self, int64_t rows, int64_t k, const float *input, int64_t inputStride,
+                 const float *weight, float *into, int64_t intoStride);
+  /// into[i][j] = Σ_k input[i][k] * weight[j][k] for i < rows, j < 32, exactly. No input is -128.
+  void (*bytes)(const LatheLibrary *self, int64_t rows, int64_t k, const int8_t *input, int64_t inputStride,
+                const int8_t *weight, int64_t weightStride, int32_t *into);
+};
 
 /// One step of a ragged batch. Rows of one sequence are contiguous and in order
 /// of position. All pointers are host memory owned by the runtime, valid for the step.
@@ -35,6 +51,7 @@ struct LatheStep {
   const int32_t *itemRecord;               ///< [items] split blocks: place in the kernel's partial results of the
                                            ///< block's first row and chunk 0; rows next to each other, then chunks
   int32_t *counters;                       ///< all 0 between launches
+  const LatheLibrary *library;             ///< null where no kernel of the tier has one
 };
 
 /// A compiled kernel: the program of the unit range [unitBegin, unitEnd) (rows, logit rows or attention

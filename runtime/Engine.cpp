@@ -6,6 +6,7 @@
 #include "runtime/CpuFeatures.h"
 #include "runtime/KernelRing.h"
 #include "runtime/LaunchTable.h"
+#include "runtime/MatrixLibrary.h"
 
 #include <algorithm>
 #include <atomic>
@@ -43,6 +44,7 @@ struct Engine::Impl {
   std::unique_ptr<CodeObject> code;
   std::unique_ptr<KvStore> kv;
   Memory memory;
+  const MatrixLibrary *library = nullptr;
   int64_t launchCount = 0;
   uint64_t weightBytes = 0;
   Arena ringCopies;
@@ -207,6 +209,12 @@ Result<void> Engine::Impl::resolve(const EngineOptions &options) {
     auto variant = kernel.variants.find(tier);
     if (variant == kernel.variants.end())
       return fail(ExitCode::badInput, "plan.json: kernel {} has no variant for {}", kernel.symbol, tier);
+    if (const auto &use = variant->second.library) {
+      auto checked = MatrixLibrary::loadFor(*use, variant->second.unitBlock);
+      if (!checked)
+        return fail(checked.error().code, "kernel {}: {}", kernel.symbol, checked.error().message);
+      library = *checked;
+    }
     functions.push_back(*function);
     scratch = std::max(scratch, variant->second.scratchBytes);
   }
@@ -355,7 +363,8 @@ void Engine::Impl::layOut(std::span<const SequenceRows> batch, LatheStep &step) 
           .rowSequence = rowSequence.data(),
           .rowPosition = rowPosition.data(),
           .pageTable = pageTable.data(),
-          .logitRow = logitRow.data()};
+          .logitRow = logitRow.data(),
+          .library = library};
   items.finish(step);
 }
 
@@ -371,6 +380,9 @@ Result<StepLogits> Engine::step(std::span<const SequenceRows> batch) {
   impl->layOut(batch, step);
   if (step.rows > 0)
     impl->table->run(*impl->workers, step);
+  if (impl->library && impl->library->failed())
+    return fail(ExitCode::resource, "oneDNN could not multiply (status {}): is there too little memory?",
+                impl->library->failed());
   for (const SequenceRows &part : batch)
     impl->kv->append(part.sequence, part.tokens);
   return StepLogits{impl->memory.logits, step.logitRows, impl->plan.logitStride, impl->plan.vocab};

@@ -12,15 +12,24 @@ constexpr size_t kMostPlanBytes = 16 << 20; // bounds the memory of parsing
 
 constexpr const char *kUnits[] = {"rows", "logitRows", "partials", "items"};
 constexpr const char *kKinds[] = {"activation", "weight", "key", "value", "logits"};
+constexpr const char *kLibraries[] = {"onednn"};
+/// A library's numbers are checked when an artifact is loaded, which must not take long.
+constexpr int64_t kMostLibraryRows = 4096, kMostLibraryUnit = 1024;
 
-template <typename Enum, size_t N>
-Enum readName(JsonReader &reader, const char *key, const char *const (&names)[N], size_t allowed = N) {
+/// One of some names.
+template <size_t N>
+size_t readIndex(JsonReader &reader, const char *key, const char *const (&names)[N], size_t allowed) {
   std::string text = reader.string(key);
   for (size_t i = 0; i < allowed; ++i)
     if (text == names[i])
-      return static_cast<Enum>(i);
+      return i;
   reader.refuse(key, fmt::format("expected one of {}, found '{}'", fmt::join(names, names + allowed, ", "), text));
-  return Enum{};
+  return 0;
+}
+
+template <typename Enum, size_t N>
+Enum readName(JsonReader &reader, const char *key, const char *const (&names)[N], size_t allowed = N) {
+  return static_cast<Enum>(readIndex(reader, key, names, allowed));
 }
 
 /// What the linker would take for a symbol; anything else could not be looked up.
@@ -78,9 +87,19 @@ void readKernel(JsonReader &reader, Plan &plan) {
   kernel.bytesPerTile = reader.integer("bytesPerTile", 0, kMost);
   kernel.flopsPerUnit = reader.integer("flopsPerUnit", 0, kMost);
   reader.members("variants", [&](const std::string &tier, JsonReader &fields) {
-    fields.only({"unitBlock", "scratchBytes"});
-    kernel.variants[tier] = {fields.integer("unitBlock", 1, kMostUnitBlock),
-                             fields.integer("scratchBytes", 0, kMostScratch)};
+    fields.only({"unitBlock", "scratchBytes", "library", "libraryRows", "libraryK", "libraryUnit"});
+    KernelVariant variant{fields.integer("unitBlock", 1, kMostUnitBlock),
+                          fields.integer("scratchBytes", 0, kMostScratch)};
+    if (fields.has("library")) {
+      variant.library = {kLibraries[readIndex(fields, "library", kLibraries, 1)],
+                         fields.integer("libraryRows", 2, variant.unitBlock), fields.integer("libraryK", 1, INT32_MAX),
+                         fields.integer("libraryUnit", 0, INT32_MAX)};
+      if (variant.unitBlock > kMostLibraryRows || variant.library->unit > kMostLibraryUnit)
+        fields.refuse("library",
+                      fmt::format("expected calls of at most {} rows and units of at most {}, found {} and {}",
+                                  kMostLibraryRows, kMostLibraryUnit, variant.unitBlock, variant.library->unit));
+    }
+    kernel.variants[tier] = std::move(variant);
   });
   kernel.provenance = reader.string("provenance");
   if (kernel.variants.empty())
@@ -169,8 +188,14 @@ std::string printPlan(const Plan &plan) {
       "kernels", plan.kernels,
       [&](const Kernel &kernel) {
         Ordered variants = Ordered::object();
-        for (const auto &[tier, variant] : kernel.variants)
+        for (const auto &[tier, variant] : kernel.variants) {
           variants[tier] = {{"unitBlock", variant.unitBlock}, {"scratchBytes", variant.scratchBytes}};
+          if (const auto &library = variant.library)
+            variants[tier].update({{"library", library->name},
+                                   {"libraryRows", library->rows},
+                                   {"libraryK", library->k},
+                                   {"libraryUnit", library->unit}});
+        }
         return Ordered{{"symbol", kernel.symbol},
                        {"unit", name(kUnits, kernel.unit)},
                        {"tiles", kernel.tiles},

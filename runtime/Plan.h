@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,10 +37,21 @@ struct Buffer {
   int64_t layer = -1; ///< key, value: the layer's index in the KV store
 };
 
+/// What a kernel leaves to a library: products of `rows` to KernelVariant::unitBlock rows.
+struct LibraryUse {
+  std::string name; ///< "onednn"
+  int64_t rows = 2;
+  int64_t k = 1;    ///< input features
+  int64_t unit = 0; ///< of codes: elements along k whose exact sum the kernel scales; 0: floats
+
+  bool operator==(const LibraryUse &) const = default;
+};
+
 /// What one ISA tier says of a kernel.
 struct KernelVariant {
   int64_t unitBlock = 1;    ///< the most units one call may take
   int64_t scratchBytes = 0; ///< private memory of one worker
+  std::optional<LibraryUse> library = {};
 };
 
 struct Kernel {

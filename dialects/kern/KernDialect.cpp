@@ -37,7 +37,7 @@ MemRefType lathe::kern::valuesType(Type element, int64_t panels, int64_t k) {
 
 LogicalResult ScheduleAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError, StringAttr target,
                                    int64_t unitBlock, int64_t rows, int64_t columns, int64_t amxRows,
-                                   StringAttr origin) {
+                                   StringAttr library, int64_t libraryRows, StringAttr origin) {
   if (unitBlock < 1 || rows < 1)
     return emitError() << "expected positive unit_block and rows, found " << unitBlock << " and " << rows;
   if (columns != lanes && columns != panelWidth)
@@ -45,6 +45,8 @@ LogicalResult ScheduleAttr::verify(llvm::function_ref<InFlightDiagnostic()> emit
   if (amxRows < 0 || amxRows > amxTileRows || (amxRows != 0 && rows > amxTileRows))
     return emitError() << "expected amx_rows from 0 to " << amxTileRows << ", and no more rows with them, found "
                        << amxRows << " and " << rows;
+  if (library ? library.getValue() != onednn || libraryRows < 2 || libraryRows > unitBlock : libraryRows != 0)
+    return emitError() << "expected library \"" << onednn << "\" with library_rows from 2 to unit_block, or neither";
   return success();
 }
 

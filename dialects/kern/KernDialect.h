@@ -33,6 +33,13 @@ inline constexpr int64_t ropeSpan = 256;
 /// Positions of one chunk of attention, counted from position 0: the unit of the online softmax, and of splitting.
 inline constexpr int64_t chunkTokens = 256;
 
+/// Elements along k that f32 products sum in one chain; the sums of these spans are added in order.
+inline constexpr int64_t sumSpan = 256;
+
+/// The one library that a schedule may leave products to, and the most rows of a call.
+inline constexpr llvm::StringLiteral onednn = "onednn";
+inline constexpr int64_t libraryRowsMost = 4096;
+
 /// int8 keys: the quads of a position behind its codes. The first holds the f32 scale of the key, the second that of
 /// the value.
 inline constexpr int64_t scaleQuads = 2;

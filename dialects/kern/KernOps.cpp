@@ -68,8 +68,12 @@ LogicalResult DotOp::verify() {
   };
   Builder b(getContext());
   int64_t k = getK();
-  if (!sane(k) || getMaxCount() < 1 || getMaxCount() > 64) // each number of rows is a variant in code
-    return emitOpError() << "expected a positive k and 1 to 64 rows, found " << k << " and " << getMaxCount();
+  if (getLibrary() && *getLibrary() != onednn)
+    return emitOpError() << "expected library \"" << onednn << "\", found \"" << *getLibrary() << '"';
+  int64_t mostRows = getLibrary() ? libraryRowsMost : 64; // without a library each number of rows is a variant in code
+  if (!sane(k) || getMaxCount() < 1 || static_cast<int64_t>(getMaxCount()) > mostRows)
+    return emitOpError() << "expected a positive k and 1 to " << mostRows << " rows, found " << k << " and "
+                         << getMaxCount();
   auto into = cast<MemRefType>(getInto().getType());
   if (into.getRank() != 2 || !isBare(into) || !into.hasStaticShape() || !into.getElementType().isF32() ||
       into.getDimSize(0) < static_cast<int64_t>(getMaxCount()) || into.getDimSize(1) % panelWidth != 0)
@@ -91,12 +95,14 @@ LogicalResult DotOp::verify() {
         input.getDimSize(1) < k)
       return emitOpError() << "expected an input of at least " << k << " columns of f32, found " << input;
     Type element = cast<MemRefType>(getWeight()[0].getType()).getElementType();
-    if (!isValue(element))
+    if (!isValue(element) || getLibrary())
       element = b.getF32Type();
     return check(getWeight()[0], "a weight", element, valuesType(element, 1, k).getShape().drop_front());
   }
   CodingAttr coding = *getCoding();
   int64_t group = coding.getGroup(), inputGroup = *getInputGroup();
+  if (getLibrary() && (coding.getBits() != 8 || coding.getBias() != 128))
+    return emitOpError() << "expected codes of 8 bits with bias 128 for a library, found " << coding;
   if (failed(checkGroups(*this, group, inputGroup)))
     return failure();
   auto parts = coding.parts();

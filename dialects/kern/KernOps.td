@@ -36,10 +36,12 @@ def Kern_Schedule : AttrDef<Kern_Dialect, "Schedule"> {
   let summary = "how one kernel is tiled on one target; one pass writes it, all later ones obey";
   let description = [{
     `#kern.schedule<target = "avx512vnni", unit_block = 48, rows = 6, columns = 32>`: a call takes at most `unit_block` units; a register tile is `rows` x `columns` (of the
-    panel of 32 that weights are packed in; a narrower one walks the panel in parts). With `amx_rows = 5` products of at least so many rows are made in AMX tiles. `origin = "default, cpu.toml:21"` says which entry of a table gave it.
+    panel of 32 that weights are packed in; a narrower one walks the panel in parts). With `amx_rows = 5` products of at least so many rows are made in AMX tiles, with
+    `library = "onednn", library_rows = 16` calls of 16 rows or more leave their products to that library. `origin = "default, cpu.toml:21"` says which entry of a table gave it.
   }];
   let parameters = (ins "::mlir::StringAttr":$target, "int64_t":$unit_block, "int64_t":$rows, "int64_t":$columns,
-                    DefaultValuedParameter<"int64_t", "0">:$amx_rows, OptionalParameter<"::mlir::StringAttr">:$origin);
+                    DefaultValuedParameter<"int64_t", "0">:$amx_rows, OptionalParameter<"::mlir::StringAttr">:$library, OptionalParameter<"int64_t">:$library_rows,
+                    OptionalParameter<"::mlir::StringAttr">:$origin);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }
@@ -196,8 +198,8 @@ def Kern_DotOp : Kern_Op<"dot", [AttrSizedOperandSegments, MemoryEffects<[MemRea
     For i < count (1 <= count <= rows of the schedule) and j < 32: into[i, column + j] = Σ_k input[row + i, k] * weight[panel, k, j].
 
     Floats: input [rows][k] of f32, weight [panels][k][32] of f32 or f16, or [panels][k/2][32][2] of bf16, neighbours along k side by side; an odd k is padded. The weight's
-    values are those in f32, and the sum runs over k in order by fused multiply-add. Input in bf16, [rows][k padded to 16], whose padding is zero, by weight in bf16: as
-    vdpbf16ps adds pairs of products, pairs in order.
+    values are those in f32. k runs in spans of 256; a span's sum is one chain of fused multiply-adds from 0 on, and the spans' sums are added to 0 in order. Input in bf16,
+    [rows][k padded to 16], whose padding is zero, by weight in bf16: as vdpbf16ps adds pairs of products, pairs in order.
     Codes: the weight's arrays are those of `coding`. The input's are codes [rows][k padded to 16] i8 in groups of `input_group` along k with scales [rows][input groups] f32,
     offsets [rows][units] i32 = -bias * the unit's sum of codes, where a unit is the smaller of both groups, and with minima sums [rows][groups] f32 = the sum of codes * scale of a
     weight's group. A unit's sum is exact in i32. Units and groups are added in order: equal groups, or a smaller one of the weight, acc = fma(float(sum) * input scale, scale, acc);
@@ -206,6 +208,7 @@ def Kern_DotOp : Kern_Op<"dot", [AttrSizedOperandSegments, MemoryEffects<[MemRea
     `ahead` is a hint: of the array of codes, or of the weight, what lies so many bytes behind will be wanted soon.
     `unpacked` are the panel's codes as kern.unpack left them. From the schedule's amx_rows on a product is then made in AMX tiles, with the same bits; all of the `rows` rows of
     the input from `row` on are read (and scaled) whatever `count` is, and so are up to 63 codes behind a row.
+    With `library` the spans' or the units' sums are that library's; they are the same numbers, and so is the result. Codes must be of 8 bits with bias 128.
 
     ```mlir
     kern.dot %count of 6 rows (%a[%row]) by (%w[%panel]) into %c[%column] k 576 : (memref<48x576xf32>) by (memref<18x576x32xf32>) into memref<6x64xf32>
@@ -216,10 +219,10 @@ def Kern_DotOp : Kern_Op<"dot", [AttrSizedOperandSegments, MemoryEffects<[MemRea
   }];
   let arguments = (ins Index:$count, I64Attr:$maxCount, Variadic<AnyMemRef>:$input, Index:$row, Variadic<AnyMemRef>:$weight, Index:$panel,
                        AnyMemRef:$into, Index:$column, Optional<AnyMemRef>:$unpacked, Optional<Index>:$place, I64Attr:$k, OptionalAttr<Kern_Coding>:$coding,
-                       OptionalAttr<I64Attr>:$inputGroup, Optional<Index>:$ahead);
-  let assemblyFormat = [{ $count `of` $maxCount `rows` `(` $input `[` $row `]` `)` `by` `(` $weight `[` $panel `]` `)` `into` $into `[` $column `]` (`unpacked` $unpacked^ `[` $place `]`)? `k` $k
-                          (`coding` $coding^ `input_group` $inputGroup)? (`ahead` $ahead^)? attr-dict `:` `(` type($input) `)` `by` `(` type($weight) `)` `into` type($into)
-                          (`unpacked` type($unpacked)^)? }];
+                       OptionalAttr<I64Attr>:$inputGroup, Optional<Index>:$ahead, OptionalAttr<StrAttr>:$library);
+  let assemblyFormat = [{ $count `of` $maxCount `rows` (`library` $library^)? `(` $input `[` $row `]` `)` `by` `(` $weight `[` $panel `]` `)` `into` $into `[` $column `]`
+                          (`unpacked` $unpacked^ `[` $place `]`)? `k` $k (`coding` $coding^ `input_group` $inputGroup)? (`ahead` $ahead^)? attr-dict
+                          `:` `(` type($input) `)` `by` `(` type($weight) `)` `into` type($into) (`unpacked` type($unpacked)^)? }];
   let hasVerifier = 1;
 }
 

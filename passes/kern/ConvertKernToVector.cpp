@@ -52,6 +52,12 @@ private:
     return m.address(base(memref), cast<MemRefType>(memref.getType()), indices);
   }
   Value reduce(Memory &m, ReduceOp op);
+  /// The next bytes of scratch.
+  Value allocate(Memory &m, int64_t bytes) {
+    int64_t at = scratchBytes;
+    scratchBytes = roundUp(scratchBytes + bytes, 64);
+    return m.offset(scratch, m.index(at));
+  }
   /// Element `i` of an int32 array that the step points to.
   Value element(Memory &m, size_t field, Value i);
 
@@ -118,8 +124,7 @@ void KernelLowering::lower(Operation *op) {
   }
   if (auto allocation = dyn_cast<ScratchOp>(op)) {
     auto type = cast<MemRefType>(allocation.getResult().getType());
-    pointers[allocation.getResult()] = m.offset(scratch, m.index(scratchBytes));
-    scratchBytes = roundUp(scratchBytes + type.getNumElements() * type.getElementTypeBitWidth() / 8, 64);
+    pointers[allocation.getResult()] = allocate(m, type.getNumElements() * type.getElementTypeBitWidth() / 8);
     return;
   }
   if (auto id = dyn_cast<ProgramIdOp>(op)) {
@@ -203,8 +208,14 @@ void KernelLowering::lower(Operation *op) {
     return lowerByteDot(dot, products.byteDot);
   if (auto unpack = dyn_cast<UnpackOp>(op))
     return lowerUnpack(unpack, products, [&](Value memref) { return base(memref); });
-  if (auto dot = dyn_cast<DotOp>(op))
-    return lowerDot(dot, products, schedule(), [&](Value memref) { return base(memref); }, tileRing);
+  if (auto dot = dyn_cast<DotOp>(op)) {
+    auto base = [&](Value memref) { return this->base(memref); };
+    if (dot.getLibrary())
+      return lowerLibraryDot(
+          dot, products, m.load(pointer, m.offset(step, m.index(offsetof(LatheStep, library)))),
+          [&](int64_t bytes) { return allocate(m, bytes); }, base);
+    return lowerDot(dot, products, schedule(), base, tileRing);
+  }
 }
 
 /// What the lowering relies on and an edited kernel may break.
@@ -255,14 +266,9 @@ LogicalResult KernelLowering::checkTiles() {
 void KernelLowering::setUpTiles(Memory &m) {
   if (!tileDot)
     return;
-  auto take = [&](int64_t bytes) {
-    Value address = m.offset(scratch, m.index(scratchBytes));
-    scratchBytes += roundUp(bytes, 64);
-    return address;
-  };
   SmallVector<uint8_t> shapes = amxShapes(tileDot);
-  Value shapesAt = take(shapes.size());
-  tileRing = take(amxRingBytes(tileDot, schedule().getColumns()));
+  Value shapesAt = allocate(m, static_cast<int64_t>(shapes.size()));
+  tileRing = allocate(m, amxRingBytes(tileDot, schedule().getColumns()));
   Value units = arith::SubIOp::create(m.b, range[1], range[0]);
   Value least = arith::ConstantOp::create(m.b, m.b.getI64IntegerAttr(schedule().getAmxRows()));
   Value enough = arith::CmpIOp::create(m.b, arith::CmpIPredicate::sge, units, least);

@@ -100,4 +100,13 @@ void Emitter::when(Value condition, llvm::function_ref<void()> then) {
   then();
 }
 
+void Emitter::either(Value condition, llvm::function_ref<void()> then, llvm::function_ref<void()> otherwise) {
+  auto op = scf::IfOp::create(b, condition, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(op.thenBlock());
+  then();
+  b.setInsertionPointToStart(op.elseBlock());
+  otherwise();
+}
+
 Value Emitter::silu(Value x) { return div(x, add(splat(1.0f), exp(arith::NegFOp::create(b, x)))); }

@@ -74,6 +74,7 @@ public:
   llvm::SmallVector<mlir::Value> loop(mlir::Value from, mlir::Value to, int64_t step, mlir::ValueRange carried,
                                       CarryBody body);
   void when(mlir::Value condition, llvm::function_ref<void()> then);
+  void either(mlir::Value condition, llvm::function_ref<void()> then, llvm::function_ref<void()> otherwise);
 
   /// x / (1 + exp(-x)), elementwise.
   mlir::Value silu(mlir::Value x);

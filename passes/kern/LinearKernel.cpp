@@ -4,7 +4,7 @@
 //     norm, quantize
 //   for the column tiles of this call:
 //     kern.unpack                        AMX: the panels as signed bytes, for all register tiles
-//     for register tiles of rows:
+//     for register tiles of rows, or all rows at once where they are enough for the schedule's library:
 //       kern.dot                         one panel after another, into scratch
 //       for each row:                    epilogue on the tile's columns
 //         bias, norm per head, rope, gated, residual, store
@@ -313,7 +313,9 @@ LogicalResult kern::buildLinear(KernelContext &k) {
   if (failed(made))
     return failure();
 
-  Value tile = e.scratch({rows, k.signature.panelsPerTile * panelWidth}, e.f32());
+  StringAttr library = k.schedule.getLibrary();
+  int64_t most = library ? k.schedule.getUnitBlock() : rows; // rows of a product
+  Value tile = e.scratch({most, k.signature.panelsPerTile * panelWidth}, e.f32());
   SmallVector<Value> weight;
   int64_t width = widthOf(linear.getInput());
   CodingAttr coding = codingOf(cast<RankedTensorType>(linear.getWeight().getType()));
@@ -347,7 +349,11 @@ LogicalResult kern::buildLinear(KernelContext &k) {
           UnpackOp::create(e.b, weight, panelOf(t, p), unpacked, e.index(p), width, coding, inputGroup.getInt());
       });
     // Evenly: 8 rows by tiles of 6 are 4 and 4, since a tile of few rows costs nearly as much as a whole one.
-    Value total = e.sub(u1, u0), parts = arith::CeilDivUIOp::create(e.b, total, e.index(rows));
+    Value total = e.sub(u1, u0), parts = arith::CeilDivUIOp::create(e.b, total, e.index(rows)), leaves;
+    if (library) {
+      leaves = e.compare(arith::CmpIPredicate::sge, total, e.index(k.schedule.getLibraryRows()));
+      parts = e.select(leaves, e.index(1), parts);
+    }
     e.loop(e.index(0), parts, 1, [&](Value part) {
       auto bound = [&](Value number) { return e.add(u0, arith::DivUIOp::create(e.b, e.mul(total, number), parts)); };
       Value unit = bound(part), count = e.sub(bound(e.add(part, e.index(1))), unit);
@@ -361,10 +367,18 @@ LogicalResult kern::buildLinear(KernelContext &k) {
       Value streams = arith::AndIOp::create(e.b, one, few), next = arith::AndIOp::create(e.b, last, follows);
       Value behind = e.select(next, e.index(tileBytes), e.index(0));
       Value ahead = e.select(streams, e.index(streamAhead), behind);
-      for (int64_t p = 0; p < k.signature.panelsPerTile; ++p)
-        DotOp::create(e.b, count, e.b.getI64IntegerAttr(rows), prologue.arrays(), inputRow, weight, panelOf(t, p), tile,
-                      e.index(p * panelWidth), unpacked, unpacked ? e.index(p) : Value(), e.b.getI64IntegerAttr(width),
-                      coding, inputGroup, ahead);
+      for (int64_t p = 0; p < k.signature.panelsPerTile; ++p) {
+        auto product = [&](int64_t most, StringAttr library) {
+          DotOp::create(e.b, count, e.b.getI64IntegerAttr(most), prologue.arrays(), inputRow, weight, panelOf(t, p),
+                        tile, e.index(p * panelWidth), unpacked, unpacked ? e.index(p) : Value(),
+                        e.b.getI64IntegerAttr(width), coding, inputGroup, library ? Value() : ahead, library);
+        };
+        if (library)
+          e.either(
+              leaves, [&] { product(most, library); }, [&] { product(rows, {}); });
+        else
+          product(rows, {});
+      }
       e.loop(e.index(0), count, 1, [&](Value slot) {
         if (failed(RowEpilogue(k, tile, e.add(unit, slot), slot, t).run()))
           made = failure();

@@ -26,22 +26,68 @@ public:
     // A register tile narrower than the panel walks the panel in parts.
     for (int64_t first = 0; first < panelWidth; first += columns) {
       bool pairs = cast<MemRefType>(dot.getInput()[0].getType()).getElementType().isBF16();
-      SmallVector<Value> sums = dot.getCoding() ? groups(first) : pairs ? bf16Pairs(first) : floats(first);
-      for (int64_t i = 0; i < rows; ++i)
-        for (int64_t v = 0; v < vectors(); ++v)
-          m.store(sums[i * vectors() + v], at(dot.getInto(), {m.index(i), add(dot.getColumn(), first + v * lanes)}));
+      if (dot.getCoding())
+        store(groups(first), first);
+      else if (pairs)
+        store(bf16Pairs(first), first);
+      else
+        floats(first);
     }
+  }
+
+  /// One row's share of a group; see LowerDot.h.
+  void addGroup(Value slot, Value group, int64_t count, UnitSums sums) {
+    row = add(dot.getRow(), slot);
+    given = sums;
+    SmallVector<Value> before;
+    for (int64_t v = 0; v < vectors(); ++v)
+      before.push_back(m.load(vec(b.getF32Type()), result(slot, v * lanes)));
+    SmallVector<Value> after = oneGroup(0, group, count, before);
+    for (int64_t v = 0; v < vectors(); ++v)
+      m.store(after[v], result(slot, v * lanes));
   }
 
 private:
   int64_t vectors() const { return columns / lanes; }
+  Value result(Value slot, int64_t column) { return at(dot.getInto(), {slot, add(dot.getColumn(), column)}); }
+  void store(ArrayRef<Value> sums, int64_t first) {
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t v = 0; v < vectors(); ++v)
+        m.store(sums[i * vectors() + v], result(m.index(i), first + v * lanes));
+  }
 
-  SmallVector<Value> floats(int64_t first) {
-    int64_t span = valuesSpan(cast<MemRefType>(dot.getWeight()[0].getType()).getElementType()), k = dot.getK();
+  /// The sums stand in memory from span to span: a register each would be too many.
+  void floats(int64_t first) {
+    int64_t k = dot.getK(), stepsOfSpan = sumSpan / stepElements();
+    store(SmallVector<Value>(rows * vectors(), zeros()), first);
+    auto addSpan = [&](Value start, int64_t count) {
+      SmallVector<Value> sums = chains(first, start, count);
+      for (int64_t i = 0; i < rows; ++i)
+        for (int64_t v = 0; v < vectors(); ++v) {
+          Value before = m.load(vec(b.getF32Type()), result(m.index(i), first + v * lanes));
+          sums[i * vectors() + v] = arith::AddFOp::create(b, before, sums[i * vectors() + v]);
+        }
+      store(sums, first);
+    };
+    if (k >= sumSpan)
+      loop(m.index(0), m.index(k / sumSpan), {}, [&](Value number, ValueRange) {
+        addSpan(arith::MulIOp::create(b, number, m.index(stepsOfSpan)), sumSpan);
+        return SmallVector<Value>();
+      });
+    if (k % sumSpan != 0)
+      addSpan(m.index(k / sumSpan * stepsOfSpan), k % sumSpan);
+  }
+
+  /// Elements along k that a load of floats covers.
+  int64_t stepElements() { return valuesSpan(cast<MemRefType>(dot.getWeight()[0].getType()).getElementType()); }
+
+  /// The chains of `count` elements along k, from load number `start` on.
+  SmallVector<Value> chains(int64_t first, Value start, int64_t count) {
+    int64_t span = stepElements();
     SmallVector<Value> sums(rows * vectors(), zeros());
-    sums = loop(m.index(0), m.index(k / span), sums,
-                [&](Value step, ValueRange carried) { return oneStep(first, step, span, carried); });
-    return k % span == 0 ? sums : oneStep(first, m.index(k / span), k % span, sums);
+    sums = loop(m.index(0), m.index(count / span), sums,
+                [&](Value step, ValueRange carried) { return oneStep(first, add(start, step), span, carried); });
+    return count % span == 0 ? sums : oneStep(first, add(start, count / span), count % span, sums);
   }
 
   /// Both factors in bf16: two products are added to each sum at once. The padding of an odd k is zero in both.
@@ -167,6 +213,8 @@ private:
 
   /// The exact sums of a unit of codes, `count` of which are the row's.
   SmallVector<Value> oneUnit(int64_t first, Value u, int64_t count) {
+    if (given)
+      return given(m, u);
     int64_t span = dot.getCoding()->loadSpan();
     Value start = arith::MulIOp::create(b, u, m.index(unit()));
     SmallVector<Value> ints;
@@ -237,9 +285,15 @@ private:
 
   DotOp dot;
   int64_t rows, columns;
+  UnitSums given = nullptr;
 };
 
 } // namespace
+
+void lathe::kern::addGroup(DotOp dot, OpBuilder &builder, const TierProducts &tier, Value slot, Value group,
+                           int64_t count, UnitSums sums, DotBuilder::Base base) {
+  TileBuilder(dot, builder, tier, 1, panelWidth, base).addGroup(slot, group, count, sums);
+}
 
 void lathe::kern::lowerDot(DotOp dot, const TierProducts &tier, ScheduleAttr schedule, DotBuilder::Base base,
                            Value tileRing) {

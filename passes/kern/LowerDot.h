@@ -26,6 +26,19 @@ void releaseTiles(Memory &m);
 mlir::Value vpdpbusd(mlir::ImplicitLocOpBuilder &b, ByteDot byteDot, mlir::Value sum, mlir::Value unsignedBytes,
                      mlir::Value signedBytes);
 
+/// A unit's exact sums by the panel's 32 columns for one row, as vectors of i32, where `m` builds.
+using UnitSums = llvm::function_ref<llvm::SmallVector<mlir::Value>(Memory &m, mlir::Value unit)>;
+
+/// Adds one group of the weight, `count` elements of which are the row's, to row `slot` of a coded dot's result, as the
+/// loops of `lowerDot` would, but the exact sums are given.
+void addGroup(DotOp dot, mlir::OpBuilder &builder, const TierProducts &tier, mlir::Value slot, mlir::Value group,
+              int64_t count, UnitSums sums, DotBuilder::Base base);
+
+/// Replaces a kern.dot with a library by calls of `library` (a LatheLibrary), `allocate` gives so many bytes of
+/// scratch.
+void lowerLibraryDot(DotOp dot, const TierProducts &tier, mlir::Value library,
+                     llvm::function_ref<mlir::Value(int64_t)> allocate, DotBuilder::Base base);
+
 /// Replaces a kern.byte_dot by the tier's instructions.
 void lowerByteDot(ByteDotOp dot, ByteDot byteDot);
 

@@ -54,6 +54,12 @@ int64_t blockWithin(const ScheduleEntry &entry, lm::LinearOp linear) {
   return std::min(entry.unitBlock, tiles * entry.rows);
 }
 
+/// A library adds signed bytes: codes are stored with 128 added, and no further bias.
+bool libraryMayRead(lm::LinearOp linear) {
+  auto quant = lm::quantOf(linear.getWeight().getType());
+  return !quant || quant.getBias() == 0;
+}
+
 /// A register tile holds whole groups of query heads, or a part that divides one, so that decode wastes nothing.
 int64_t rowsWithin(const ScheduleEntry &entry, lm::AttentionOp attention) {
   lm::KvType kv = attention.getKv().getType();
@@ -94,16 +100,20 @@ struct SelectSchedule : kern::impl::KernSelectScheduleBase<SelectSchedule> {
     const ScheduleEntry *entry = schedules.find(key);
     if (!entry)
       return fused.emitOpError() << "no schedule for " << key.text() << ": add a default to the table";
-    int64_t rows = entry->rows, unitBlock = entry->unitBlock;
+    auto text = [&](const std::string &value) { return StringAttr::get(&getContext(), value); };
+    int64_t rows = entry->rows, unitBlock = entry->unitBlock, libraryRows = 0;
+    StringAttr library;
     if (auto linear = dyn_cast_or_null<lm::LinearOp>(anchor)) {
       if (!entry->measured())
         unitBlock = blockWithin(*entry, linear);
+      if (!entry->library.empty() && libraryMayRead(linear) && unitBlock > 1)
+        library = text(entry->library), libraryRows = std::min(entry->libraryRows, unitBlock);
     } else if (auto attention = dyn_cast_or_null<lm::AttentionOp>(anchor)) {
       rows = rowsWithin(*entry, attention);
       unitBlock = attentionRows;
     }
-    auto text = [&](const std::string &value) { return StringAttr::get(&getContext(), value); };
-    return ScheduleAttr::get(&getContext(), text(tier.str()), unitBlock, rows, entry->columns, entry->amxRows,
+    return ScheduleAttr::get(&getContext(), text(tier.str()), unitBlock, rows, entry->columns, entry->amxRows, library,
+                             libraryRows,
                              text((entry->measured() ? "measured, " : "default, ") + entry->origin));
   }
 

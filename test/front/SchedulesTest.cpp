@@ -97,6 +97,32 @@ TEST(Schedules, PrintsWhatItReads) {
   EXPECT_EQ(printSchedule(ScheduleTable::parse(attention, "t.toml")->layers().front()[0], ""), attention);
 }
 
+// A library is named with the rows from which it multiplies, and prints as it reads.
+TEST(Schedules, Library) {
+  std::string text = replaced(kMeasured, "group = 32", "library = \"onednn\"\ngroup = 32") + "library_rows = 16\n";
+  auto table = ScheduleTable::parse(text, "t.toml");
+  ASSERT_OK(table);
+  const ScheduleEntry &entry = *table->find(linear(32, 1536, 576));
+  EXPECT_EQ(entry.library, "onednn");
+  EXPECT_EQ(entry.libraryRows, 16);
+  EXPECT_EQ(entry.tile(), "12 x 16 of 24, onednn from 16 rows");
+  EXPECT_EQ(printSchedule(entry, ""), text);
+  EXPECT_EQ(table->find(linear(64, 1, 1))->tile(), "6 x 32 of 48");
+
+  EXPECT_EQ(errorOf(replaced(text, "onednn", "onedn")),
+            "folder/t.toml:5:11: library: unknown value \"onedn\"; did you mean 'onednn'? known: onednn");
+  EXPECT_EQ(errorOf(replaced(text, "library_rows = 16\n", "")),
+            "folder/t.toml:1:1: expected library and library_rows together, or neither");
+  EXPECT_EQ(errorOf(replaced(text, "library = \"onednn\"\n", "")),
+            "folder/t.toml:1:1: expected library and library_rows together, or neither");
+  EXPECT_EQ(errorOf(replaced(text, "library_rows = 16", "library_rows = 25")),
+            "folder/t.toml:12:16: library_rows: expected at most unit_block = 24, found 25");
+  EXPECT_EQ(errorOf(replaced(text, "library_rows = 16", "library_rows = 1")),
+            "folder/t.toml:12:16: library_rows: expected an integer from 2 to 4096, found the integer 1");
+  EXPECT_EQ(errorOf(replaced(text, "int8", "int4")),
+            "folder/t.toml:5:11: library: onednn multiplies weights of f32, int8 only, found quant \"int4\"");
+}
+
 TEST(Schedules, EmptyTableIsTheBuiltInOne) {
   for (const char *text : {"", "# nothing\n", "schedule = []\n"}) {
     auto table = ScheduleTable::parse(text, "t.toml");
@@ -126,7 +152,7 @@ TEST(Schedules, Mistakes) {
   EXPECT_EQ(
       errorAfter("columns = 16", "column = 16"),
       "folder/t.toml:9:1: unknown key 'column' of kind \"linear\"; did you mean 'columns'? known: tier, kind, quant, "
-      "group, n, k, rows, columns, amx_rows, unit_block");
+      "library, group, n, k, rows, columns, amx_rows, unit_block, library_rows");
   EXPECT_EQ(errorAfter("rows = 12\n", ""), "folder/t.toml:1:1: missing key 'rows': expected an integer from 1 to 64");
   EXPECT_EQ(
       errorOf("[[schedule]]\ntier = \"x86-64-v3\"\nkind = \"attention\"\nrows = 1\ncolumns = 16\nunit_block = 8\n"),

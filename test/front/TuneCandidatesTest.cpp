@@ -33,16 +33,15 @@ TEST(TuneCandidates, AreEntriesThatATableMayHave) {
   for (int64_t k : {1, 576, 18432, 131072, 1 << 22})
     for (const ScheduleEntry &base :
          {entry(k, 6, 32, 48), entry(k, 2, 16, 16), entry(k, 16, 16, 16), entry(k, 1, 32, 1), entry(k, 12, 32, 192, 5)})
-      for (auto candidates : {tileCandidates, blockCandidates}) {
-        std::set<std::tuple<int64_t, int64_t, int64_t, int64_t>> seen{
-            {base.rows, base.columns, base.unitBlock, base.amxRows}};
+      for (auto candidates : {tileCandidates, blockCandidates, libraryCandidates}) {
+        std::set<std::string> seen{base.tile()};
         for (const ScheduleEntry &candidate : candidates(base)) {
           EXPECT_EQ(candidate.key, base.key);
-          EXPECT_TRUE(seen.insert({candidate.rows, candidate.columns, candidate.unitBlock, candidate.amxRows}).second)
+          EXPECT_TRUE(seen.insert(candidate.tile()).second)
               << "twice, or the base itself: " << printSchedule(candidate, "");
           auto table = ScheduleTable::parse(printSchedule(candidate, "x"), "t.toml");
           ASSERT_OK(table);
-          EXPECT_EQ(table->find(base.key)->unitBlock, candidate.unitBlock);
+          EXPECT_EQ(table->find(base.key)->tile(), candidate.tile());
         }
       }
 }
@@ -62,6 +61,24 @@ TEST(TuneCandidates, TilesThenBlocks) {
   ASSERT_EQ(amx.size(), 6u) << "four blocks, and two numbers of rows from which tiles are used";
   EXPECT_EQ(std::tuple(amx[4].amxRows, amx[5].amxRows, amx[5].unitBlock), std::tuple(3, 9, 192));
   EXPECT_EQ(blockCandidates(entry(1 << 24, 6, 32, 6)).size(), 0u) << "no room for another register tile";
+}
+
+// A library for calls of many rows, where it reads the weights; a tile that leaves too few rows for it drops it.
+TEST(TuneCandidates, Library) {
+  std::vector<std::string> tiles;
+  for (const ScheduleEntry &candidate : libraryCandidates(entry(576, 6, 32, 48)))
+    tiles.push_back(candidate.tile());
+  EXPECT_EQ(tiles,
+            (std::vector<std::string>{"6 x 32 of 48, onednn from 16 rows", "6 x 32 of 48, onednn from 48 rows",
+                                      "6 x 32 of 96, onednn from 16 rows", "6 x 32 of 96, onednn from 48 rows",
+                                      "6 x 32 of 192, onednn from 16 rows", "6 x 32 of 192, onednn from 48 rows"}));
+  ScheduleEntry base = entry(576, 6, 32, 48);
+  base.key.quant = "int4";
+  EXPECT_TRUE(libraryCandidates(base).empty());
+  base = entry(576, 6, 32, 48);
+  base.library = "onednn", base.libraryRows = 16;
+  for (const ScheduleEntry &candidate : blockCandidates(base))
+    EXPECT_EQ(candidate.library, candidate.unitBlock < 16 ? "" : "onednn") << candidate.tile();
 }
 
 TEST(TuneVerdict, WinsByMoreThanTheSpread) {

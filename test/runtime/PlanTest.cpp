@@ -40,6 +40,30 @@ TEST(Plan, Int8PagesHoldScalesBehindTheKeys) {
       << odd.error().message;
 }
 
+TEST(Plan, LibraryOfATier) {
+  Plan plan = toy::plan();
+  LibraryUse use{"onednn", 2, 600, 32};
+  plan.kernels[0].variants["avx512vnni"].library = use;
+  auto parsed = parsePlan(printPlan(plan));
+  ASSERT_TRUE(parsed) << parsed.error().message;
+  EXPECT_EQ(parsed->kernels[0].variants["avx512vnni"].library, use);
+  EXPECT_FALSE(parsed->kernels[0].variants["x86-64-v3"].library);
+  Json good = *parseJson(printPlan(plan), "plan.json");
+  auto errorAfter = [&](const char *key, Json value) {
+    Json json = good;
+    json["kernels"][0]["variants"]["avx512vnni"][key] = value;
+    return errorOf(json);
+  };
+  EXPECT_NE(errorAfter("library", "mkl").find("library: expected one of onednn, found 'mkl'"), std::string::npos);
+  EXPECT_NE(errorAfter("libraryRows", 6).find("libraryRows: expected an integer from 2 to 5"), std::string::npos);
+  EXPECT_NE(errorAfter("libraryK", 0).find("libraryK: expected an integer from 1"), std::string::npos);
+  EXPECT_NE(errorAfter("libraryUnit", -1).find("libraryUnit: expected an integer from 0"), std::string::npos);
+  EXPECT_NE(errorAfter("libraryUnit", 1025)
+                .find("expected calls of at most 4096 rows and units of at most 1024, found 5 "
+                      "and 1025"),
+            std::string::npos);
+}
+
 struct Change {
   const char *pointer;
   Json value; ///< null removes the key

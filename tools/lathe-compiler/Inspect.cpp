@@ -85,9 +85,8 @@ Result<std::string> tierOf(const Artifact &artifact, const InspectOptions &optio
   return fail(ExitCode::usage, "--cpu {}: the artifact has code for {}", options.tier, fmt::join(tiers, ", "));
 }
 
-std::string scheduleText(const KernelSchedule &schedule) {
-  std::string amx = schedule.amxRows ? fmt::format(", AMX from {} rows", schedule.amxRows) : "";
-  return fmt::format("{} x {} of {}{} ({})", schedule.rows, schedule.columns, schedule.unitBlock, amx, schedule.origin);
+std::string scheduleText(const ScheduleEntry &schedule) {
+  return fmt::format("{} ({})", schedule.tile(), schedule.origin);
 }
 
 Result<void> kernels(const Artifact &artifact, const Plan &plan, const InspectOptions &options) {
@@ -103,10 +102,12 @@ Result<void> kernels(const Artifact &artifact, const Plan &plan, const InspectOp
       const Kernel &k = plan.kernels[i];
       nlohmann::json variants;
       for (auto &[tier, variant] : k.variants) {
-        const KernelSchedule &schedule = (*schedules)[k.symbol][tier];
+        const ScheduleEntry &schedule = (*schedules)[k.symbol][tier];
         variants[tier] = {{"unit_block", variant.unitBlock}, {"scratch_bytes", variant.scratchBytes},
                           {"rows", schedule.rows},           {"columns", schedule.columns},
                           {"amx_rows", schedule.amxRows},    {"schedule", schedule.origin}};
+        if (!schedule.library.empty())
+          variants[tier]["library"] = schedule.library, variants[tier]["library_rows"] = schedule.libraryRows;
       }
       all.push_back({{"name", k.symbol},
                      {"launches", launchesOf(plan, i)},

@@ -9,10 +9,6 @@ namespace lathe {
 
 namespace {
 
-std::string schedule(const ScheduleEntry &entry) {
-  return fmt::format("{} x {} of {}", entry.rows, entry.columns, entry.unitBlock);
-}
-
 std::string times(const std::vector<double> &seconds) {
   std::string text;
   for (double value : seconds)
@@ -29,8 +25,8 @@ Result<void> tune(const TuneOptions &options) {
   int64_t improved = 0;
   for (const TunedKernel &kernel : *kernels) {
     fmt::print("| {} | {} | {} | {} | {} | {} | {} | {:.3f} | {:.1f} % | {} |\n", kernel.name, kernel.base.key.n,
-               kernel.base.key.k, schedule(kernel.base), times(kernel.baseSeconds),
-               kernel.improved() ? schedule(kernel.best) : "the default",
+               kernel.base.key.k, kernel.base.tile(), times(kernel.baseSeconds),
+               kernel.improved() ? kernel.best.tile() : "the default",
                kernel.improved() ? times(kernel.bestSeconds) : "", kernel.ratio, kernel.spread * 100, kernel.tried);
     improved += kernel.improved();
   }

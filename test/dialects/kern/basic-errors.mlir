@@ -28,6 +28,21 @@
 
 // -----
 
+// expected-error@below {{expected library "onednn" with library_rows from 2 to unit_block, or neither}}
+#schedule = #kern.schedule<target = "avx512vnni", unit_block = 48, rows = 6, columns = 32, library = "mkl", library_rows = 16>
+
+// -----
+
+// expected-error@below {{expected library "onednn" with library_rows from 2 to unit_block, or neither}}
+#schedule = #kern.schedule<target = "avx512vnni", unit_block = 48, rows = 6, columns = 32, library = "onednn", library_rows = 49>
+
+// -----
+
+// expected-error@below {{expected library "onednn" with library_rows from 2 to unit_block, or neither}}
+#schedule = #kern.schedule<target = "avx512vnni", unit_block = 48, rows = 6, columns = 32, library_rows = 16>
+
+// -----
+
 // expected-error@below {{expected a positive dim, found 0}}
 #pack = #kern.pack<order = heads, dim = 0>
 
@@ -176,6 +191,31 @@ func.func @dot_unpacked_floats(%a: memref<?x64xf32>, %w: memref<2x64x32xf32>, %b
 // -----
 
 //===--- dot ---===//
+
+func.func @dot_library(%a: memref<?x64xf32>, %w: memref<2x64x32xf32>, %c: memref<6x32xf32>, %n: index) {
+  // expected-error@below {{expected library "onednn", found "mkl"}}
+  kern.dot %n of 6 rows library "mkl" (%a[%n]) by (%w[%n]) into %c[%n] k 64 : (memref<?x64xf32>) by (memref<2x64x32xf32>) into memref<6x32xf32>
+  return
+}
+
+// -----
+
+func.func @dot_library_rows(%a: memref<?x64xf32>, %w: memref<2x64x32xf32>, %c: memref<6x32xf32>, %n: index) {
+  // expected-error@below {{expected a positive k and 1 to 4096 rows, found 64 and 4097}}
+  kern.dot %n of 4097 rows library "onednn" (%a[%n]) by (%w[%n]) into %c[%n] k 64 : (memref<?x64xf32>) by (memref<2x64x32xf32>) into memref<6x32xf32>
+  return
+}
+
+// -----
+
+func.func @dot_library_bias(%a: memref<?x64xi8>, %s: memref<?x2xf32>, %o: memref<?x2xi32>, %w: memref<2x16x32x4xi8>, %ws: memref<2x2x32xf32>, %c: memref<6x32xf32>, %n: index) {
+  // expected-error@below {{expected codes of 8 bits with bias 128 for a library, found #kern.coding<group = 32, scale = f32, bias = 0>}}
+  kern.dot %n of 6 rows library "onednn" (%a, %s, %o[%n]) by (%w, %ws[%n]) into %c[%n] k 64 coding <group = 32, scale = f32, bias = 0> input_group 32
+    : (memref<?x64xi8>, memref<?x2xf32>, memref<?x2xi32>) by (memref<2x16x32x4xi8>, memref<2x2x32xf32>) into memref<6x32xf32>
+  return
+}
+
+// -----
 
 func.func @dot_k(%a: memref<?x64xf32>, %w: memref<2x64x32xf32>, %c: memref<6x32xf32>, %n: index) {
   // expected-error@below {{expected a positive k and 1 to 64 rows, found 0 and 6}}

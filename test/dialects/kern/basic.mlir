@@ -104,6 +104,7 @@ func.func @unpacked(%w: memref<3x9x32x4xi8>, %ws: memref<3x2x32xbf16>, %n: index
 // CHECK-SAME: %[[A:.*]]: memref<?x96xf32>, %[[W:.*]]: memref<3x70x32xf32>, %[[W16:.*]]: memref<3x36x32x2xbf16>, %[[W8:.*]]: memref<3x18x32x4xi8>, %[[WS:.*]]: memref<3x2x32xbf16>, %[[N:.*]]: index, %[[V:.*]]: vector<16xf32>
 // CHECK: %[[C:.*]] = kern.scratch : memref<6x64xf32>
 // CHECK: kern.dot %[[N]] of 6 rows(%[[A]][%[[N]]]) by(%[[W]][%[[N]]]) into %[[C]][%{{.*}}] k 70 : (memref<?x96xf32>) by(memref<3x70x32xf32>) into memref<6x64xf32>
+// CHECK-NEXT: kern.dot %[[N]] of 6 rows library "onednn"(%[[A]][%[[N]]]) by(%[[W]][%[[N]]]) into %[[C]][%{{.*}}] k 70 :
 // CHECK: kern.dot %[[N]] of 6 rows(%[[A]][%[[N]]]) by(%[[W16]][%[[N]]]) into %[[C]][%{{.*}}] k 71 : (memref<?x96xf32>) by(memref<3x36x32x2xbf16>) into memref<6x64xf32>
 // CHECK: %[[A8:.*]] = kern.scratch : memref<48x80xi8>
 // CHECK: %[[AS:.*]] = kern.scratch : memref<48x2xf32>
@@ -116,6 +117,7 @@ func.func @tile(%a: memref<?x96xf32>, %w: memref<3x70x32xf32>, %w16: memref<3x36
   %column = arith.constant 32 : index
   %c = kern.scratch : memref<6x64xf32>
   kern.dot %n of 6 rows (%a[%n]) by (%w[%n]) into %c[%column] k 70 : (memref<?x96xf32>) by (memref<3x70x32xf32>) into memref<6x64xf32>
+  kern.dot %n of 6 rows library "onednn" (%a[%n]) by (%w[%n]) into %c[%column] k 70 : (memref<?x96xf32>) by (memref<3x70x32xf32>) into memref<6x64xf32>
   kern.dot %n of 6 rows (%a[%n]) by (%w16[%n]) into %c[%column] k 71 : (memref<?x96xf32>) by (memref<3x36x32x2xbf16>) into memref<6x64xf32>
   %a8 = kern.scratch : memref<48x80xi8>
   %as = kern.scratch : memref<48x2xf32>

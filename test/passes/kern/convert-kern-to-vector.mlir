@@ -554,3 +554,85 @@ module @kernels attributes {kern.tier = "avx512vnni+gfni"} {
     return
   }
 }
+
+// -----
+
+// Spans of 256 are chains of their own, added in order; the last one is short.
+// CHECK-LABEL: func.func @spans(
+// CHECK-COUNT-2: llvm.store %[[ZERO:.*]], %{{.*}} : vector<16xf32>, !llvm.ptr
+// CHECK: scf.for %[[SPAN:.*]] = %c0 to %c2 step %c1 {
+// CHECK: %[[START:.*]] = arith.muli %[[SPAN]], %c256
+// CHECK: %[[SUMS:.*]]:2 = scf.for %[[WITHIN:.*]] = %c0 to %c256 step %c1 iter_args(%{{.*}} = %[[ZERO]], %{{.*}} = %[[ZERO]])
+// CHECK-NEXT: arith.addi %[[START]], %[[WITHIN]]
+// CHECK: scf.yield
+// CHECK: %[[BEFORE:.*]] = llvm.load %{{.*}} -> vector<16xf32>
+// CHECK-NEXT: %[[AFTER:.*]] = arith.addf %[[BEFORE]], %[[SUMS]]#0
+// CHECK: llvm.store %[[AFTER]]
+// CHECK: scf.for %{{.*}} = %c0 to %c88 step %c1 iter_args(%{{.*}} = %[[ZERO]], %{{.*}} = %[[ZERO]])
+// CHECK-COUNT-2: arith.addf
+// CHECK: return
+module @kernels attributes {kern.tier = "avx512vnni"} {
+  func.func @spans(%a: memref<?x608xf32>, %w: memref<2x600x32xf32>) attributes {kern.schedule = #kern.schedule<target = "avx512vnni", unit_block = 1, rows = 1, columns = 32>} {
+    %count, %row, %panel, %column = kern.program_id
+    %c = kern.scratch : memref<1x32xf32>
+    kern.dot %count of 1 rows (%a[%row]) by (%w[%panel]) into %c[%column] k 600 : (memref<?x608xf32>) by (memref<2x600x32xf32>) into memref<1x32xf32>
+    return
+  }
+}
+
+// -----
+
+// With a library: one call of the step's function for all rows, with the addresses of row and panel and their strides.
+// CHECK-LABEL: func.func @library_floats(
+// CHECK-SAME: %{{[^:]+}}: !llvm.ptr, %[[STEP:[^:]+]]: !llvm.ptr, %[[COUNT:[^:]+]]: i64
+// CHECK-DAG: %[[K:.*]] = arith.constant 70 : i64
+// CHECK-DAG: %[[STRIDE:.*]] = arith.constant 96 : i64
+// CHECK-DAG: %[[WIDTH:.*]] = arith.constant 64 : i64
+// CHECK: %[[AT:.*]] = llvm.getelementptr %[[STEP]][144]
+// CHECK-NEXT: %[[LIBRARY:.*]] = llvm.load %[[AT]]
+// CHECK: %[[FLOATS:.*]] = llvm.load %[[LIBRARY]]
+// CHECK-NEXT: llvm.call %[[FLOATS]](%[[LIBRARY]], %[[COUNT]], %[[K]], %{{.*}}, %[[STRIDE]], %{{.*}}, %{{.*}}, %[[WIDTH]]) : !llvm.ptr, (!llvm.ptr, i64, i64, !llvm.ptr, i64, !llvm.ptr, !llvm.ptr, i64) -> ()
+// CHECK-NOT: math.fma
+// CHECK: return
+module @kernels attributes {kern.tier = "avx512vnni"} {
+  func.func @library_floats(%a: memref<?x96xf32>, %w: memref<2x70x32xf32>) attributes {kern.schedule = #kern.schedule<target = "avx512vnni", unit_block = 100, rows = 3, columns = 32, library = "onednn", library_rows = 16>} {
+    %count, %row, %panel, %column = kern.program_id
+    %c = kern.scratch : memref<100x64xf32>
+    kern.dot %count of 100 rows library "onednn" (%a[%row]) by (%w[%panel]) into %c[%column] k 70 : (memref<?x96xf32>) by (memref<2x70x32xf32>) into memref<100x64xf32>
+    return
+  }
+}
+
+// -----
+
+// Codes: spread to rows of signed bytes, then the exact sums of each unit of 32, scaled as our own products are. The scratch holds the tile, the bytes and the
+// sums of the two units of a group.
+// CHECK-LABEL: func.func @library_bytes(
+// CHECK-SAME: kern.scratch_bytes = 18816 : i64
+// CHECK-DAG: %[[BIAS:.*]] = arith.constant -2139062144 : i32
+// CHECK-DAG: %[[UNIT:.*]] = arith.constant 32 : i64
+// CHECK-DAG: %[[LAST:.*]] = arith.constant 6 : i64
+// CHECK-DAG: %[[STRIDE:.*]] = arith.constant 80 : i64
+// CHECK-DAG: %[[BYTES:.*]] = arith.constant 72 : i64
+// CHECK: scf.for %{{.*}} = %c0 to %c18 step %c1
+// CHECK-NEXT: scf.for %{{.*}} = %c0 to %c32 step %c1
+// CHECK: %[[CODES:.*]] = llvm.load %{{.*}} -> i32
+// CHECK: arith.xori %[[CODES]], %[[BIAS]]
+// CHECK: scf.for %[[PLACE:.*]] = %c0 to %c2 step %c1
+// CHECK: llvm.getelementptr %{{.*}}[8]
+// CHECK: llvm.call %{{.*}}(%{{.*}}, %{{.*}}, %[[UNIT]], %{{.*}}, %[[STRIDE]], %{{.*}}, %[[BYTES]], %{{.*}}) : !llvm.ptr, (!llvm.ptr, i64, i64, !llvm.ptr, i64, !llvm.ptr, i64, !llvm.ptr) -> ()
+// CHECK: %[[SUM:.*]] = llvm.load %{{.*}} -> vector<16xi32>
+// CHECK: %[[FLOAT:.*]] = arith.sitofp %[[SUM]]
+// CHECK-NEXT: math.fma %[[FLOAT]]
+// CHECK: llvm.call %{{.*}}(%{{.*}}, %{{.*}}, %[[LAST]],
+// CHECK-NOT: vpdpbusd
+// CHECK: return
+module @kernels attributes {kern.tier = "avx512vnni"} {
+  func.func @library_bytes(%a: memref<?x80xi8>, %as: memref<?x3xf32>, %ao: memref<?x3xi32>, %w: memref<2x18x32x4xi8>, %ws: memref<2x2x32xbf16>) attributes {kern.schedule = #kern.schedule<target = "avx512vnni", unit_block = 43, rows = 3, columns = 32, library = "onednn", library_rows = 16>} {
+    %count, %row, %panel, %column = kern.program_id
+    %c = kern.scratch : memref<43x32xf32>
+    kern.dot %count of 43 rows library "onednn" (%a, %as, %ao[%row]) by (%w, %ws[%panel]) into %c[%column] k 70 coding <group = 64, scale = bf16> input_group 32
+      : (memref<?x80xi8>, memref<?x3xf32>, memref<?x3xi32>) by (memref<2x18x32x4xi8>, memref<2x2x32xbf16>) into memref<43x32xf32>
+    return
+  }
+}

@@ -498,3 +498,57 @@ func.func private @wide(%batch: !lm.batch, %x: tensor<?x100xf32>, %w: tensor<100
   } : tensor<?x100xf32>
   return %r : tensor<?x100xf32>
 }
+
+// -----
+
+// A schedule with a library: a call of enough rows is one product of the library's, one of fewer goes by register tiles; the epilogue is the same. The tile has
+// room for all rows of a call.
+// CHECK: func.func @library(%[[A:.*]]: memref<?x96xf32>, %[[W:.*]]: memref<3x70x32xf32>, %[[OUT:.*]]: memref<?x96xf32>)
+// CHECK: %[[TILE:.*]] = kern.scratch : memref<24x32xf32>
+// CHECK: %[[TOTAL:.*]] = arith.subi
+// CHECK-NEXT: %[[TILES:.*]] = arith.ceildivui %[[TOTAL]], %c6
+// CHECK-NEXT: %[[ENOUGH:.*]] = arith.cmpi sge, %[[TOTAL]], %c16
+// CHECK-NEXT: %[[PARTS:.*]] = arith.select %[[ENOUGH]], %c1, %[[TILES]]
+// CHECK-NEXT: scf.for %{{.*}} = %c0 to %[[PARTS]] step %c1
+// CHECK: scf.if %[[ENOUGH]] {
+// CHECK-NEXT: kern.dot %[[COUNT:.*]] of 24 rows library "onednn"(%[[A]][%{{.*}}]) by(%[[W]][%{{.*}}]) into %[[TILE]][%c0] k 70 :
+// CHECK-NEXT: } else {
+// CHECK-NEXT: kern.dot %[[COUNT]] of 6 rows(%[[A]]
+// CHECK-NEXT: }
+// CHECK-NEXT: scf.for %{{.*}} = %c0 to %[[COUNT]] step %c1
+// CHECK-NOT: kern.dot
+// CHECK: return
+
+#schedule = #kern.schedule<target = "avx512vnni", unit_block = 24, rows = 6, columns = 32, library = "onednn", library_rows = 16>
+#embedding = #kern.schedule<target = "avx512vnni", unit_block = 12, rows = 6, columns = 32>
+
+func.func @step(%batch: !lm.batch) -> tensor<?x100xf32> {
+  %table = lm.weight "embed" : tensor<100x70xf32>
+  %x = call @embed(%batch, %table) : (!lm.batch, tensor<100x70xf32>) -> tensor<?x70xf32>
+  %w = lm.weight "w" : tensor<70x70xf32>
+  %y = call @library(%x, %w) : (tensor<?x70xf32>, tensor<70x70xf32>) -> tensor<?x70xf32>
+  %z = call @head(%batch, %y, %table) : (!lm.batch, tensor<?x70xf32>, tensor<100x70xf32>) -> tensor<?x100xf32>
+  return %z : tensor<?x100xf32>
+}
+func.func private @embed(%batch: !lm.batch, %table: tensor<100x70xf32>) -> tensor<?x70xf32> attributes {kern.schedules = [#embedding]} {
+  %r = lm.fused "embed" {
+    %x = lm.embed %table at %batch : tensor<100x70xf32> -> tensor<?x70xf32>
+    lm.yield %x : tensor<?x70xf32>
+  } : tensor<?x70xf32>
+  return %r : tensor<?x70xf32>
+}
+func.func private @library(%x: tensor<?x70xf32>, %w: tensor<70x70xf32>) -> tensor<?x70xf32> attributes {kern.schedules = [#schedule]} {
+  %r = lm.fused "library" {
+    %y = lm.linear %x, %w : (tensor<?x70xf32>, tensor<70x70xf32>) -> tensor<?x70xf32>
+    lm.yield %y : tensor<?x70xf32>
+  } : tensor<?x70xf32>
+  return %r : tensor<?x70xf32>
+}
+func.func private @head(%batch: !lm.batch, %x: tensor<?x70xf32>, %table: tensor<100x70xf32>) -> tensor<?x100xf32> attributes {kern.schedules = [#embedding]} {
+  %r = lm.fused "head" {
+    %rows = lm.select_rows %x at %batch : tensor<?x70xf32>
+    %y = lm.linear %rows, %table : (tensor<?x70xf32>, tensor<100x70xf32>) -> tensor<?x100xf32>
+    lm.yield %y : tensor<?x100xf32>
+  } : tensor<?x100xf32>
+  return %r : tensor<?x100xf32>
+}

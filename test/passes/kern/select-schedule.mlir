@@ -19,7 +19,16 @@
 // A default's rows of a call still shrink with the width.
 // TABLE-LABEL: func.func private @widest_f32(
 // TABLE-SAME: <target = "avx512vnni", unit_block = 2, rows = 2, columns = 16, origin = "default, measured.toml:24">
-// WRONG: error: {{.*}}wrong.toml:5:1: unknown key 'row' of kind "linear"; did you mean 'rows'? known: tier, kind, quant, group, n, k, rows, columns, amx_rows, unit_block
+// WRONG: error: {{.*}}wrong.toml:5:1: unknown key 'row' of kind "linear"; did you mean 'rows'? known: tier, kind, quant, library, group, n, k, rows, columns, amx_rows, unit_block, library_rows
+
+// A library is part of a linear's schedule where it reads the weight as it is packed. Its rows shrink with those of a call.
+// RUN: lathe-opt %s --kern-select-schedule=table=%S/Inputs/library.toml | FileCheck %s --check-prefix=LIBRARY
+// LIBRARY-LABEL: func.func private @linear_i8(
+// LIBRARY-SAME: <target = "avx512vnni", unit_block = 48, rows = 6, columns = 32, library = "onednn", library_rows = 16, origin = "default, library.toml:1">, #kern.schedule<target = "avxvnni", unit_block = 16, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">
+// LIBRARY-LABEL: func.func private @biased_i8(
+// LIBRARY-SAME: <target = "avx512vnni", unit_block = 48, rows = 6, columns = 32, origin = "default, library.toml:1">
+// LIBRARY-LABEL: func.func private @wide_i8(
+// LIBRARY-SAME: <target = "avx512vnni", unit_block = 12, rows = 6, columns = 32, library = "onednn", library_rows = 12, origin = "default, library.toml:1">
 
 // UNKNOWN: error: expected a tier of amx, avx512vnni, avxvnni, x86-64-v3, found 'avx1'
 
@@ -41,6 +50,16 @@ func.func private @linear_i8(%x: tensor<?x576xf32>, %w: tensor<192x576xi8, #lm.q
     lm.yield %y : tensor<?x192xf32>
   } : tensor<?x192xf32>
   return %r : tensor<?x192xf32>
+}
+
+// Codes with a bias of their own.
+func.func private @biased_i8(%x: tensor<?x64xf32>, %w: tensor<64x64xi8, #lm.quant<group = 32, scale = f32, bias = 1, method = kept>>) -> tensor<?x64xf32> {
+  %r = lm.fused "biased_i8" {
+    %x8 = lm.quantize %x : tensor<?x64xf32> -> tensor<?x64xi8, #lm.quant<group = 32, scale = f32>>
+    %y = lm.linear %x8, %w : (tensor<?x64xi8, #lm.quant<group = 32, scale = f32>>, tensor<64x64xi8, #lm.quant<group = 32, scale = f32, bias = 1, method = kept>>) -> tensor<?x64xf32>
+    lm.yield %y : tensor<?x64xf32>
+  } : tensor<?x64xf32>
+  return %r : tensor<?x64xf32>
 }
 
 // The rows of a call shrink as they get wider, so that their codes stay in the cache, but never below one register tile.
