@@ -59,10 +59,11 @@ Result<void> holdThreads(void *handle, unsigned runtime, const std::string &titl
   using Create = void (*)(TbbControl &);
   auto create = reinterpret_cast<Create>(runtime == kTbb || runtime == kDpcpp ? dlsym(handle, kTbbCreate) : nullptr);
   if (!create)
-    return fail(ExitCode::mismatch,
-                "{} brings threads of its own that cannot be held back (CPU runtime {}): use one built for TBB, DPC++ or "
-                "without threads, such as PyPI's onednn==2026.1.0",
-                title, runtime);
+    return fail(
+        ExitCode::mismatch,
+        "{} brings threads of its own that cannot be held back (CPU runtime {}): use one built for TBB, DPC++ or "
+        "without threads, such as PyPI's onednn==2026.1.0",
+        title, runtime);
   static TbbControl control{1, 0, 0}; // for the rest of the process; nothing else here uses TBB
   static std::once_flag once;
   std::call_once(once, [&] { create(control); });
@@ -94,7 +95,8 @@ __attribute__((target("fma"))) void referenceRow(int64_t k, const float *input, 
 
 /// Calls `tryRows` with the numbers of rows that are tried.
 template <typename Try> bool forRowCounts(int64_t least, int64_t most, Try tryRows) {
-  for (int64_t rows = least; rows <= most; rows += rows < kEveryRows ? 1 : std::min(kRowsStep, std::max<int64_t>(1, most - rows)))
+  for (int64_t rows = least; rows <= most;
+       rows += rows < kEveryRows ? 1 : std::min(kRowsStep, std::max<int64_t>(1, most - rows)))
     if (!tryRows(rows))
       return false;
   return true;
@@ -112,8 +114,9 @@ Result<std::unique_ptr<MatrixLibrary>> MatrixLibrary::open(const std::string &pa
   library->sgemm = reinterpret_cast<Sgemm>(dlsym(handle, "dnnl_sgemm"));
   library->gemmS8 = reinterpret_cast<GemmS8>(dlsym(handle, "dnnl_gemm_s8s8s32"));
   if (!version || !library->sgemm || !library->gemmS8)
-    return fail(ExitCode::mismatch, "{} is not oneDNN 3 with its gemm functions: dnnl_version, dnnl_sgemm or "
-                                    "dnnl_gemm_s8s8s32 is missing",
+    return fail(ExitCode::mismatch,
+                "{} is not oneDNN 3 with its gemm functions: dnnl_version, dnnl_sgemm or "
+                "dnnl_gemm_s8s8s32 is missing",
                 path);
   const Version &is = *version();
   library->title = fmt::format("oneDNN {}.{}.{}", is.major, is.minor, is.patch);
@@ -128,16 +131,16 @@ Result<std::unique_ptr<MatrixLibrary>> MatrixLibrary::open(const std::string &pa
     for (int64_t row = 0; row < rows; ++row)
       std::fill_n(into + row * intoStride, kColumns, 0.0f);
     for (int64_t begin = 0; begin < k; begin += kSumSpan)
-      if (int bad = own->sgemm('N', 'N', rows, kColumns, std::min(kSumSpan, k - begin), 1.0f, input + begin, inputStride,
-                               weight + begin * kColumns, kColumns, 1.0f, into, intoStride))
+      if (int bad = own->sgemm('N', 'N', rows, kColumns, std::min(kSumSpan, k - begin), 1.0f, input + begin,
+                               inputStride, weight + begin * kColumns, kColumns, 1.0f, into, intoStride))
         own->status.store(bad);
   };
   library->bytes = [](const LatheLibrary *self, int64_t rows, int64_t k, const int8_t *input, int64_t inputStride,
                       const int8_t *weight, int64_t weightStride, int32_t *into) {
     auto *own = static_cast<const MatrixLibrary *>(self);
     const int32_t nothing = 0;
-    if (int bad = own->gemmS8('N', 'T', 'F', rows, kColumns, k, 1.0f, input, inputStride, 0, weight, weightStride, 0, 0.0f,
-                              into, kColumns, &nothing))
+    if (int bad = own->gemmS8('N', 'T', 'F', rows, kColumns, k, 1.0f, input, inputStride, 0, weight, weightStride, 0,
+                              0.0f, into, kColumns, &nothing))
       own->status.store(bad);
   };
   return library;
@@ -161,10 +164,11 @@ Result<void> MatrixLibrary::checkFloats(const LibraryUse &use, int64_t mostRows)
   });
   if (equal)
     return {};
-  return fail(ExitCode::mismatch,
-              "{} adds up products of {} rows of {} floats in another order on this machine, so results would depend on "
-              "the batch; compile the model with a table of schedules without library",
-              title, rows, use.k);
+  return fail(
+      ExitCode::mismatch,
+      "{} adds up products of {} rows of {} floats in another order on this machine, so results would depend on "
+      "the batch; compile the model with a table of schedules without library",
+      title, rows, use.k);
 }
 
 Result<void> MatrixLibrary::checkBytes(const LibraryUse &use, int64_t k, int64_t mostRows) const {

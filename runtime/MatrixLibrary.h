@@ -2,8 +2,8 @@
 //
 // A schedule may leave the products of many rows to oneDNN (configs/targets/cpu.toml, `library`). The library is opened
 // when an artifact that wants it is loaded, and never otherwise. Its gemm functions run on the worker that calls them:
-// the threads it would start (TBB's) are held back. They are used only where their numbers are those of our own kernels,
-// bit for bit, which is tried out here for each shape; so a step's result does not depend on who multiplied.
+// the threads it would start (TBB's) are held back. They are used only where their numbers are those of our own
+// kernels, bit for bit, which is tried out here for each shape; so a step's result does not depend on who multiplied.
 //
 //===----------------------------------------------------------------------===//
 #pragma once

@@ -51,10 +51,10 @@ TEST(MatrixLibrary, FloatsAreAddedInSpans) {
   auto library = opened();
   const int64_t k = kSumSpan + 2;
   std::vector<float> input(2 * k, 1.0f), weight(k * 32, 0.0f), into(2 * 40, -7.0f);
-  weight[0] = 0x1p24f;                // column 0: the first span is 2^24,
-  weight[(k - 2) * 32] = 1.0f;        // the second 1 + 1: one by one they would be lost
-  weight[(k - 1) * 32] = 1.0f;        //
-  weight[(k - 1) * 32 + 31] = 3.0f;   // column 31
+  weight[0] = 0x1p24f;              // column 0: the first span is 2^24,
+  weight[(k - 2) * 32] = 1.0f;      // the second 1 + 1: one by one they would be lost
+  weight[(k - 1) * 32] = 1.0f;      //
+  weight[(k - 1) * 32 + 31] = 3.0f; // column 31
   library->floats(library.get(), 2, k, input.data(), k, weight.data(), into.data(), 40);
   for (int64_t row = 0; row < 2; ++row) {
     EXPECT_EQ(into[row * 40], 0x1p24f + 2.0f);
@@ -78,8 +78,9 @@ TEST(MatrixLibrary, OtherNumbersAreRefused) {
 
 TEST(MatrixLibrary, OthersThanOneDnnAreRefused) {
   behave("openmp");
-  EXPECT_EQ(openError(FAKE_ONEDNN).find("oneDNN 3.7.1 brings threads of its own that cannot be held back (CPU runtime 2)"),
-            0u);
+  EXPECT_EQ(
+      openError(FAKE_ONEDNN).find("oneDNN 3.7.1 brings threads of its own that cannot be held back (CPU runtime 2)"),
+      0u);
   behave("tbb");
   EXPECT_NE(openError(FAKE_ONEDNN).find("(CPU runtime 4)"), std::string::npos);
   behave("old");
