@@ -167,7 +167,7 @@ class Lathe:
         self.featured = [f"avx512vnni+{feature}" for feature in machineFeatures() if "avx512vnni" in self.machineTiers]
 
     def run(self, *arguments, **options):
-        emulated = arguments[0] != "compile" and any(argument in self.emulatedTiers for argument in arguments)
+        emulated = "compile" not in arguments[:1] and any(argument in self.emulatedTiers for argument in arguments)
         return run([self.bin / "lathe-emulated" if emulated else self.program, *arguments], **options)
 
     def compile(self, model, output, *options, **limits):

@@ -86,6 +86,12 @@ def everyRowCount(lathe, artifact, ids, tier):
     return "33 row counts"
 
 
+def sameAsTheMachine(lathe, artifact, ids, tier):
+    """An emulated tier, on a real model: too slow for all cuts."""
+    own, emulated = (lathe.logits(artifact, ids, "--cpu", name, "-t", 2) for name in (lathe.machineTiers[-1], tier))
+    expect(np.array_equal(own.view(np.uint32), emulated.view(np.uint32)), f"{tier} differs from {lathe.machineTiers[-1]}")
+
+
 def addAll(suite, lathe, name, model, ids, numbers, tiers):
     for tier in tiers:
         # The artifact is compiled inside the first check that needs it, so that its failure is that check's.
@@ -114,6 +120,9 @@ def fill(suite, lathe, args):
         ids = expected(referenceModel("smollm2-135m"))["text_ids"]
         for numbers in NUMBERS:
             addAll(suite, lathe, "smollm2", smollm2(), ids[:101], numbers, lathe.machineTiers)
+        for tier in lathe.emulatedTiers:
+            suite.add(f"smollm2/int8/{tier}/as {lathe.machineTiers[-1]}", lambda tier=tier: sameAsTheMachine(
+                lathe, lathe.artifact(smollm2(), *NUMBERS["int8"]), ids[:29], tier))
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def quantised(model, tier, *options):
 
 def fill(suite, lathe, args):
     model = Model(lathe)
-    for tier in lathe.tiers:
+    for tier in lathe.machineTiers:
         suite.add(f"f32/{tier}/argmax of the text", argmax, model, tier)
         suite.add(f"f32/{tier}/likelihood of the text", likelihood, model, tier)
         suite.add(f"f32/{tier}/continuations of ids", continuations, model, tier, False)

@@ -12,7 +12,7 @@
 
 // A table that is given goes before the built-in one: a measured schedule for one shape, taken as it stands, and defaults.
 // TABLE-LABEL: func.func private @linear_i8(
-// TABLE-SAME: kern.schedules = [#kern.schedule<target = "amx", unit_block = 192, rows = 12, columns = 32, amx_rows = 5, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "avx512vnni", unit_block = 24, rows = 12, columns = 16, origin = "measured, measured.toml:3">, #kern.schedule<target = "avxvnni", unit_block = 16, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">]
+// TABLE-SAME: kern.schedules = [#kern.schedule<target = "amx", unit_block = 192, rows = 12, columns = 32, amx_rows = 5, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "avx512vnni", unit_block = 24, rows = 12, columns = 16, origin = "measured, measured.toml:3">, #kern.schedule<target = "avxvnni", unit_block = 24, rows = 3, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">]
 // Its group is another.
 // TABLE-LABEL: func.func private @wide_i8(
 // TABLE-SAME: <target = "avx512vnni", unit_block = 8, rows = 8, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">
@@ -24,7 +24,7 @@
 // A library is part of a linear's schedule where it reads the weight as it is packed. Its rows shrink with those of a call.
 // RUN: lathe-opt %s --kern-select-schedule=table=%S/Inputs/library.toml | FileCheck %s --check-prefix=LIBRARY
 // LIBRARY-LABEL: func.func private @linear_i8(
-// LIBRARY-SAME: <target = "avx512vnni", unit_block = 48, rows = 6, columns = 32, library = "onednn", library_rows = 16, origin = "default, library.toml:1">, #kern.schedule<target = "avxvnni", unit_block = 16, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">
+// LIBRARY-SAME: <target = "avx512vnni", unit_block = 48, rows = 6, columns = 32, library = "onednn", library_rows = 16, origin = "default, library.toml:1">, #kern.schedule<target = "avxvnni", unit_block = 24, rows = 3, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">
 // LIBRARY-LABEL: func.func private @biased_i8(
 // LIBRARY-SAME: <target = "avx512vnni", unit_block = 48, rows = 6, columns = 32, origin = "default, library.toml:1">
 // LIBRARY-LABEL: func.func private @wide_i8(
@@ -38,9 +38,9 @@ func.func @step(%batch: !lm.batch) {
   return
 }
 
-// Bytes: the sums of a register tile of 8 x 32 take 32 registers, of 12 x 32 with one sum each 24, of 2 x 16 on AVX2 8 of 16; a call takes some register tiles of rows.
+// Bytes: the sums of a register tile of 8 x 32 take 32 registers, of 12 x 32 with one sum each 24, of 2 x 16 on AVX2 8 of 16, of 3 x 16 on avxvnni 12; a call takes some register tiles of rows.
 // CHECK-LABEL: func.func private @linear_i8(
-// CHECK-SAME: kern.schedules = [#kern.schedule<target = "amx", unit_block = 192, rows = 12, columns = 32, amx_rows = 5, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "avx512vnni", unit_block = 48, rows = 8, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "avxvnni", unit_block = 16, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">]
+// CHECK-SAME: kern.schedules = [#kern.schedule<target = "amx", unit_block = 192, rows = 12, columns = 32, amx_rows = 5, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "avx512vnni", unit_block = 48, rows = 8, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "avxvnni", unit_block = 24, rows = 3, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">]
 // ONE-LABEL: func.func private @linear_i8(
 // ONE-SAME: kern.schedules = [#kern.schedule<target = "x86-64-v3", unit_block = 16, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">]
 func.func private @linear_i8(%x: tensor<?x576xf32>, %w: tensor<192x576xi8, #lm.quant<group = 64, scale = bf16>>) -> tensor<?x192xf32> {
@@ -64,7 +64,7 @@ func.func private @biased_i8(%x: tensor<?x64xf32>, %w: tensor<64x64xi8, #lm.quan
 
 // The rows of a call shrink as they get wider, so that their codes stay in the cache, but never below one register tile.
 // CHECK-LABEL: func.func private @wide_i8(
-// CHECK-SAME: <target = "amx", unit_block = 12, rows = 12, columns = 32, amx_rows = 5, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "avx512vnni", unit_block = 8, rows = 8, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "avxvnni", unit_block = 14, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 14, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">
+// CHECK-SAME: <target = "amx", unit_block = 12, rows = 12, columns = 32, amx_rows = 5, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "avx512vnni", unit_block = 8, rows = 8, columns = 32, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "avxvnni", unit_block = 12, rows = 3, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">, #kern.schedule<target = "x86-64-v3", unit_block = 14, rows = 2, columns = 16, origin = "default, cpu.toml:{{[0-9]+}}">
 func.func private @wide_i8(%x: tensor<?x18432xf32>, %w: tensor<64x18432xi8, #lm.quant<group = 64, scale = bf16>>) -> tensor<?x64xf32> {
   %r = lm.fused "wide_i8" {
     %x8 = lm.quantize %x : tensor<?x18432xf32> -> tensor<?x18432xi8, #lm.quant<group = 64, scale = f32>>
