@@ -374,8 +374,7 @@ LogicalResult kern::buildLinear(KernelContext &k) {
                         e.b.getI64IntegerAttr(width), coding, inputGroup, library ? Value() : ahead, library);
         };
         if (library)
-          e.either(
-              leaves, [&] { product(most, library); }, [&] { product(rows, {}); });
+          e.either(leaves, [&] { product(most, library); }, [&] { product(rows, {}); });
         else
           product(rows, {});
       }

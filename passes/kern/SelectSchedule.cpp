@@ -113,8 +113,7 @@ struct SelectSchedule : kern::impl::KernSelectScheduleBase<SelectSchedule> {
       unitBlock = attentionRows;
     }
     return ScheduleAttr::get(&getContext(), text(tier.str()), unitBlock, rows, entry->columns, entry->amxRows, library,
-                             libraryRows,
-                             text((entry->measured() ? "measured, " : "default, ") + entry->origin));
+                             libraryRows, text((entry->measured() ? "measured, " : "default, ") + entry->origin));
   }
 
   void runOnOperation() override {

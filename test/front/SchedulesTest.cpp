@@ -107,7 +107,7 @@ TEST(Schedules, Library) {
   EXPECT_EQ(entry.libraryRows, 16);
   EXPECT_EQ(entry.tile(), "12 x 16 of 24, onednn from 16 rows");
   EXPECT_EQ(printSchedule(entry, ""), text);
-  EXPECT_EQ(table->find(linear(64, 1, 1))->tile(), "6 x 32 of 48");
+  EXPECT_EQ(table->find(linear(64, 1, 1))->tile(), "8 x 32 of 48");
 
   EXPECT_EQ(errorOf(replaced(text, "onednn", "onedn")),
             "folder/t.toml:5:11: library: unknown value \"onedn\"; did you mean 'onednn'? known: onednn");
