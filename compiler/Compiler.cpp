@@ -2,9 +2,11 @@
 #include "compiler/Compiler.h"
 
 #include "compiler/CpuCodegen.h"
+#include "compiler/CudaCodegen.h"
 #include "compiler/ModelBuilder.h"
 #include "compiler/Packing.h"
 #include "compiler/PlanWriter.h"
+#include "compiler/Programs.h"
 #include "compiler/Schedules.h"
 #include "compiler/Weights.h"
 #include "passes/kern/KernPasses.h"
@@ -21,7 +23,7 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/SourceMgr.h"
 
-#include <fstream>
+#include <nlohmann/json.hpp>
 
 using namespace mlir;
 
@@ -56,6 +58,10 @@ private:
   Result<void> fuse();
   Result<void> makeKernels();
   Result<void> generateCode();
+  Result<void> generateCpu(ModuleOp tierModule);
+  Result<void> generateCuda(ModuleOp cuda);
+  /// The code for each target of CUDA, and what it was compiled from.
+  Result<void> addCuda(ArtifactWriter &writer, Manifest &manifest);
   Result<void> writeArtifact();
 
   /// Prints the stage (and replaces the module by the user's file where --from names this stage).
@@ -65,6 +71,7 @@ private:
   void note(Diagnostic &diagnostic);
   std::string print();
   int64_t page() const { return 32; }
+  bool forCuda() const { return targets.front().kind != Target::Kind::cpu; }
 
   CompileOptions options;
   const std::function<void(const std::string &, int64_t, int64_t)> &progress;
@@ -75,7 +82,9 @@ private:
   ImportedModel model;
   OwningOpRef<ModuleOp> module;
   std::vector<std::pair<std::string, std::string>> stageTexts;
-  std::map<std::string, NativeCode> code;
+  std::vector<Target> targets;
+  PlanCode code;
+  std::vector<CudaText> cudaTexts;
   CompileSummary summary;
 };
 
@@ -101,17 +110,7 @@ std::string Compilation::print() {
 }
 
 Result<void> Compilation::dump(const std::string &file, const std::string &text) {
-  if (options.dumpDir.empty())
-    return {};
-  if (std::error_code error = llvm::sys::fs::create_directories(options.dumpDir))
-    return fail(ExitCode::badInput, "{}: cannot make the folder: {}", options.dumpDir, error.message());
-  std::string path = options.dumpDir + "/" + file;
-  std::ofstream out(path, std::ios::binary);
-  out << text;
-  out.close();
-  if (!out)
-    return fail(ExitCode::resource, "{}: cannot write {} bytes: is the disk full?", path, text.size());
-  return {};
+  return options.dumpDir.empty() ? Result<void>() : writeFile(options.dumpDir + "/" + file, text);
 }
 
 Result<void> Compilation::runPasses(llvm::function_ref<void(OpPassManager &)> add, const Stage &stage) {
@@ -198,7 +197,10 @@ Result<void> Compilation::makeKernels() {
   return runPasses(
       [&](OpPassManager &passes) {
         kern::KernSelectScheduleOptions schedule;
-        schedule.tiers.assign(options.tiers.begin(), options.tiers.end());
+        if (forCuda())
+          schedule.tiers = {kern::cudaTarget.str()};
+        else
+          schedule.tiers.assign(options.tiers.begin(), options.tiers.end());
         passes.addPass(kern::createKernSelectSchedule(schedule, schedules));
         passes.addPass(kern::createConvertLmToKern({.context = options.context}));
         passes.addPass(kern::createKernPlanMemory());
@@ -209,32 +211,81 @@ Result<void> Compilation::makeKernels() {
 }
 
 Result<void> Compilation::generateCode() {
-  int64_t done = 0, total = options.tiers.size();
-  // The module stays as stage 20 describes it; a copy is lowered.
-  for (auto tierModule : module->getOps<ModuleOp>()) {
-    const CpuTier *tier = findTier(tierModule.getName()->str());
-    if (!tier) {
-      std::string known;
-      for (const CpuTier &other : cpuTiers())
-        known += (known.empty() ? "" : ", ") + other.name;
-      return fail(ExitCode::badInput,
-                  "stage 20 has a module of tier '{}', which is none of {}, perhaps with features that it can have",
-                  tierModule.getName()->str(), known);
-    }
-    progress("compiling kernels for " + tier->name, done++, total);
-    OwningOpRef<ModuleOp> copy = tierModule.clone();
-    std::string lowered;
-    firstError.clear();
-    auto compiled =
-        compileTier(*copy, *tier, options.dumpDir.empty() && options.stopAfter.empty() ? nullptr : &lowered);
-    if (!compiled)
-      return fail(compiled.error().code, "{}{}{}", compiled.error().message, firstError.empty() ? "" : ": ",
-                  firstError);
-    code[tier->name] = std::move(*compiled);
-    if (auto dumped = dump("30-target-" + tier->name + ".mlir", lowered); !dumped)
+  for (auto tierModule : module->getOps<ModuleOp>())
+    if (auto done = tierModule.getName() == kern::cudaTarget ? generateCuda(tierModule) : generateCpu(tierModule);
+        !done)
+      return done;
+  return {};
+}
+
+Result<void> Compilation::generateCpu(ModuleOp tierModule) {
+  const CpuTier *tier = findTier(tierModule.getName()->str());
+  if (!tier) {
+    std::string known;
+    for (const CpuTier &other : cpuTiers())
+      known += (known.empty() ? "" : ", ") + other.name;
+    return fail(ExitCode::badInput,
+                "stage 20 has a module of tier '{}', which is none of {}, perhaps with features that it can have",
+                tierModule.getName()->str(), known);
+  }
+  progress("compiling kernels for " + tier->name, code.tiers.size(), options.tiers.size());
+  OwningOpRef<ModuleOp> copy = tierModule.clone(); // the module stays as stage 20 describes it
+  std::string lowered;
+  firstError.clear();
+  auto compiled = compileTier(*copy, *tier, options.dumpDir.empty() && options.stopAfter.empty() ? nullptr : &lowered);
+  if (!compiled)
+    return fail(compiled.error().code, "{}{}{}", compiled.error().message, firstError.empty() ? "" : ": ", firstError);
+  code.tiers[tier->name] = std::move(*compiled);
+  return dump("30-target-" + tier->name + ".mlir", lowered);
+}
+
+Result<void> Compilation::generateCuda(ModuleOp cuda) {
+  auto texts = printKernels(cuda);
+  if (!texts)
+    return propagate(texts);
+  cudaTexts = std::move(*texts);
+  for (const Target &target : targets)
+    if (!llvm::is_contained(code.architectures, target.architecture))
+      code.architectures.push_back(target.architecture);
+  for (const CudaText &kernel : cudaTexts) {
+    code.shared[kernel.name] = kernel.sharedBytes;
+    if (auto dumped = dump("kernels/" + kernel.name + ".cu", kernel.text); !dumped)
       return dumped;
   }
   return {};
+}
+
+Result<void> Compilation::addCuda(ArtifactWriter &writer, Manifest &manifest) {
+  nlohmann::ordered_json usages = nlohmann::ordered_json::object();
+  for (const Target &target : targets) {
+    if (target.kind == Target::Kind::cpu)
+      return {};
+    progress("compiling kernels for " + target.name(), manifest.tiers.size(), targets.size());
+    manifest.tiers.push_back(target.name());
+    if (target.kind == Target::Kind::cudaHost) {
+      auto object = compileForHost(cudaTexts);
+      if (!object)
+        return propagate(object);
+      if (auto added = writer.add(target.member(), *object, 4096); !added)
+        return added;
+      continue;
+    }
+    auto compiled = compileForDevice(cudaTexts, target.architecture, summary.warning);
+    if (!compiled)
+      return propagate(compiled);
+    for (auto [kernel, device] : llvm::zip(cudaTexts, *compiled)) {
+      const KernelUsage &u = device.usage;
+      usages[target.architecture][kernel.name] = {{"registers", u.registers},           {"stack_bytes", u.stackBytes},
+                                                  {"spill_stores", u.spillStores},      {"spill_loads", u.spillLoads},
+                                                  {"shared_bytes", kernel.sharedBytes}, {"barriers", u.barriers}};
+      if (auto added = writer.add(target.member() + kernel.name + ".cubin", device.image); !added)
+        return added;
+    }
+  }
+  for (const CudaText &kernel : cudaTexts)
+    if (auto added = writer.add("kernels/" + kernel.name + ".cu", kernel.text); !added)
+      return added;
+  return writer.add("kernels/usage.json", usages.dump(1));
 }
 
 Result<void> Compilation::writeArtifact() {
@@ -259,18 +310,21 @@ Result<void> Compilation::writeArtifact() {
   manifest.compiler = "lathe 0.1.0";
   manifest.model = model.config.name;
   manifest.source = baseName(options.model);
-  manifest.target = "cpu";
+  manifest.target = forCuda() ? "cuda" : "cpu";
   manifest.quant = options.quant;
   manifest.parameters = summary.parameters;
   manifest.context = options.context;
   manifest.bosTokenId = model.config.bosTokenId;
   manifest.eosTokenIds = model.config.eosTokenIds;
   for (const CpuTier &tier : cpuTiersWithFeatures())
-    if (auto found = code.find(tier.name); found != code.end()) {
+    if (auto found = code.tiers.find(tier.name); found != code.tiers.end()) {
       manifest.tiers.push_back(tier.name);
       if (auto added = (*writer)->add("kernels/" + tier.name + ".so", found->second.sharedObject, 4096); !added)
         return added;
     }
+
+  if (auto added = addCuda(**writer, manifest); !added)
+    return added;
 
   if (auto begun = (*writer)->beginWeights(); !begun)
     return begun;
@@ -308,7 +362,14 @@ Result<CompileSummary> Compilation::run() {
       !from.empty() && !from.starts_with("00") && !from.starts_with("10") && !from.starts_with("20"))
     return fail(ExitCode::usage, "--from {}: expected a file of stage 00, 10 or 20, as --dump names it (20-kern.mlir)",
                 from);
-  if (options.tiers.empty())
+  auto parsed = parseTargets(options.targets);
+  if (!parsed)
+    return propagate(parsed);
+  targets = std::move(*parsed);
+  if (forCuda() && !options.tiers.empty())
+    return fail(ExitCode::usage, "--cpu {}: only the target cpu has tiers, found --target {}", options.tiers.front(),
+                targets.front().name());
+  if (options.tiers.empty() && !forCuda())
     for (const CpuTier &tier : cpuTiers())
       options.tiers.push_back(tier.name);
   if (!options.schedules.empty()) {

@@ -1,6 +1,8 @@
 //===- CpuCodegen.cpp - kernels to native code -------------------------------===//
 #include "compiler/CpuCodegen.h"
 
+#include "compiler/Programs.h"
+
 #include "passes/kern/KernPasses.h"
 
 #include "mlir/Conversion/Passes.h"
@@ -118,58 +120,23 @@ Result<std::string> emit(llvm::TargetMachine &machine, llvm::Module &module, llv
   return std::string(bytes.begin(), bytes.end());
 }
 
-/// A folder of its own under the system's temporary folder, removed at the end.
-class TemporaryFolder {
-public:
-  TemporaryFolder() { failed = static_cast<bool>(llvm::sys::fs::createUniqueDirectory("lathe", path)); }
-  ~TemporaryFolder() {
-    if (!failed)
-      llvm::sys::fs::remove_directories(path);
-  }
-  std::string file(const char *name) const { return (path + "/" + name).str(); }
-  bool failed = false;
-
-private:
-  llvm::SmallString<128> path;
-};
-
 Result<std::string> link(const std::string &object) {
   llvm::ErrorOr<std::string> linker = llvm::sys::findProgramByName("ld.lld-22");
   if (!linker)
     linker = llvm::sys::findProgramByName("ld.lld", {"/usr/lib/llvm-22/bin"});
   if (!linker)
     return fail(ExitCode::runtime, "cannot find the linker ld.lld-22: install the package lld-22 (tools/setup does)");
-  TemporaryFolder folder;
-  if (folder.failed)
-    return fail(ExitCode::resource, "cannot make a temporary folder: set TMPDIR to a folder that can be written");
-  std::string input = folder.file("kernels.o"), output = folder.file("kernels.so"), messages = folder.file("messages");
-  {
-    std::error_code error;
-    llvm::raw_fd_ostream stream(input, error);
-    stream << object;
-    stream.close();
-    if (error || stream.has_error()) {
-      stream.clear_error();
-      return fail(ExitCode::resource, "cannot write {} bytes to the temporary folder: is the disk full?",
-                  object.size());
-    }
-  }
-  std::optional<llvm::StringRef> redirects[] = {llvm::StringRef(""), llvm::StringRef(messages),
-                                                llvm::StringRef(messages)};
-  std::string why;
-  int status = llvm::sys::ExecuteAndWait(*linker,
-                                         {"ld.lld", "-shared", "--no-undefined", "--build-id=none", "-z", "noexecstack",
-                                          "--hash-style=gnu", "-o", output, input},
-                                         std::nullopt, redirects, 0, 0, &why);
-  if (status != 0) {
-    auto text = llvm::MemoryBuffer::getFile(messages);
-    return fail(ExitCode::internal, "linking kernels failed: {}",
-                text && !(*text)->getBuffer().empty() ? (*text)->getBuffer().rtrim().str() : why);
-  }
-  auto linked = llvm::MemoryBuffer::getFile(output, false, false);
-  if (!linked)
-    return fail(ExitCode::resource, "cannot read the linked kernels back: {}", linked.getError().message());
-  return (*linked)->getBuffer().str();
+  auto folder = TemporaryFolder::make();
+  if (!folder)
+    return propagate(folder);
+  std::string input = (*folder)->file("kernels.o"), output = (*folder)->file("kernels.so");
+  if (auto written = writeFile(input, object); !written)
+    return propagate(written);
+  auto messages = runProgram(*linker, {"-shared", "--no-undefined", "--build-id=none", "-z", "noexecstack",
+                                       "--hash-style=gnu", "-o", output, input});
+  if (!messages)
+    return fail(ExitCode::internal, "linking kernels failed: {}", messages.error().message);
+  return readFile(output);
 }
 
 /// What the kernels of a module leave to libraries; their schedules say from how many rows on.

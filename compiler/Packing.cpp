@@ -96,27 +96,46 @@ Result<FeatureMap> featuresOf(WeightOp op, const WeightSource &source) {
   return map;
 }
 
-/// Writes rows [32][k] as one panel of valuesType(); false when a value is not finite there.
+/// Where element (lane, i) of 32 rows [32][k] stands among them when they are packed.
+struct PanelOrder {
+  bool device;
+  int64_t span, blocks; ///< elements of k side by side, and how many such
+
+  explicit PanelOrder(MemRefType type)
+      : device(isDeviceValues(type)), span(device ? type.getDimSize(3) : valuesSpan(type.getElementType())),
+        blocks(type.getDimSize(1)) {}
+
+  int64_t at(int64_t lane, int64_t i) const {
+    if (!device)
+      return (i / span * panelWidth + lane) * span + i % span;
+    int64_t panel = lane / devicePanel, column = lane % devicePanel;
+    return ((panel * blocks + i / span) * devicePanel + column) * span + i % span;
+  }
+  int64_t size() const { return blocks * span * panelWidth; }
+};
+
+/// Writes rows [32][k] in their packed order; false when a value is not finite there.
 template <typename T, typename Round>
-bool storeValues(std::span<const float> rows, int64_t k, int64_t span, std::byte *to, Round round) {
+bool storeValues(std::span<const float> rows, int64_t k, const PanelOrder &order, std::byte *to, Round round) {
   T *panel = reinterpret_cast<T *>(to);
   bool finite = true;
-  std::fill_n(panel, roundUp(k, span) * panelWidth, T(0));
+  std::fill_n(panel, order.size(), T(0));
   for (int64_t lane = 0; lane < panelWidth; ++lane)
     for (int64_t i = 0; i < k; ++i) {
       auto [bits, value] = round(rows[lane * k + i]);
-      panel[(i / span * panelWidth + lane) * span + i % span] = bits;
+      panel[order.at(lane, i)] = bits;
       finite &= std::isfinite(value);
     }
   return finite;
 }
 
-/// Floats in the order of valuesType(): the panels [begin, end).
+/// Floats: the panels of 32 rows [begin, end), of which a GPU's layout makes four each.
 Result<void> packFloats(WeightOp op, const WeightSource &source, const FeatureMap &map, std::span<std::byte> out,
                         int64_t begin, int64_t end) {
   int64_t k = op.getK();
   Type element = typeOf(op).getElementType();
-  int64_t span = valuesSpan(element), panelBytes = packedBytes(op) / typeOf(op).getDimSize(0);
+  PanelOrder order(typeOf(op));
+  int64_t panelBytes = order.size() * (element.getIntOrFloatBitWidth() / 8);
   std::vector<float> rows(panelWidth * k);
   for (int64_t panel = begin; panel < end; ++panel) {
     std::fill(rows.begin(), rows.end(), 0.0f);
@@ -128,14 +147,14 @@ Result<void> packFloats(WeightOp op, const WeightSource &source, const FeatureMa
     std::byte *to = out.data() + panel * panelBytes;
     bool held = true;
     if (element.isF32())
-      storeValues<float>(rows, k, span, to, [](float x) { return std::pair(x, x); });
+      storeValues<float>(rows, k, order, to, [](float x) { return std::pair(x, x); });
     else if (element.isBF16())
-      held = storeValues<uint16_t>(rows, k, span, to, [](float x) {
+      held = storeValues<uint16_t>(rows, k, order, to, [](float x) {
         uint16_t bits = floatToBf16(x);
         return std::pair(bits, bf16ToFloat(bits));
       });
     else
-      held = storeValues<uint16_t>(rows, k, span, to, [](float x) {
+      held = storeValues<uint16_t>(rows, k, order, to, [](float x) {
         uint16_t bits = floatToHalf(x);
         return std::pair(bits, halfToFloat(bits));
       });
@@ -262,6 +281,8 @@ Result<void> Packer::pack(WeightOp op, std::span<std::byte> out) {
     return {};
   }
   int64_t panels = typeOf(op).getDimSize(0), k = op.getK();
+  if (isDeviceValues(typeOf(op)))
+    panels /= panelWidth / devicePanel;
   if (part != Part::values) {
     // The matrix is read once: what is not asked for yet waits, all parts but the codes being small.
     std::string key = packedName(op);

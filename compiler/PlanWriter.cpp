@@ -3,6 +3,7 @@
 
 #include "compiler/Packing.h"
 #include "passes/kern/KernPasses.h"
+#include "runtime/CudaPlan.h"
 
 #include "llvm/ADT/MapVector.h"
 
@@ -44,7 +45,8 @@ lathe::Unit planUnit(kern::Unit unit) {
 
 class PlanBuilder {
 public:
-  PlanBuilder(ModuleOp module, const std::map<std::string, NativeCode> &code) : module(module), code(code) {}
+  PlanBuilder(ModuleOp module, const PlanCode &code)
+      : module(module), code(code), cuda(module.lookupSymbol<ModuleOp>(cudaTarget)) {}
 
   Result<Plan> build(int64_t vocab, int64_t context) {
     plan.vocab = vocab;
@@ -60,6 +62,10 @@ public:
       entry.barrier = !plan.launches.empty();
       plan.launches.push_back(std::move(entry));
     }
+    if (cuda) {
+      if (auto done = completeForCuda(); !done)
+        return propagate(done);
+    }
     if (plan.logitStride == 0)
       return fail(ExitCode::badInput, "the step gives no logits: expected a kern.buffer logits in stage 20");
     return plan;
@@ -74,8 +80,8 @@ private:
     entry.symbol = name.str();
     for (auto tier : module.getOps<ModuleOp>()) {
       auto function = tier.lookupSymbol<func::FuncOp>(name);
-      auto compiled = code.find(tier.getName()->str());
-      if (!function || compiled == code.end())
+      auto compiled = code.tiers.find(tier.getName()->str());
+      if (!function || (tier != cuda && compiled == code.tiers.end()))
         return fail(ExitCode::badInput, "kernel '{}' is launched but tier {} has no code for it", name.str(),
                     tier.getName()->str());
       auto integer = [&](StringRef attribute) { return function->getAttrOfType<IntegerAttr>(attribute).getInt(); };
@@ -89,13 +95,60 @@ private:
       bool attends = unit == kern::Unit::items;
       if (attends)
         plan.attentionRows = schedule.getUnitBlock(), plan.chunkTokens = chunkTokens;
+      int64_t unitBlock = attends ? 1 : schedule.getUnitBlock();
+      if (tier == cuda) {
+        KernelForm form{.symbol = name.str(),
+                        .unitsPerBlock = unitBlock,
+                        .threads = blockThreads,
+                        .sharedBytes = code.shared.at(name.str())};
+        for (const std::string &architecture : code.architectures)
+          entry.variants[architecture].forms = {form};
+        continue;
+      }
       KernelVariant &variant = entry.variants[tier.getName()->str()];
-      variant = {attends ? 1 : schedule.getUnitBlock(), compiled->second.scratchBytes.at(name.str())};
+      variant = {unitBlock, compiled->second.scratchBytes.at(name.str())};
       if (auto library = compiled->second.libraries.find(name.str()); library != compiled->second.libraries.end())
         variant.library = library->second;
     }
     plan.kernels.push_back(std::move(entry));
     return it->second;
+  }
+
+  /// What kernels expect of their arguments, and what orders their launches.
+  Result<void> completeForCuda() {
+    for (const Launch &launch : plan.launches) {
+      Kernel &kernel = plan.kernels[launch.kernel];
+      if (!kernel.parameters.empty())
+        continue;
+      auto function = cuda.lookupSymbol<func::FuncOp>(kernel.symbol);
+      for (auto [argument, number] : llvm::zip(function.getArguments(), launch.args))
+        kernel.parameters.push_back(parameterOf(argument, plan.buffers[number]));
+      function.walk([&](ArriveOp) { kernel.counters = true; });
+    }
+    chainLaunches(plan);
+    return {};
+  }
+
+  lathe::Parameter parameterOf(Value argument, const Buffer &buffer) {
+    auto type = cast<MemRefType>(argument.getType());
+    bool written = llvm::any_of(argument.getUsers(), [&](Operation *user) {
+      return isa<memref::StoreOp, vector::StoreOp, vector::MaskedStoreOp, StoreAlongOp>(user);
+    });
+    auto word = argument.getLoc()->findInstanceOf<NameLoc>();
+    lathe::Parameter parameter{.name = word ? word.getName().str() : buffer.name};
+    int64_t elements = 1;
+    for (int64_t size : type.getShape().drop_front(type.isDynamicDim(0)))
+      elements *= size;
+    parameter.bytes = elements * type.getElementTypeBitWidth() / 8;
+    if (written) // pages keep what is not appended
+      parameter.access = buffer.kind == Buffer::Kind::activation || buffer.kind == Buffer::Kind::logits
+                             ? Access::write
+                             : Access::update;
+    if (buffer.kind == Buffer::Kind::activation)
+      parameter.unit = plan.slots[buffer.slot].unit;
+    else if (buffer.kind == Buffer::Kind::logits)
+      parameter.unit = lathe::Unit::logitRows;
+    return parameter;
   }
 
   int64_t slotOf(int64_t number, lathe::Unit unit, int64_t bytes) {
@@ -123,8 +176,9 @@ private:
       plan.layers = std::max(plan.layers, entry.layer + 1);
       bool int8 = type.getElementType().isInteger(8);
       plan.kvHeads = type.getDimSize(1);
-      plan.dimPadded = type.getDimSize(kv.getKeys() ? 2 : 3);
-      plan.pageTokens = type.getDimSize(kv.getKeys() ? 3 : 2);
+      bool positionsLast = static_cast<bool>(kv.getKeys()) != static_cast<bool>(cuda);
+      plan.dimPadded = type.getDimSize(positionsLast ? 2 : 3);
+      plan.pageTokens = type.getDimSize(positionsLast ? 3 : 2);
       if (int8 && kv.getKeys())
         plan.dimPadded = (plan.dimPadded - scaleQuads) * 4;
       else if (int8)
@@ -146,7 +200,8 @@ private:
   }
 
   ModuleOp module;
-  const std::map<std::string, NativeCode> &code;
+  const PlanCode &code;
+  ModuleOp cuda; ///< the kernels for GPUs; null: for CPUs
   Plan plan;
   llvm::MapVector<StringRef, int64_t> kernels;
   llvm::DenseMap<Value, int64_t> buffers;
@@ -154,7 +209,7 @@ private:
 
 } // namespace
 
-Result<Plan> writePlan(ModuleOp module, const std::map<std::string, NativeCode> &code, int64_t vocab, int64_t context) {
+Result<Plan> writePlan(ModuleOp module, const PlanCode &code, int64_t vocab, int64_t context) {
   return PlanBuilder(module, code).build(vocab, context);
 }
 

@@ -10,8 +10,14 @@ namespace lathe {
 /// The packed weights that a stage-20 module's launches read, each once, in order of first use.
 std::vector<kern::WeightOp> packedWeights(mlir::ModuleOp module);
 
-/// The plan of a stage-20 module. `code` gives each tier's scratch; `vocab` and `context` are the model's.
-Result<Plan> writePlan(mlir::ModuleOp module, const std::map<std::string, NativeCode> &code, int64_t vocab,
-                       int64_t context);
+/// What was made of a module's kernels.
+struct PlanCode {
+  std::map<std::string, NativeCode> tiers; ///< of CPUs
+  std::vector<std::string> architectures;  ///< of CUDA
+  std::map<std::string, int64_t> shared;   ///< CUDA: shared memory of a block, by kernel
+};
+
+/// The plan of a stage-20 module; `vocab` and `context` are the model's.
+Result<Plan> writePlan(mlir::ModuleOp module, const PlanCode &code, int64_t vocab, int64_t context);
 
 } // namespace lathe

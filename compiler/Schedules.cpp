@@ -130,6 +130,8 @@ private:
     ScheduleEntry entry;
     Place place = table.source().begin;
     std::vector<std::string> tiers = base ? base->tiers() : std::vector<std::string>();
+    if (base)
+      tiers.push_back("cuda");
     std::vector<std::string_view> tierNames(tiers.begin(), tiers.end());
     if (!base) // the built-in table is what makes a tier known
       if (auto tier = table["tier"].value<std::string_view>())
@@ -231,9 +233,11 @@ std::string ScheduleEntry::tile() const {
 const ScheduleTable &ScheduleTable::builtIn() {
   static const ScheduleTable table = [] {
     ScheduleTable result;
-    // A mistake in it leaves the table empty, which a test and every compilation would say.
-    if (auto entries = Reader("cpu.toml", nullptr).read(builtInSchedules))
-      result.tables.push_back(std::move(*entries));
+    // A mistake in one leaves it out, which a test and every compilation would say.
+    for (auto [file, text] : {std::pair<std::string, std::string_view>("cuda.toml", cudaSchedules),
+                              std::pair<std::string, std::string_view>("cpu.toml", cpuSchedules)})
+      if (auto entries = Reader(file, nullptr).read(text))
+        result.tables.push_back(std::move(*entries));
     return result;
   }();
   return table;

@@ -1,7 +1,7 @@
 //===- Schedules.h - which schedule a kernel gets -------------------------===//
 //
-// A table of schedules is a TOML file: configs/targets/cpu.toml, which is built in, says what its keys mean. A user's
-// table lies over it. The passes look a kernel up; nothing here is needed at run time.
+// A table of schedules is a TOML file: configs/targets/cpu.toml and cuda.toml, which are built in, say what their keys
+// mean. A user's table lies over them. The passes look a kernel up; nothing here is needed at run time.
 //
 //===----------------------------------------------------------------------===//
 #pragma once
@@ -17,7 +17,7 @@ namespace lathe {
 
 /// What a kernel is looked up by.
 struct ScheduleKey {
-  std::string tier;  ///< "avx512vnni"
+  std::string tier;  ///< "avx512vnni"; "cuda"
   std::string kind;  ///< "linear", "attention", "embed"
   std::string quant; ///< linear: how the weight is stored, "f32", "bf16", "int8", …; else ""
   int64_t group = 0; ///< linear: weights that share a scale; 0: floats have none
@@ -46,7 +46,7 @@ struct ScheduleEntry {
 
 class ScheduleTable {
 public:
-  /// configs/targets/cpu.toml as it was when the compiler was built.
+  /// configs/targets/*.toml as they were when the compiler was built.
   static const ScheduleTable &builtIn();
   /// A table whose entries are looked at before the built-in ones. `file` names it in errors.
   static Result<ScheduleTable> parse(std::string_view toml, const std::string &file);
@@ -58,7 +58,7 @@ public:
   /// The entry for exactly this shape, else the default, whatever features the tier has; of the user's table, else of
   /// the built-in one. Null: none.
   const ScheduleEntry *find(const ScheduleKey &key) const;
-  /// Tiers that the built-in table names, in its order: best first.
+  /// Tiers of CPUs that the built-in table names, in its order: best first.
   std::vector<std::string> tiers() const;
   const std::vector<std::vector<ScheduleEntry>> &layers() const { return tables; }
 

@@ -3,10 +3,13 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(FRONT_UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
 find_path(TOMLPLUSPLUS_INCLUDE toml++/toml.h REQUIRED)
 
-# The compiler finds its table of schedules from any folder: it is part of it.
-set(LATHE_CPU_TABLE ${CMAKE_SOURCE_DIR}/configs/targets/cpu.toml)
-set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${LATHE_CPU_TABLE})
-file(READ ${LATHE_CPU_TABLE} LATHE_BUILT_IN_SCHEDULES)
+# The compiler finds its tables of schedules from any folder: they are part of it.
+foreach(target CPU CUDA)
+  string(TOLOWER ${target} name)
+  set(table ${CMAKE_SOURCE_DIR}/configs/targets/${name}.toml)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${table})
+  file(READ ${table} LATHE_${target}_SCHEDULES)
+endforeach()
 configure_file(SchedulesBuiltIn.h.in ${CMAKE_BINARY_DIR}/compiler/SchedulesBuiltIn.h @ONLY)
 
 add_library(lathe_front STATIC

@@ -60,11 +60,18 @@ CodeObject::~CodeObject() {
   ::close(fd);
 }
 
-Result<KernelFn> CodeObject::kernel(const std::string &symbol) const {
+Result<void *> CodeObject::address(const std::string &symbol) const {
   void *address = dlsym(handle, symbol.c_str());
   if (!address)
     return fail(ExitCode::badInput, "{}: no symbol {}, which plan.json calls for", name, symbol);
-  return reinterpret_cast<KernelFn>(address);
+  return address;
+}
+
+Result<KernelFn> CodeObject::kernel(const std::string &symbol) const {
+  auto found = address(symbol);
+  if (!found)
+    return propagate(found);
+  return reinterpret_cast<KernelFn>(*found);
 }
 
 } // namespace lathe

@@ -21,6 +21,8 @@ public:
 
   /// The kernel behind a symbol; valid while the object lives.
   Result<KernelFn> kernel(const std::string &symbol) const;
+  /// What any other symbol stands for.
+  Result<void *> address(const std::string &symbol) const;
 
 private:
   CodeObject(void *handle, int fd, std::string name) : handle(handle), fd(fd), name(std::move(name)) {}

@@ -48,8 +48,9 @@ struct Engine::Impl {
   int64_t launchCount = 0;
   uint64_t weightBytes = 0;
   Arena ringCopies;
-  std::unique_ptr<LaunchTable> table;
-  std::unique_ptr<CpuPool> workers; ///< goes first of all: a late worker may still look into the table
+  std::unique_ptr<LaunchTable> table; ///< cpu
+  std::unique_ptr<HostLaunches> host; ///< cuda-host
+  std::unique_ptr<CpuPool> workers;   ///< goes first of all: a late worker may still look into the table
   // The arrays of LatheStep, kept so that a step allocates nothing once they have grown.
   std::vector<int32_t> tokenIds, rowSequence, rowPosition, pageTable, logitRow;
   AttentionItems items;
@@ -58,7 +59,9 @@ struct Engine::Impl {
   void readWeights(const EngineOptions &options);
   Result<void> allocateActivations();
   Result<void> allocatePool(const EngineOptions &options);
+  Result<void> loadCode(const EngineOptions &options);
   Result<void> resolve(const EngineOptions &options);
+  Result<void> resolveHost(const EngineOptions &options, const std::vector<void *> &addresses);
   void fill();
   Result<void *> address(const Buffer &buffer) const;
   Result<void> check(std::span<const SequenceRows> batch) const;
@@ -108,8 +111,10 @@ void Engine::Impl::readWeights(const EngineOptions &options) {
 
 Result<void> Engine::Impl::allocateActivations() {
   int64_t logitBytes = roundUp(maxLogitRows * plan.logitStride * 4, kAlign);
-  int64_t records = AttentionItems::recordsFor(plan, context, workers->workers());
-  items = AttentionItems(plan, workers->workers(), records);
+  // A GPU's blocks are many.
+  int64_t takers = artifact->manifest().target == "cuda" ? 16 : workers->workers();
+  int64_t records = AttentionItems::recordsFor(plan, context, takers);
+  items = AttentionItems(plan, takers, records);
   __int128 total = logitBytes;
   std::vector<int64_t> offsets;
   for (const Slot &slot : plan.slots) {
@@ -192,6 +197,50 @@ void Engine::Impl::fill() {
     std::memset(arena->data(), 0x3c, arena->bytes());
 }
 
+Result<void> Engine::Impl::resolveHost(const EngineOptions &options, const std::vector<void *> &addresses) {
+  if (!options.kernel.empty())
+    return fail(ExitCode::usage, "--kernel {}: expected the device cpu: cuda-host is for checking, not for timing",
+                options.kernel);
+  std::vector<BufferExtent> extents;
+  for (size_t i = 0; i < addresses.size(); ++i) {
+    const Buffer &buffer = plan.buffers[i];
+    uint64_t bytes = 0;
+    switch (buffer.kind) {
+    case Buffer::Kind::activation: {
+      // To the slot's end, which may be another buffer's slot too.
+      std::byte *begin = memory.slots[buffer.slot], *end = memory.activations.data() + memory.activations.bytes();
+      for (std::byte *other : memory.slots)
+        if (other > begin)
+          end = std::min(end, other);
+      bytes = static_cast<uint64_t>(end - begin);
+      break;
+    }
+    case Buffer::Kind::key:
+      bytes = static_cast<uint64_t>(memory.keyBytes);
+      break;
+    case Buffer::Kind::value:
+      bytes = static_cast<uint64_t>(memory.valueBytes);
+      break;
+    case Buffer::Kind::logits:
+      bytes = static_cast<uint64_t>(maxLogitRows * plan.logitStride * 4);
+      break;
+    case Buffer::Kind::weight:
+      bytes = artifact->weight(buffer.tensor)->size();
+      break;
+    }
+    extents.push_back({addresses[i], bytes});
+  }
+  for (const Launch &launch : plan.launches)
+    weightBytes += static_cast<uint64_t>(plan.kernels[launch.kernel].tiles * plan.kernels[launch.kernel].bytesPerTile);
+  launchCount = static_cast<int64_t>(plan.launches.size());
+  std::memset(memory.pool.data(), 0xff, memory.pool.bytes()); // what was never appended must not look like a number
+  auto made = HostLaunches::create(plan, *code, tier.substr(tier.find(':') + 1), std::move(extents), options.hostCheck);
+  if (!made)
+    return propagate(made);
+  host = std::move(*made);
+  return {};
+}
+
 Result<void> Engine::Impl::resolve(const EngineOptions &options) {
   std::vector<void *> addresses;
   for (const Buffer &buffer : plan.buffers) {
@@ -200,6 +249,8 @@ Result<void> Engine::Impl::resolve(const EngineOptions &options) {
       return propagate(found);
     addresses.push_back(*found);
   }
+  if (artifact->manifest().target == "cuda")
+    return resolveHost(options, addresses);
   std::vector<KernelFn> functions;
   int64_t scratch = 0;
   for (const Kernel &kernel : plan.kernels) {
@@ -251,12 +302,43 @@ Result<void> Engine::Impl::resolve(const EngineOptions &options) {
   return {};
 }
 
+/// Chooses among what the artifact was compiled for.
+Result<void> Engine::Impl::loadCode(const EngineOptions &options) {
+  const Manifest &manifest = artifact->manifest();
+  std::string device = options.device.empty() ? manifest.target == "cuda" ? "cuda-host" : "cpu" : options.device;
+  std::string member;
+  if (device == "cpu" && manifest.target == "cpu") {
+    auto chosen = chooseTier(manifest.tiers, options.tier);
+    if (!chosen)
+      return propagate(chosen);
+    tier = *chosen;
+    member = fmt::format("kernels/{}.so", tier);
+  } else {
+    auto found =
+        std::ranges::find_if(manifest.tiers, [&](const std::string &t) { return t.starts_with(device + ":"); });
+    if (found == manifest.tiers.end())
+      return fail(ExitCode::mismatch, "--device {}: the artifact was compiled for {}; compile it with --target {}",
+                  device, manifest.target == "cpu" ? "cpu" : fmt::format("{}", fmt::join(manifest.tiers, ", ")),
+                  device == "cpu" ? "cpu" : device + ":sm_80");
+    if (!options.tier.empty())
+      return fail(ExitCode::usage, "--cpu {}: only the device cpu has tiers", options.tier);
+    tier = *found;
+    member = fmt::format("kernels/{}.so", tier);
+    std::ranges::replace(member, ':', '-');
+  }
+  auto image = artifact->member(member);
+  if (!image)
+    return fail(ExitCode::badInput, "the artifact has no {}, which its manifest promises", member);
+  auto loaded = CodeObject::load(*image, member);
+  if (!loaded)
+    return propagate(loaded);
+  code = std::move(*loaded);
+  return {};
+}
+
 Result<std::unique_ptr<Engine>> Engine::load(std::shared_ptr<const Artifact> artifact, const EngineOptions &options) {
   auto impl = std::make_unique<Impl>();
   impl->artifact = artifact;
-  const Manifest &manifest = artifact->manifest();
-  if (manifest.target != "cpu")
-    return fail(ExitCode::mismatch, "the artifact is for {}, this lathe runs cpu", manifest.target);
   auto planText = artifact->member("plan.json");
   if (!planText)
     return fail(ExitCode::badInput,
@@ -265,18 +347,8 @@ Result<std::unique_ptr<Engine>> Engine::load(std::shared_ptr<const Artifact> art
   if (!plan)
     return propagate(plan);
   impl->plan = std::move(*plan);
-  auto tier = chooseTier(manifest.tiers, options.tier);
-  if (!tier)
-    return propagate(tier);
-  impl->tier = *tier;
-  std::string member = fmt::format("kernels/{}.so", impl->tier);
-  auto image = artifact->member(member);
-  if (!image)
-    return fail(ExitCode::badInput, "the artifact has no {}, which its manifest promises", member);
-  auto code = CodeObject::load(*image, member);
-  if (!code)
-    return propagate(code);
-  impl->code = std::move(*code);
+  if (auto loaded = impl->loadCode(options); !loaded)
+    return propagate(loaded);
 
   if (options.context < 0 || options.context > impl->plan.context)
     return fail(ExitCode::badInput, "-c {}: the artifact was compiled for a context of {}; compile it with -c {}",
@@ -369,6 +441,8 @@ void Engine::Impl::layOut(std::span<const SequenceRows> batch, LatheStep &step) 
 }
 
 void Engine::setTrace(StepTrace *trace) {
+  if (!impl->table)
+    return;
   impl->workers->run([](int64_t) {}); // no worker is in the table any more
   impl->table->setTrace(trace);
 }
@@ -378,8 +452,12 @@ Result<StepLogits> Engine::step(std::span<const SequenceRows> batch) {
     return propagate(fits);
   LatheStep step;
   impl->layOut(batch, step);
-  if (step.rows > 0)
+  if (step.rows > 0 && impl->host) {
+    if (auto ran = impl->host->run(step); !ran)
+      return propagate(ran);
+  } else if (step.rows > 0) {
     impl->table->run(*impl->workers, step);
+  }
   if (impl->library && impl->library->failed())
     return fail(ExitCode::resource, "oneDNN could not multiply (status {}): is there too little memory?",
                 impl->library->failed());

@@ -3,6 +3,7 @@
 
 #include "runtime/Artifact.h"
 #include "runtime/CpuPool.h"
+#include "runtime/HostLaunches.h"
 #include "runtime/KvStore.h"
 #include "runtime/Plan.h"
 #include "runtime/StepTrace.h"
@@ -16,6 +17,8 @@
 namespace lathe {
 
 struct EngineOptions {
+  std::string device = {};   ///< "cpu", "cuda-host" (kernels of the CUDA target run on the CPU); "": the artifact's
+  HostCheck hostCheck = {};  ///< cuda-host
   std::string tier = {};     ///< "": the best that machine and artifact share
   int64_t threads = 0;       ///< 0: as many as run without disturbing each other
   int64_t context = 0;       ///< positions of one sequence; 0: the artifact's

@@ -13,6 +13,9 @@ constexpr size_t kMostPlanBytes = 16 << 20; // bounds the memory of parsing
 constexpr const char *kUnits[] = {"rows", "logitRows", "partials", "items"};
 constexpr const char *kKinds[] = {"activation", "weight", "key", "value", "logits"};
 constexpr const char *kLibraries[] = {"onednn"};
+constexpr const char *kAccesses[] = {"read", "write", "update"};
+/// Of CUDA, for any architecture; what one of them allows is runtime/CudaPlan's.
+constexpr int64_t kMostThreads = 1024, kMostShared = 1 << 20, kMostForms = 16;
 /// A library's numbers are checked when an artifact is loaded, which must not take long.
 constexpr int64_t kMostLibraryRows = 4096, kMostLibraryUnit = 1024;
 
@@ -74,8 +77,57 @@ void readBuffer(JsonReader &reader, Plan &plan) {
   plan.buffers.push_back(std::move(buffer));
 }
 
+/// The functions of a CUDA variant.
+std::vector<KernelForm> readForms(JsonReader &reader) {
+  std::vector<KernelForm> forms;
+  reader.objects("forms", [&](JsonReader &fields) {
+    fields.only(
+        {"symbol", "mostUnits", "unitsPerBlock", "tilesPerBlock", "threads", "sharedBytes", "waits", "triggers"});
+    KernelForm form;
+    form.symbol = fields.string("symbol");
+    if (!isSymbol(form.symbol))
+      fields.refuse("symbol", "expected a symbol of letters, digits, '_', '.' and '$'");
+    form.mostUnits = fields.integer("mostUnits", 0, INT32_MAX);
+    form.unitsPerBlock = fields.integer("unitsPerBlock", 1, kMostUnitBlock);
+    form.tilesPerBlock = fields.integer("tilesPerBlock", 1, INT32_MAX);
+    form.threads = fields.integer("threads", 1, kMostThreads);
+    form.sharedBytes = fields.integer("sharedBytes", 0, kMostShared);
+    form.waits = fields.boolean("waits");
+    form.triggers = fields.boolean("triggers");
+    if (!forms.empty() && (forms.back().mostUnits == 0 || (form.mostUnits && form.mostUnits <= forms.back().mostUnits)))
+      fields.refuse("mostUnits",
+                    fmt::format("expected more than {} of the form before it, or 0 in the last form, found {}",
+                                forms.back().mostUnits, form.mostUnits));
+    forms.push_back(std::move(form));
+  });
+  if (forms.empty() || forms.size() > kMostForms || forms.back().mostUnits != 0)
+    reader.refuse("forms", fmt::format("expected 1 to {}, the last for any number of units (mostUnits 0)", kMostForms));
+  return forms;
+}
+
+void readParameter(JsonReader &reader, Kernel &kernel) {
+  reader.only({"name", "access", "unit", "bytes"});
+  Parameter parameter;
+  parameter.name = reader.string("name");
+  parameter.access = readName<Access>(reader, "access", kAccesses);
+  if (reader.has("unit"))
+    parameter.unit = readName<Unit>(reader, "unit", kUnits, 3);
+  parameter.bytes = reader.integer("bytes", 1, kMost);
+  kernel.parameters.push_back(std::move(parameter));
+}
+
+void readEdge(JsonReader &reader, Plan &plan) {
+  reader.only({"from", "to", "programmatic"});
+  Edge edge;
+  edge.to = reader.integer("to", 1, static_cast<int64_t>(plan.launches.size()) - 1);
+  edge.from = reader.integer("from", 0, edge.to - 1);
+  edge.programmatic = reader.boolean("programmatic");
+  plan.edges.push_back(edge);
+}
+
 void readKernel(JsonReader &reader, Plan &plan) {
-  reader.only({"symbol", "unit", "tiles", "bytesPerTile", "flopsPerUnit", "variants", "provenance"});
+  reader.only(
+      {"symbol", "unit", "tiles", "bytesPerTile", "flopsPerUnit", "variants", "provenance", "parameters", "counters"});
   Kernel kernel;
   kernel.symbol = reader.string("symbol");
   if (!isSymbol(kernel.symbol))
@@ -87,6 +139,11 @@ void readKernel(JsonReader &reader, Plan &plan) {
   kernel.bytesPerTile = reader.integer("bytesPerTile", 0, kMost);
   kernel.flopsPerUnit = reader.integer("flopsPerUnit", 0, kMost);
   reader.members("variants", [&](const std::string &tier, JsonReader &fields) {
+    if (fields.has("forms")) {
+      fields.only({"forms"});
+      kernel.variants[tier].forms = readForms(fields);
+      return;
+    }
     fields.only({"unitBlock", "scratchBytes", "library", "libraryRows", "libraryK", "libraryUnit"});
     KernelVariant variant{fields.integer("unitBlock", 1, kMostUnitBlock),
                           fields.integer("scratchBytes", 0, kMostScratch)};
@@ -102,6 +159,9 @@ void readKernel(JsonReader &reader, Plan &plan) {
     kernel.variants[tier] = std::move(variant);
   });
   kernel.provenance = reader.string("provenance");
+  if (reader.has("parameters"))
+    reader.objects("parameters", [&](JsonReader &fields) { readParameter(fields, kernel); });
+  kernel.counters = reader.has("counters") && reader.boolean("counters");
   if (kernel.variants.empty())
     reader.refuse("variants", "expected at least one ISA tier");
   plan.kernels.push_back(std::move(kernel));
@@ -128,7 +188,12 @@ void checkWhole(JsonReader &reader, const Plan &plan) {
   if (logits != 1)
     return reader.refuse("buffers", fmt::format("expected one of kind logits, found {}", logits));
   std::set<std::string_view> symbols;
+  std::set<std::pair<std::string_view, std::string_view>> functions; // of an architecture
   for (const Kernel &kernel : plan.kernels) {
+    for (const auto &[tier, variant] : kernel.variants)
+      for (const KernelForm &form : variant.forms)
+        if (!functions.insert({tier, form.symbol}).second)
+          return reader.refuse("kernels", fmt::format("two forms for {} have the symbol {}", tier, form.symbol));
     if (__int128(kernel.tiles) * kernel.bytesPerTile > kMost)
       return reader.refuse("kernels", fmt::format("{}: {} tiles of {} bytes are too large", kernel.symbol, kernel.tiles,
                                                   kernel.bytesPerTile));
@@ -189,6 +254,17 @@ std::string printPlan(const Plan &plan) {
       [&](const Kernel &kernel) {
         Ordered variants = Ordered::object();
         for (const auto &[tier, variant] : kernel.variants) {
+          for (const KernelForm &form : variant.forms)
+            variants[tier]["forms"].push_back({{"symbol", form.symbol},
+                                               {"mostUnits", form.mostUnits},
+                                               {"unitsPerBlock", form.unitsPerBlock},
+                                               {"tilesPerBlock", form.tilesPerBlock},
+                                               {"threads", form.threads},
+                                               {"sharedBytes", form.sharedBytes},
+                                               {"waits", form.waits},
+                                               {"triggers", form.triggers}});
+          if (!variant.forms.empty())
+            continue;
           variants[tier] = {{"unitBlock", variant.unitBlock}, {"scratchBytes", variant.scratchBytes}};
           if (const auto &library = variant.library)
             variants[tier].update({{"library", library->name},
@@ -196,13 +272,23 @@ std::string printPlan(const Plan &plan) {
                                    {"libraryK", library->k},
                                    {"libraryUnit", library->unit}});
         }
-        return Ordered{{"symbol", kernel.symbol},
-                       {"unit", name(kUnits, kernel.unit)},
-                       {"tiles", kernel.tiles},
-                       {"bytesPerTile", kernel.bytesPerTile},
-                       {"flopsPerUnit", kernel.flopsPerUnit},
-                       {"variants", variants},
-                       {"provenance", kernel.provenance}};
+        Ordered json{{"symbol", kernel.symbol},
+                     {"unit", name(kUnits, kernel.unit)},
+                     {"tiles", kernel.tiles},
+                     {"bytesPerTile", kernel.bytesPerTile},
+                     {"flopsPerUnit", kernel.flopsPerUnit},
+                     {"variants", variants},
+                     {"provenance", kernel.provenance}};
+        for (const Parameter &parameter : kernel.parameters) {
+          Ordered described{{"name", parameter.name}, {"access", name(kAccesses, parameter.access)}};
+          if (parameter.unit)
+            described["unit"] = name(kUnits, *parameter.unit);
+          described["bytes"] = parameter.bytes;
+          json["parameters"].push_back(described);
+        }
+        if (kernel.counters)
+          json["counters"] = true;
+        return json;
       },
       ",");
   list(
@@ -210,7 +296,14 @@ std::string printPlan(const Plan &plan) {
       [&](const Launch &launch) {
         return Ordered{{"kernel", launch.kernel}, {"args", launch.args}, {"barrier", launch.barrier}};
       },
-      "");
+      plan.edges.empty() ? "" : ",");
+  if (!plan.edges.empty())
+    list(
+        "edges", plan.edges,
+        [&](const Edge &edge) {
+          return Ordered{{"from", edge.from}, {"to", edge.to}, {"programmatic", edge.programmatic}};
+        },
+        "");
   return out + "}\n";
 }
 
@@ -223,7 +316,7 @@ Result<Plan> parsePlan(std::string_view json) {
   std::optional<Error> error;
   JsonReader reader(*document, "plan.json", error);
   reader.only({"vocab", "logitStride", "context", "attentionRows", "chunkTokens", "layers", "kvHeads", "dimPadded",
-               "pageTokens", "kvElement", "slots", "buffers", "kernels", "launches"});
+               "pageTokens", "kvElement", "slots", "buffers", "kernels", "launches", "edges"});
   Plan plan;
   plan.vocab = reader.integer("vocab", 1, INT32_MAX);
   plan.logitStride = reader.integer("logitStride", plan.vocab, int64_t(INT32_MAX) + 4096);
@@ -244,6 +337,8 @@ Result<Plan> parsePlan(std::string_view json) {
   reader.objects("buffers", [&](JsonReader &fields) { readBuffer(fields, plan); });
   reader.objects("kernels", [&](JsonReader &fields) { readKernel(fields, plan); });
   reader.objects("launches", [&](JsonReader &fields) { readLaunch(fields, plan); });
+  if (reader.has("edges"))
+    reader.objects("edges", [&](JsonReader &fields) { readEdge(fields, plan); });
   if (!error)
     checkWhole(reader, plan);
   if (error)

@@ -2,7 +2,9 @@
 //
 // Written by the compiler (passes/kern/PlanMemory.cpp decides, compiler/PlanWriter
 // prints it as `plan.json`), walked by the runtime. One plan serves every ISA tier:
-// the tiers differ only in the code behind a kernel's symbol, in unitBlock and in scratch.
+// the tiers differ only in the code behind a kernel's symbol, in unitBlock and in scratch. A plan for CUDA says more:
+// how blocks of threads take a kernel's units and tiles, what each launch reads and writes, and which launches wait for
+// which (runtime/CudaPlan.h verifies that).
 //
 //===----------------------------------------------------------------------===//
 #pragma once
@@ -47,11 +49,40 @@ struct LibraryUse {
   bool operator==(const LibraryUse &) const = default;
 };
 
-/// What one ISA tier says of a kernel.
+/// CUDA: one function of a kernel, and how it is launched. Block (x, y) computes `tilesPerBlock` tiles from
+/// x * tilesPerBlock on of `unitsPerBlock` units from y * unitsPerBlock on.
+struct KernelForm {
+  std::string symbol;        ///< of the function, and of the file it is in
+  int64_t mostUnits = 0;     ///< launched for so many units and fewer; 0: for any number (the last form)
+  int64_t unitsPerBlock = 1; ///< rows, logit rows or items of one block
+  int64_t tilesPerBlock = 1; ///<
+  int64_t threads = 0;       ///< of a block
+  int64_t sharedBytes = 0;   ///< dynamic shared memory of a block
+  bool waits = false;        ///< reads nothing but weights and the batch, and writes nothing, before it has waited
+  bool triggers = false;     ///< lets what depends on it start before it has ended
+
+  bool operator==(const KernelForm &) const = default;
+};
+
+/// What one ISA tier, or one architecture of CUDA ("sm_90a", "compute_80"), says of a kernel.
 struct KernelVariant {
-  int64_t unitBlock = 1;    ///< the most units one call may take
-  int64_t scratchBytes = 0; ///< private memory of one worker
+  int64_t unitBlock = 1;    ///< CPU: the most units one call may take
+  int64_t scratchBytes = 0; ///< CPU: private memory of one worker
   std::optional<LibraryUse> library = {};
+  std::vector<KernelForm> forms = {}; ///< CUDA, in order of mostUnits; all give the same bits. Empty: a CPU tier's
+};
+
+/// What a kernel does to an argument. Who writes may also read back what it wrote in the same launch.
+enum class Access { read, write, update };
+
+/// CUDA: what a kernel expects of one argument.
+struct Parameter {
+  std::string name;
+  Access access = Access::read;
+  std::optional<Unit> unit = {}; ///< absent: weights, keys, values
+  int64_t bytes = 0;             ///< of one unit; of all of a weight; of a page of keys or values
+
+  bool operator==(const Parameter &) const = default;
 };
 
 struct Kernel {
@@ -62,12 +93,24 @@ struct Kernel {
   int64_t flopsPerUnit = 0; ///< floating or integer operations a unit takes (attention: per KV token)
   std::map<std::string, KernelVariant> variants; ///< by tier name
   std::string provenance;                        ///< "layers 0..29: norm, linear, rope, kv_append"
+  std::vector<Parameter> parameters = {};        ///< CUDA: one an argument
+  bool counters = false; ///< CUDA: uses LatheStep::counters, which no two launches may at a time
 };
 
 struct Launch {
   int64_t kernel = 0;        ///< index into Plan::kernels
   std::vector<int64_t> args; ///< indices into Plan::buffers
-  bool barrier = true;       ///< workers meet before this launch starts
+  bool barrier = true;       ///< CPU: workers meet before this launch starts
+};
+
+/// CUDA: launch `to` starts when launch `from` has ended. Programmatic: it starts when all blocks of `from` have
+/// triggered or ended, and where it waits, goes on when `from` has ended (griddepcontrol of PTX, from sm_90 on; before
+/// that the same as an ordinary one).
+struct Edge {
+  int64_t from = 0, to = 0;
+  bool programmatic = false;
+
+  bool operator==(const Edge &) const = default;
 };
 
 struct Plan {
@@ -85,6 +128,7 @@ struct Plan {
   std::vector<Buffer> buffers; ///< the single buffer of kind logits is [logitRows][logitStride] float32
   std::vector<Kernel> kernels;
   std::vector<Launch> launches;
+  std::vector<Edge> edges = {}; ///< CUDA: what orders launches; their list is one order that the edges allow
 
   int64_t kvElementBytes() const { return kvElement == "f32" ? 4 : kvElement == "bf16" ? 2 : 1; }
   /// Bytes of one page of one layer's values, of its keys, and of both.

@@ -35,6 +35,16 @@ MemRefType lathe::kern::valuesType(Type element, int64_t panels, int64_t k) {
   return MemRefType::get(shape, element);
 }
 
+MemRefType lathe::kern::deviceValuesType(Type element, int64_t panels, int64_t k) {
+  int64_t block = deviceBlock(element);
+  return MemRefType::get({panels, ceilDiv(k, block), devicePanel, block}, element);
+}
+
+bool lathe::kern::isDeviceValues(MemRefType type) {
+  return type.getRank() == 4 && type.getElementType().isIntOrFloat() && type.getDimSize(2) == devicePanel &&
+         type.getDimSize(3) == deviceBlock(type.getElementType());
+}
+
 LogicalResult ScheduleAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError, StringAttr target,
                                    int64_t unitBlock, int64_t rows, int64_t columns, int64_t amxRows,
                                    StringAttr library, int64_t libraryRows, StringAttr origin) {

@@ -47,6 +47,16 @@ inline constexpr int64_t scaleQuads = 2;
 /// Rows of an AMX tile, and the bytes of one of them.
 inline constexpr int64_t amxTileRows = 16, amxTileBytes = 64;
 
+/// GPU: threads of a block, output features of a panel, and bytes along k of one feature in a block of it. A group of
+/// `lanes` threads holds a vector.
+inline constexpr int64_t blockThreads = 256, devicePanel = 8, deviceBlockBytes = 64;
+inline constexpr int64_t blockGroups = blockThreads / lanes, blockWarps = blockThreads / 32;
+/// GPU: products take so many rows at a time; of bf16, k is summed in so many spans, each of them a warp's up to so
+/// many rows (runtime/device/dot.cuh).
+inline constexpr int64_t deviceTileRows = 8, deviceSpans = 8, deviceSpanRows = 16;
+/// The target of schedules, and the name of the module of kernels, for NVIDIA GPUs.
+inline constexpr llvm::StringLiteral cudaTarget = "cuda";
+
 inline int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 inline int64_t roundUp(int64_t a, int64_t b) { return ceilDiv(a, b) * b; }
 
@@ -58,6 +68,12 @@ bool isBare(mlir::MemRefType type);
 mlir::MemRefType valuesType(mlir::Type element, int64_t panels, int64_t k);
 /// Elements along k that stand side by side in it: 2 of bf16, else 1.
 int64_t valuesSpan(mlir::Type element);
+/// The same matrix for a GPU: [panels of 8][blocks of k][8][elements of 64 bytes].
+mlir::MemRefType deviceValuesType(mlir::Type element, int64_t panels, int64_t k);
+/// Elements along k of such a block.
+inline int64_t deviceBlock(mlir::Type element) { return deviceBlockBytes * 8 / element.getIntOrFloatBitWidth(); }
+/// Whether a matrix of floats is packed for a GPU.
+bool isDeviceValues(mlir::MemRefType type);
 
 // Names of discardable attributes on kernels (func.func).
 inline constexpr llvm::StringLiteral scheduleAttr = "kern.schedule";
@@ -65,6 +81,8 @@ inline constexpr llvm::StringLiteral unitAttr = "kern.unit";
 inline constexpr llvm::StringLiteral tilesAttr = "kern.tiles";
 inline constexpr llvm::StringLiteral tileBytesAttr = "kern.tile_bytes";
 inline constexpr llvm::StringLiteral fusedAttr = "kern.fused";
+/// GPU: what it holds, op by op: "norm attn_norm, config.toml:8".
+inline constexpr llvm::StringLiteral sourcesAttr = "kern.sources";
 inline constexpr llvm::StringLiteral unitFlopsAttr = "kern.unit_flops";
 
 } // namespace lathe::kern

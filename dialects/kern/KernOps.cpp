@@ -34,6 +34,8 @@ LogicalResult ReduceOp::verify() {
   auto type = cast<VectorType>(getInput().getType());
   if (type.getRank() != 1 || type.isScalable() || !llvm::isPowerOf2_64(type.getDimSize(0)))
     return emitOpError() << "expected a vector of a power of two of lanes, found " << type;
+  if (getPartial() && cast<MemRefType>(getPartial().getType()).getShape() != ArrayRef<int64_t>{blockWarps})
+    return emitOpError() << "expected scratch of " << blockWarps << ", found " << getPartial().getType();
   if (getResult().getType() != type.getElementType())
     return emitOpError() << "expected result type " << type.getElementType() << ", found " << getResult().getType();
   return success();
@@ -176,7 +178,7 @@ LogicalResult WeightOp::verify() {
   case Part::values: {
     if (isValue(type.getElementType()))
       element = type.getElementType();
-    MemRefType wanted = valuesType(element, count, k);
+    MemRefType wanted = isDeviceValues(type) ? deviceValuesType(element, count, k) : valuesType(element, count, k);
     shape.assign(wanted.getShape().begin(), wanted.getShape().end());
     break;
   }

@@ -105,6 +105,10 @@ def Kern_Field : I32EnumAttr<"Field", "an array of the step, see LatheStep in ru
      I32EnumAttrCase<"item_count", 8>, I32EnumAttrCase<"item_counter", 9>, I32EnumAttrCase<"item_record", 10>]> { let cppNamespace = "::lathe::kern"; let genSpecializedAttr = 0; }
 def Kern_FieldAttr : EnumAttr<Kern_Dialect, Kern_Field, "field">;
 
+def Kern_Scope : I32EnumAttr<"Scope", "GPU: whose threads meet",
+    [I32EnumAttrCase<"group", 0>, I32EnumAttrCase<"block", 1>]> { let cppNamespace = "::lathe::kern"; let genSpecializedAttr = 0; }
+def Kern_ScopeAttr : EnumAttr<Kern_Dialect, Kern_Scope, "scope">;
+
 def Kern_Combine : I32EnumAttr<"Combine", "how lanes are combined",
     [I32EnumAttrCase<"add", 0>, I32EnumAttrCase<"max", 1>]> { let cppNamespace = "::lathe::kern"; let genSpecializedAttr = 0; }
 def Kern_CombineAttr : EnumAttr<Kern_Dialect, Kern_Combine, "combine">;
@@ -262,15 +266,134 @@ def Kern_ByteDotOp : Kern_Op<"byte_dot", [Pure]> {
 def Kern_ReduceOp : Kern_Op<"reduce", [Pure]> {
   let summary = "the lanes of a vector combined by a fixed tree";
   let description = [{
-    Halves are combined lane by lane until one is left, so the result does not depend on the machine's vector width.
+    Halves are combined lane by lane until one is left, so the result does not depend on the machine's vector width. On a GPU a vector of all threads of a block
+    takes scratch of one element a warp of 32 lanes: groups of 16 lanes are combined first, then the two of a warp, then the warps' results in order.
 
     ```mlir
     %sum = kern.reduce add %v : vector<16xf32> -> f32
+    %sum = kern.reduce add %v through %partial : vector<256xf32>, memref<8xf32> -> f32
     ```
   }];
-  let arguments = (ins Kern_CombineAttr:$kind, AnyVectorOfNonZeroRank:$input);
+  let arguments = (ins Kern_CombineAttr:$kind, AnyVectorOfNonZeroRank:$input, Optional<AnyMemRef>:$partial);
   let results = (outs AnyType:$result);
-  let assemblyFormat = "$kind $input attr-dict `:` type($input) `->` type($result)";
+  let assemblyFormat = "$kind $input (`through` $partial^)? attr-dict `:` type($input) (`,` type($partial)^)? `->` type($result)";
+  let hasVerifier = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Kernels on a GPU: what all threads of a block do together
+//===----------------------------------------------------------------------===//
+
+def Kern_GroupIdOp : Kern_Op<"group_id", [Pure]> {
+  let summary = "GPU: this thread's group of 16 lanes within its block";
+  let description = [{
+    A block is 256 threads. A vector of 16 lanes is a register in each thread of a group, a vector of 256 lanes one in each thread of the block; scalars are the same in
+    all threads that work together. A loop over rows that begins here and goes on by the number of groups gives each row to one group.
+
+    ```mlir
+    %group = kern.group_id
+    ```
+  }];
+  let results = (outs Index:$result);
+  let assemblyFormat = "attr-dict";
+}
+
+def Kern_LaneIdOp : Kern_Op<"lane_id", [Pure]> {
+  let summary = "GPU: this thread's lane within its group";
+  let results = (outs Index:$result);
+  let assemblyFormat = "attr-dict";
+}
+
+def Kern_BarrierOp : Kern_Op<"barrier", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "GPU: waits for the threads of the scope; they see what each of them stored before";
+  let description = [{
+    ```mlir
+    kern.barrier block
+    ```
+  }];
+  let arguments = (ins Kern_ScopeAttr:$scope);
+  let assemblyFormat = "$scope attr-dict";
+}
+
+def Kern_LoadAlongOp : Kern_Op<"load_along", [MemoryEffects<[MemRead]>]> {
+  let summary = "GPU: lane i takes the element that lies stride * i further along one dimension";
+  let description = [{
+    ```mlir
+    %even = kern.load_along %tile[%slot, %column] dim 1 stride 2 : memref<8x64xf32> -> vector<16xf32>
+    ```
+  }];
+  let arguments = (ins AnyMemRef:$memref, Variadic<Index>:$indices, I64Attr:$dim, I64Attr:$stride);
+  let results = (outs AnyVectorOfNonZeroRank:$result);
+  let assemblyFormat = "$memref `[` $indices `]` `dim` $dim `stride` $stride attr-dict `:` type($memref) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+def Kern_StoreAlongOp : Kern_Op<"store_along", [MemoryEffects<[MemWrite]>]> {
+  let summary = "GPU: lane i goes to the element that lies stride * i further along one dimension";
+  let description = [{
+    ```mlir
+    kern.store_along %value, %values[%page, %head, %column, %place] dim 2 stride 1 : vector<16xbf16>, memref<?x3x64x32xbf16>
+    ```
+  }];
+  let arguments = (ins AnyVectorOfNonZeroRank:$value, AnyMemRef:$memref, Variadic<Index>:$indices, I64Attr:$dim, I64Attr:$stride);
+  let assemblyFormat = "$value `,` $memref `[` $indices `]` `dim` $dim `stride` $stride attr-dict `:` type($value) `,` type($memref)";
+  let hasVerifier = 1;
+}
+
+def Kern_BlockDotOp : Kern_Op<"block_dot", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "GPU: the rows of a block by some panels of a packed weight";
+  let description = [{
+    For r < count and c < columns of `into`: into[r, c] = Σ_k input[r, k] * weight[panel + c / 8, k / block, c mod 8, k mod block]. All threads of the block take part; the input must
+    have been stored before a barrier, and the result may be read behind one. Weights are [panels][blocks of k][8][64 bytes of k]; input rows are padded with zeros to whole blocks.
+
+    f32: k in spans of 256, a span's sum one chain of fused multiply-adds from 0 on, the spans' sums added to 0 in order: the bits of kern.dot. bf16 (input and weight): the blocks of k in 8
+    spans of equal length, the last ones shorter or empty, a span's sum one chain of mma.m16n8k16 from 0 on, whose order of k is that of the packing; the spans' sums added in order. It is
+    `dot` of runtime/device/dot.cuh, with shared memory of its own for the spans' sums.
+
+    ```mlir
+    kern.block_dot %count rows (%input) by (%w[%panel]) into %tile : memref<8x1056xbf16> by memref<384x32x8x32xbf16> into memref<8x32xf32>
+    ```
+  }];
+  let arguments = (ins Index:$count, AnyMemRef:$input, AnyMemRef:$weight, Index:$panel, AnyMemRef:$into);
+  let assemblyFormat = [{ $count `rows` `(` $input `)` `by` `(` $weight `[` $panel `]` `)` `into` $into attr-dict `:` type($input) `by` type($weight) `into` type($into) }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// Bytes of shared memory for the spans' sums.
+    int64_t sumBytes();
+  }];
+}
+
+def Kern_BlockScoresOp : Kern_Op<"block_scores", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "GPU: a block's queries by the keys of some pages of one chunk";
+  let description = [{
+    into[q, j] = Σ_d queries[q, d] * key of position j of the chunk, for q < count and the positions of pages [first, end) of the sequence, which are the chunk's. All threads take part,
+    barriers as for kern.block_dot. f32: one chain of fused multiply-adds in order of d; bf16: one chain of mma.m16n8k16. It is `score_chunk` of runtime/device/attention.cuh.
+
+    ```mlir
+    kern.block_scores %count rows (%queries) by %keys of %sequence, %head chunk %chunk pages %first to %end into %scores : memref<8x64xf32> by memref<?x3x32x64xf32> into memref<8x260xf32>
+    ```
+  }];
+  let arguments = (ins Index:$count, AnyMemRef:$queries, AnyMemRef:$keys, Index:$sequence, Index:$head, Index:$chunk, Index:$firstPage, Index:$endPage, AnyMemRef:$into);
+  let assemblyFormat = [{ $count `rows` `(` $queries `)` `by` $keys `of` $sequence `,` $head `chunk` $chunk `pages` $firstPage `to` $endPage `into` $into attr-dict
+                          `:` type($queries) `by` type($keys) `into` type($into) }];
+  let hasVerifier = 1;
+}
+
+def Kern_BlockWeighOp : Kern_Op<"block_weigh", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "GPU: the values of some pages of one chunk, by a block's weights";
+  let description = [{
+    into[q, d] = Σ_j weights[q, j] * value d of position j of the chunk, for q < count and the positions below `positions` (of the sequence) of pages [first, end). Weights are 0 from there to
+    the last page's end; slots behind the last position are never multiplied: they may hold NaN. f32: one chain of fused multiply-adds in order of j; bf16: weights rounded, one chain of
+    mma.m16n8k16. It is `weigh_chunk` of runtime/device/attention.cuh.
+
+    ```mlir
+    kern.block_weigh %count rows (%weights) by %values of %sequence, %head chunk %chunk pages %first to %end below %positions into %products
+      : memref<8x260xf32> by memref<?x3x64x32xf32> into memref<8x64xf32>
+    ```
+  }];
+  let arguments = (ins Index:$count, AnyMemRef:$weights, AnyMemRef:$values, Index:$sequence, Index:$head, Index:$chunk, Index:$firstPage, Index:$endPage, Index:$positions, AnyMemRef:$into);
+  let assemblyFormat = [{ $count `rows` `(` $weights `)` `by` $values `of` $sequence `,` $head `chunk` $chunk `pages` $firstPage `to` $endPage `below` $positions `into` $into attr-dict
+                          `:` type($weights) `by` type($values) `into` type($into) }];
   let hasVerifier = 1;
 }
 
@@ -312,6 +435,7 @@ def Kern_BufferOp : Kern_Op<"buffer", [MemoryEffects<[MemAlloc]>]> {
 def Kern_KvOp : Kern_Op<"kv", [Pure]> {
   let summary = "the pages of one layer's keys [page][head][dim][position] or values [page][head][position][dim]";
   let description = [{
+    On a GPU it is the other way round: keys [page][head][position][dim], values [page][head][dim][position], so that both are operands of mma as they stand.
     In i8: keys [page][head][dim/4 + 2][position][4], codes as u8 = s8 + 128, where the last two quads of a position are f32, the scale of its key and the scale of its
     value; values [page][head][position/4][dim][4], codes as s8.
 

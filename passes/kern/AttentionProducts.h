@@ -29,7 +29,7 @@ struct AttentionScope {
 
   explicit AttentionScope(KernelContext &k)
       : k(k), e(k.e), op(llvm::cast<lm::AttentionOp>(k.signature.anchor)), kv(op.getKv().getType()), dim(kv.getDim()),
-        paddedDim(roundUp(dim, lanes)), page(kv.getPage()), chunkPages(chunkTokens / page),
+        paddedDim(paddedHead(dim, e.device)), page(kv.getPage()), chunkPages(chunkTokens / page),
         group(widthOf(op.getQuery()) / (kv.getHeads() * dim)), zero(e.index(0)) {}
 
   mlir::Value physicalPage(mlir::Value logical) {

@@ -205,12 +205,21 @@ struct ConvertLmToKern : kern::impl::ConvertLmToKernBase<ConvertLmToKern> {
     for (auto function : module.getOps<func::FuncOp>()) {
       if (function == step)
         continue;
-      auto signature = signatureOf(function, context);
+      auto schedules = function->getAttrOfType<ArrayAttr>(schedulesAttr);
+      auto isCuda = [](Attribute attribute) {
+        auto schedule = dyn_cast<ScheduleAttr>(attribute);
+        return schedule && schedule.getTarget() == cudaTarget;
+      };
+      bool device = schedules && llvm::any_of(schedules, isCuda);
+      auto signature = signatureOf(function, context, device);
       if (failed(signature))
         return signalPassFailure();
-      auto schedules = function->getAttrOfType<ArrayAttr>(schedulesAttr);
       if (!schedules || !llvm::all_of(schedules, llvm::IsaPred<ScheduleAttr>)) {
         function.emitOpError() << "expected schedules: run kern-select-schedule first";
+        return signalPassFailure();
+      }
+      if (device && !llvm::all_of(schedules, isCuda)) {
+        function.emitOpError() << "expected schedules for CPUs or for CUDA: weights are packed for one of them";
         return signalPassFailure();
       }
       signatures.try_emplace(function.getName(), *signature);

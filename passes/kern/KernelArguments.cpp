@@ -45,7 +45,8 @@ struct Analysis {
       }
       s.tileBytes = a.coding.panelBytes(k);
     } else {
-      a.type = valuesType(type.getElementType(), panels, k);
+      a.type = s.device ? deviceValuesType(type.getElementType(), panels * (panelWidth / devicePanel), k)
+                        : valuesType(type.getElementType(), panels, k);
       s.arguments.push_back(a);
       s.tileBytes = a.type.getNumElements() / panels * (a.type.getElementTypeBitWidth() / 8);
     }
@@ -84,9 +85,12 @@ struct Analysis {
 
   void addPages(BlockArgument kv) {
     auto type = cast<lm::KvType>(kv.getType());
-    int64_t dim = roundUp(type.getDim(), lanes), page = type.getPage();
+    int64_t dim = paddedHead(type.getDim(), s.device), page = type.getPage();
     SmallVector<int64_t> keys{ShapedType::kDynamic, type.getHeads()}, values = keys;
-    if (type.getElement().isInteger(8)) {
+    if (s.device) {
+      keys.append({page, dim});
+      values.append({dim, page});
+    } else if (type.getElement().isInteger(8)) {
       keys.append({dim / 4 + scaleQuads, page, 4});
       values.append({page / 4, dim, 4});
     } else {
@@ -201,7 +205,8 @@ struct Analysis {
       s.unitFlops = 4 * widthOf(attention.getQuery());
       addPages(kv);
       int64_t dim = cast<lm::KvType>(kv.getType()).getDim(), heads = widthOf(attention.getQuery()) / dim;
-      s.arguments.push_back({.kind = Argument::Kind::partials, .type = rows(heads * (roundUp(dim, lanes) + lanes))});
+      s.arguments.push_back(
+          {.kind = Argument::Kind::partials, .type = rows(heads * (paddedHead(dim, s.device) + lanes))});
     }
     for (Operation &op : body.without_terminator()) {
       if (auto norm = dyn_cast<lm::NormOp>(op)) {
@@ -238,8 +243,9 @@ CodingAttr kern::codingOf(RankedTensorType weight) {
                          StringAttr::get(weight.getContext(), lm::stringifyQuantMethod(quant.getMethod())));
 }
 
-FailureOr<KernelSignature> kern::signatureOf(func::FuncOp function, int64_t context) {
+FailureOr<KernelSignature> kern::signatureOf(func::FuncOp function, int64_t context, bool device) {
   KernelSignature signature;
+  signature.device = device;
   signature.function = function;
   signature.fused = function.isExternal() ? lm::FusedOp() : dyn_cast<lm::FusedOp>(function.getBody().front().front());
   if (!signature.fused || !isa<func::ReturnOp>(signature.fused->getNextNode()))

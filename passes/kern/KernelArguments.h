@@ -33,6 +33,7 @@ struct KernelSignature {
   mlir::func::FuncOp function; ///< the lm function
   lm::FusedOp fused;
   mlir::Operation *anchor = nullptr;
+  bool device = false; ///< for a GPU
   Unit unit = Unit::rows;
   int64_t tiles = 1;
   int64_t panelsPerTile = 0;               ///< linears
@@ -59,11 +60,14 @@ struct KernelSignature {
   int64_t find(Argument::Kind kind, int64_t number, Part part = Part::values) const;
 };
 
-/// Context is the number of positions that rope tables cover.
-mlir::FailureOr<KernelSignature> signatureOf(mlir::func::FuncOp function, int64_t context);
+/// Context is the number of positions that rope tables cover; `device`: for a GPU.
+mlir::FailureOr<KernelSignature> signatureOf(mlir::func::FuncOp function, int64_t context, bool device);
 
 /// How a weight of this type is stored in panels; null for floats.
 CodingAttr codingOf(mlir::RankedTensorType weight);
+
+/// Columns of a head's keys and values in a page: a GPU's products take 64 bytes of bf16 at a time.
+inline int64_t paddedHead(int64_t dim, bool device) { return roundUp(dim, device ? 2 * lanes : lanes); }
 
 /// The argument of the lm function that a value inside its lm.fused is, or null.
 mlir::BlockArgument argumentOf(mlir::Value value);

@@ -28,6 +28,21 @@ Value KernelContext::partials() {
   return at < 0 ? Value() : Value(kernel.getArgument(at));
 }
 
+/// Each op's kind, the model's word for what it makes, and where the config says so.
+static ArrayAttr sourcesOf(const KernelSignature &signature) {
+  Builder b(signature.anchor->getContext());
+  SmallVector<Attribute> sources;
+  for (Operation &op : signature.body().without_terminator()) {
+    std::string text = op.getName().stripDialect().str();
+    if (auto word = op.getLoc()->findInstanceOf<NameLoc>())
+      text += " " + word.getName().str();
+    if (auto place = op.getLoc()->findInstanceOf<FileLineColLoc>())
+      text += ", " + place.getFilename().str() + ":" + std::to_string(place.getLine());
+    sources.push_back(b.getStringAttr(text));
+  }
+  return b.getArrayAttr(sources);
+}
+
 FailureOr<func::FuncOp> kern::buildKernel(ModuleOp module, const KernelSignature &signature, ScheduleAttr schedule) {
   MLIRContext *mlir = module.getContext();
   func::FuncOp lmFunction = signature.function;
@@ -47,16 +62,44 @@ FailureOr<func::FuncOp> kern::buildKernel(ModuleOp module, const KernelSignature
   for (Operation &op : signature.body().without_terminator())
     fused += (fused.empty() ? "" : ", ") + op.getName().stripDialect().str();
   kernel->setAttr(fusedAttr, builder.getStringAttr(fused));
+  if (signature.device)
+    kernel->setAttr(sourcesAttr, sourcesOf(signature));
   Block *entry = kernel.addEntryBlock();
-  for (auto [i, argument] : llvm::enumerate(signature.arguments))
+  for (auto [i, argument] : llvm::enumerate(signature.arguments)) {
+    Value value = entry->getArgument(i);
     if (argument.number >= 0 && argument.kind != Argument::Kind::output)
-      entry->getArgument(i).setLoc(lmFunction.getArgument(argument.number).getLoc());
+      value.setLoc(lmFunction.getArgument(argument.number).getLoc());
+    // Words for what the model has none for.
+    switch (argument.kind) {
+    case Argument::Kind::keys:
+      name(value, "keys");
+      break;
+    case Argument::Kind::values:
+      name(value, "values");
+      break;
+    case Argument::Kind::partials:
+      name(value, "partials");
+      break;
+    case Argument::Kind::output:
+      if (argument.number >= 0)
+        value.setLoc(signature.body().getTerminator()->getOperand(argument.number).getLoc());
+      break;
+    case Argument::Kind::weight:
+      if (argument.rope)
+        name(value, stringifyPart(argument.part));
+      break;
+    case Argument::Kind::activation:
+      break;
+    }
+  }
 
   KernelContext context(signature, schedule, kernel);
   context.e.b.setInsertionPointToStart(entry);
-  LogicalResult built = isa<lm::LinearOp>(signature.anchor)      ? buildLinear(context)
-                        : isa<lm::AttentionOp>(signature.anchor) ? buildAttention(context)
-                                                                 : buildEmbed(context);
+  using Build = LogicalResult (*)(KernelContext &);
+  constexpr Build builders[][2] = {
+      {buildLinear, buildBlockLinear}, {buildAttention, buildBlockAttention}, {buildEmbed, buildBlockEmbed}};
+  int kind = isa<lm::LinearOp>(signature.anchor) ? 0 : isa<lm::AttentionOp>(signature.anchor) ? 1 : 2;
+  LogicalResult built = builders[kind][signature.device](context);
   if (failed(built))
     return failure();
   func::ReturnOp::create(context.e.b);

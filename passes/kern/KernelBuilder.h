@@ -18,7 +18,8 @@ struct KernelContext {
   Emitter e;
 
   KernelContext(const KernelSignature &signature, ScheduleAttr schedule, mlir::func::FuncOp kernel)
-      : signature(signature), schedule(schedule), kernel(kernel), e(signature.anchor->getLoc(), kernel.getContext()) {}
+      : signature(signature), schedule(schedule), kernel(kernel),
+        e(signature.anchor->getLoc(), kernel.getContext(), signature.device) {}
 
   /// Whether products with a weight of this coding, which may be null, are made in AMX tiles where there are rows for
   /// it.
@@ -37,5 +38,9 @@ struct KernelContext {
 mlir::LogicalResult buildLinear(KernelContext &context);
 mlir::LogicalResult buildAttention(KernelContext &context);
 mlir::LogicalResult buildEmbed(KernelContext &context);
+// The same for a block of a GPU.
+mlir::LogicalResult buildBlockLinear(KernelContext &context);
+mlir::LogicalResult buildBlockAttention(KernelContext &context);
+mlir::LogicalResult buildBlockEmbed(KernelContext &context);
 
 } // namespace lathe::kern

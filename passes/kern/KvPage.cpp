@@ -39,6 +39,15 @@ void KvPage::appendFloats(ArrayRef<Value> vectors, bool isKey, Value head, int64
   }
 }
 
+void KvPage::appendOnDevice(Value vector, bool isKey, Value head, Value column) {
+  if (isKey)
+    return e.store(vector, keys, {page, head, place, column});
+  Type element = cast<MemRefType>(values.getType()).getElementType();
+  if (!element.isF32())
+    vector = arith::TruncFOp::create(e.b, VectorType::get({lanes}, element), vector);
+  StoreAlongOp::create(e.b, vector, values, ValueRange{page, head, column, place}, 2, 1);
+}
+
 void KvPage::appendBytes(ArrayRef<Value> vectors, bool isKey, Value head, int64_t width) {
   SmallVector<Value> head16(vectors);
   if (width % lanes != 0)

@@ -11,6 +11,8 @@ public:
   KvPage(KernelContext &context, lm::KvAppendOp op, mlir::Value row);
   /// All `width` columns of a head, 16 a vector; lanes of the last one behind them may hold anything.
   void append(llvm::ArrayRef<mlir::Value> vectors, bool isKey, mlir::Value head, int64_t width);
+  /// A GPU: 16 columns of a head from one on. Pages also hold the lanes behind the head: zeros, which products take in.
+  void appendOnDevice(mlir::Value vector, bool isKey, mlir::Value head, mlir::Value column);
 
 private:
   void appendFloats(llvm::ArrayRef<mlir::Value> vectors, bool isKey, mlir::Value head, int64_t width);

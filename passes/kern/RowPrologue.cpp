@@ -4,6 +4,7 @@
 #include "runtime/TierName.h"
 
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "llvm/Support/SaveAndRestore.h"
 
 using namespace mlir;
 using namespace lathe;
@@ -20,6 +21,18 @@ LogicalResult RowPrologue::prepare(lm::LinearOp linear) {
   rounded = weight.getElementType().isBF16() && tierHas(k.schedule.getTarget().getValue(), "bf16");
   padding = k.usesAmx(coding) ? k.schedule.getRows() : 0;
   int64_t width = widthOf(value), block = k.schedule.getUnitBlock() + padding;
+  if (e.device) {
+    // An odd number of blocks: of two rows side by side each has half of the banks.
+    Type element = weight.getElementType();
+    int64_t span = deviceBlock(element), blocks = ceilDiv(width, span);
+    if (value.getDefiningOp<lm::QuantizeOp>())
+      return linear.emitOpError() << "expected an input in floats on a GPU, whose weights alone are quantised";
+    zeros = blocks * span;
+    scratch = {e.scratch({block, (blocks | 1) * span}, element)};
+    name(scratch.front(), "input");
+    computed = true;
+    return success();
+  }
   if (auto quantize = value.getDefiningOp<lm::QuantizeOp>()) {
     int64_t group = lm::quantOf(quantize.getResult().getType()).getGroup(), groups = ceilDiv(width, group);
     if (group % lanes != 0)
@@ -50,6 +63,7 @@ FailureOr<Value> RowPrologue::chunk(Value value, Value column, int64_t valid) {
     return e.loadValid(buffer, {sourceRow, column}, valid);
   }
   Operation *op = value.getDefiningOp();
+  Emitter::At here(e, op);
   if (auto select = dyn_cast<lm::SelectRowsOp>(op))
     return chunk(select.getInput(), column, valid);
   if (auto norm = dyn_cast<lm::NormOp>(op)) {
@@ -58,10 +72,13 @@ FailureOr<Value> RowPrologue::chunk(Value value, Value column, int64_t valid) {
       return failure();
     Statistics s = statistics.lookup(op);
     Value centred = s.mean ? e.sub(*x, s.mean) : *x;
-    Value result = e.mul(e.mul(centred, s.inverse),
-                         e.load(k.buffer(Argument::Kind::weight, norm.getGain(), Part::vector), {column}));
+    // Gains and biases are padded to 16 lanes, which a vector of a whole block reaches over.
+    auto along = [&](Value vector) {
+      return e.loadValid(k.buffer(Argument::Kind::weight, vector, Part::vector), {column}, e.device ? valid : e.width);
+    };
+    Value result = e.mul(e.mul(centred, s.inverse), along(norm.getGain()));
     if (norm.getBias())
-      result = e.add(result, e.load(k.buffer(Argument::Kind::weight, norm.getBias(), Part::vector), {column}));
+      result = e.add(result, along(norm.getBias()));
     return result;
   }
   if (auto add = dyn_cast<arith::AddFOp>(op)) {
@@ -81,18 +98,19 @@ FailureOr<Value> RowPrologue::chunk(Value value, Value column, int64_t valid) {
 }
 
 FailureOr<Value> RowPrologue::sumChunks(int64_t width, llvm::function_ref<FailureOr<Value>(Value, int64_t)> body) {
-  int64_t full = width / lanes * lanes;
+  int64_t full = width / e.width * e.width;
   LogicalResult made = success();
   Value sum = e.splat(0.0f);
   if (full != 0)
-    sum = e.loop(e.index(0), e.index(full), lanes, {sum}, [&](Value column, ValueRange carried) -> SmallVector<Value> {
-      auto term = body(column, lanes);
-      if (failed(term)) {
-        made = failure();
-        return {carried[0]};
-      }
-      return {e.add(carried[0], *term)};
-    })[0];
+    sum =
+        e.loop(e.index(0), e.index(full), e.width, {sum}, [&](Value column, ValueRange carried) -> SmallVector<Value> {
+          auto term = body(column, e.width);
+          if (failed(term)) {
+            made = failure();
+            return {carried[0]};
+          }
+          return {e.add(carried[0], *term)};
+        })[0];
   if (failed(made))
     return failure();
   if (full != width) {
@@ -105,6 +123,7 @@ FailureOr<Value> RowPrologue::sumChunks(int64_t width, llvm::function_ref<Failur
 }
 
 LogicalResult RowPrologue::measure(lm::NormOp norm) {
+  Emitter::At at(e, norm);
   int64_t width = widthOf(norm.getInput());
   if (norm.getPer())
     return norm.emitOpError() << "expected a norm over the whole row in a prologue";
@@ -129,7 +148,7 @@ LogicalResult RowPrologue::measure(lm::NormOp norm) {
   auto square = mean([&](Value x, int64_t valid) {
     if (s.mean) {
       x = e.sub(x, s.mean);
-      if (valid < lanes)
+      if (valid < e.width)
         x = e.select(e.mask(valid), x, e.splat(0.0f));
     }
     return e.mul(x, x);
@@ -235,6 +254,7 @@ void RowPrologue::pad(Value slot) {
 }
 
 LogicalResult RowPrologue::row(Value unit, Value slot) {
+  llvm::SaveAndRestore width(e.width, e.device ? blockThreads : lanes);
   bool selects = false;
   SmallVector<lm::NormOp> norms;
   for (Operation &op : k.signature.body().without_terminator()) {
@@ -251,7 +271,7 @@ LogicalResult RowPrologue::row(Value unit, Value slot) {
   if (auto quantize = input.getDefiningOp<lm::QuantizeOp>())
     return quantizeRow(quantize, slot);
 
-  int64_t width = widthOf(input), full = width / lanes * lanes;
+  int64_t columns = widthOf(input), full = columns / e.width * e.width;
   LogicalResult made = success();
   auto copy = [&](Value column, int64_t valid) {
     auto value = chunk(input, column, valid);
@@ -260,12 +280,30 @@ LogicalResult RowPrologue::row(Value unit, Value slot) {
       return;
     }
     // Of an odd width, a product of pairs reads one lane behind the row's end.
-    bool whole = valid == lanes || !rounded;
+    bool whole = valid == e.width || !rounded;
     e.store(whole ? *value : e.select(e.mask(valid), *value, e.splat(0.0f)), scratch[0], {slot, column});
   };
   if (full != 0)
-    e.loop(e.index(0), e.index(full), lanes, [&](Value column) { copy(column, lanes); });
-  if (full != width)
-    copy(e.index(full), width - full);
+    e.loop(e.index(0), e.index(full), e.width, [&](Value column) { copy(column, e.width); });
+  if (!e.device && full != columns)
+    copy(e.index(full), columns - full);
+  for (int64_t column = full; e.device && column < zeros; column += e.width)
+    if (failed(fill(e.index(column), std::max<int64_t>(0, columns - column), zeros - column, slot)))
+      return failure();
   return made;
+}
+
+LogicalResult RowPrologue::fill(Value column, int64_t valid, int64_t count, Value slot) {
+  std::optional<Emitter::At> at;
+  if (Operation *op = input.getDefiningOp())
+    at.emplace(e, op);
+  Value value = e.splat(0.0f);
+  if (valid > 0) {
+    auto some = chunk(input, column, valid);
+    if (failed(some))
+      return failure();
+    value = e.select(e.mask(valid), *some, value);
+  }
+  e.storeValid(value, scratch[0], {slot, column}, count);
+  return success();
 }

@@ -8,7 +8,8 @@ namespace lathe::kern {
 /// 1 / sqrt(mean + eps), every lane the same.
 mlir::Value inverseRoot(Emitter &e, mlir::Value meanOfSquares, double eps);
 
-/// The chain of select_rows, norm, gated, addf and quantize before a linear, once per row into scratch.
+/// The chain of select_rows, norm, gated, addf and quantize before a linear, once per row into scratch. On a GPU all
+/// threads of a block work on one row after another, and a row ends in zeros up to a whole block of k.
 class RowPrologue {
 public:
   explicit RowPrologue(KernelContext &context) : k(context), e(context.e) {}
@@ -36,6 +37,8 @@ private:
   /// The sums over the row that a weight's minima are multiplied by.
   void sumGroups(int64_t width, int64_t inputGroup, mlir::Value slot);
   mlir::LogicalResult quantizeRow(lm::QuantizeOp quantize, mlir::Value slot);
+  /// GPU: `count` columns of scratch from `column` on, of which `valid` are the row's and the rest zeros.
+  mlir::LogicalResult fill(mlir::Value column, int64_t valid, int64_t count, mlir::Value slot);
   /// Calls `body(column, valid lanes)` for all 16-column pieces of the row; sums what it returns when `carried` is
   /// given.
   mlir::FailureOr<mlir::Value> sumChunks(int64_t width,
@@ -47,6 +50,7 @@ private:
   CodingAttr coding; ///< of the linear's weight, which decides what is summed up
   bool computed = false;
   bool rounded = false; ///< to bf16, which the tier multiplies bf16 weights by
+  int64_t zeros = 0;    ///< GPU: columns of a row with its zeros
   int64_t padding = 0;  ///< rows of scratch behind those of a call
   llvm::SmallVector<mlir::Value> scratch;
   mlir::Value sourceRow; ///< the row that activations are read from

@@ -54,6 +54,15 @@ int64_t blockWithin(const ScheduleEntry &entry, lm::LinearOp linear) {
   return std::min(entry.unitBlock, tiles * entry.rows);
 }
 
+/// The same for a block of a GPU, whose rows lie in shared memory: what every architecture has, less the sums' share.
+int64_t deviceBlockWithin(const ScheduleEntry &entry, lm::LinearOp linear) {
+  constexpr int64_t budget = 48 << 10;
+  auto weight = cast<RankedTensorType>(linear.getWeight().getType());
+  int64_t rowBytes = roundUp(widthOf(linear.getInput()), 2 * lanes) * (weight.getElementType().isF32() ? 4 : 2);
+  int64_t rows = std::clamp<int64_t>(budget / rowBytes, 1, entry.unitBlock);
+  return rows > deviceTileRows ? rows / deviceTileRows * deviceTileRows : rows;
+}
+
 /// A library adds signed bytes: codes are stored with 128 added, and no further bias.
 bool libraryMayRead(lm::LinearOp linear) {
   auto quant = lm::quantOf(linear.getWeight().getType());
@@ -104,13 +113,21 @@ struct SelectSchedule : kern::impl::KernSelectScheduleBase<SelectSchedule> {
     int64_t rows = entry->rows, unitBlock = entry->unitBlock, libraryRows = 0;
     StringAttr library;
     if (auto linear = dyn_cast_or_null<lm::LinearOp>(anchor)) {
-      if (!entry->measured())
+      if (tier == cudaTarget)
+        rows = unitBlock = entry->measured() ? unitBlock : deviceBlockWithin(*entry, linear);
+      else if (!entry->measured())
         unitBlock = blockWithin(*entry, linear);
       if (!entry->library.empty() && libraryMayRead(linear) && unitBlock > 1)
         library = text(entry->library), libraryRows = std::min(entry->libraryRows, unitBlock);
     } else if (auto attention = dyn_cast_or_null<lm::AttentionOp>(anchor)) {
       rows = rowsWithin(*entry, attention);
       unitBlock = attentionRows;
+      if (tier == cudaTarget) {
+        lm::KvType kv = attention.getKv().getType();
+        int64_t group = widthOf(attention.getQuery()) / (kv.getHeads() * kv.getDim());
+        unitBlock = std::clamp<int64_t>(entry->rows / group, 1, attentionRows);
+        rows = unitBlock * group;
+      }
     }
     return ScheduleAttr::get(&getContext(), text(tier.str()), unitBlock, rows, entry->columns, entry->amxRows, library,
                              libraryRows, text((entry->measured() ? "measured, " : "default, ") + entry->origin));
@@ -127,7 +144,7 @@ struct SelectSchedule : kern::impl::KernSelectScheduleBase<SelectSchedule> {
     }
     std::vector<std::string> known = schedules.tiers(), chosen(tiers.begin(), tiers.end());
     for (const std::string &tier : chosen)
-      if (!llvm::is_contained(known, baseOfTier(tier))) {
+      if (tier != cudaTarget && !llvm::is_contained(known, baseOfTier(tier))) {
         getOperation().emitError() << "expected a tier of " << llvm::join(known, ", ") << ", found '" << tier << "'";
         return signalPassFailure();
       }

@@ -57,15 +57,29 @@ TEST(Schedules, BuiltInDefaultsAreComplete) {
   EXPECT_FALSE(table.find({"sse2", "embed"}));
 }
 
-// It is the file that is built in, and the file reads back as a user's table.
-TEST(Schedules, BuiltInIsTheFile) {
-  auto table = ScheduleTable::read(repositoryFile("configs/targets/cpu.toml"));
-  ASSERT_OK(table);
-  ASSERT_EQ(table->layers().size(), 2u);
-  ASSERT_EQ(table->layers()[0].size(), table->layers()[1].size());
-  for (size_t i = 0; i < table->layers()[0].size(); ++i) {
-    EXPECT_EQ(table->layers()[0][i].key, table->layers()[1][i].key);
-    EXPECT_EQ(table->layers()[0][i].origin, table->layers()[1][i].origin);
+// They are the files that are built in, and the files read back as a user's table.
+TEST(Schedules, BuiltInAreTheFiles) {
+  size_t layer = 1; // behind the user's
+  for (const char *file : {"cuda.toml", "cpu.toml"}) {
+    auto table = ScheduleTable::read(repositoryFile(std::string("configs/targets/") + file));
+    ASSERT_OK(table);
+    ASSERT_EQ(table->layers().size(), 3u);
+    ASSERT_EQ(table->layers()[0].size(), table->layers()[layer].size());
+    for (size_t i = 0; i < table->layers()[0].size(); ++i) {
+      EXPECT_EQ(table->layers()[0][i].key, table->layers()[layer][i].key);
+      EXPECT_EQ(table->layers()[0][i].origin, table->layers()[layer][i].origin);
+    }
+    ++layer;
+  }
+}
+
+TEST(Schedules, CudaDefaultsAreComplete) {
+  for (const ScheduleKey &key :
+       {ScheduleKey{"cuda", "linear", "f32", 0, 1, 1}, ScheduleKey{"cuda", "linear", "bf16", 0, 1, 1},
+        ScheduleKey{"cuda", "attention"}, ScheduleKey{"cuda", "embed"}}) {
+    const ScheduleEntry *entry = ScheduleTable::builtIn().find(key);
+    ASSERT_TRUE(entry) << key.text();
+    EXPECT_TRUE(entry->origin.starts_with("cuda.toml:")) << entry->origin;
   }
 }
 
@@ -139,9 +153,10 @@ TEST(Schedules, Mistakes) {
             "folder/t.toml:1:12: schedule: expected [[schedule]] entries, found the integer 3");
   EXPECT_EQ(errorOf("schedule = [3]\n"), "folder/t.toml:1:13: schedule: expected a table, found the integer 3");
   EXPECT_EQ(errorAfter("avx512vnni", "avx512vni"), "folder/t.toml:2:8: tier: unknown value \"avx512vni\"; did you mean "
-                                                   "'avx512vnni'? known: amx, avx512vnni, avxvnni, x86-64-v3");
-  EXPECT_EQ(errorAfter("tier = \"avx512vnni\"", "tier = 512"),
-            "folder/t.toml:2:8: tier: expected one of amx, avx512vnni, avxvnni, x86-64-v3, found the integer 512");
+                                                   "'avx512vnni'? known: amx, avx512vnni, avxvnni, x86-64-v3, cuda");
+  EXPECT_EQ(
+      errorAfter("tier = \"avx512vnni\"", "tier = 512"),
+      "folder/t.toml:2:8: tier: expected one of amx, avx512vnni, avxvnni, x86-64-v3, cuda, found the integer 512");
   EXPECT_EQ(errorAfter("kind = \"linear\"\n", ""),
             "folder/t.toml:1:1: missing key 'kind': expected one of linear, attention, embed");
   EXPECT_EQ(errorAfter("\"linear\"", "\"conv\""),

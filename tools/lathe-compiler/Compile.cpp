@@ -58,6 +58,8 @@ Result<void> compile(CompileOptions options) {
   progress.clear();
   if (!summary)
     return propagate(summary);
+  if (!summary->warning.empty())
+    fmt::print(stderr, "lathe: warning: {}\n", summary->warning);
   if (!options.stopAfter.empty()) {
     fmt::print(stderr, "stopped after stage {}{}\n", options.stopAfter,
                options.dumpDir.empty() ? "" : ": " + options.dumpDir);
@@ -104,8 +106,11 @@ void addCompile(CLI::App &app, Command &run) {
   std::vector<std::string> tierNames;
   for (const CpuTier &tier : cpuTiersWithFeatures())
     tierNames.push_back(tier.name);
-  auto target = std::make_shared<std::string>("cpu");
-  command->add_option("--target", *target, "what to compile for")->check(CLI::IsMember({"cpu"}))->capture_default_str();
+  command
+      ->add_option("--target", options->targets,
+                   "what to compile for: cpu; cuda:ARCH, an NVIDIA architecture (sm_80, sm_90a), by NVRTC of the CUDA "
+                   "toolkit; cuda-host:ARCH, the same kernels checked on the CPU; may be given several times")
+      ->default_str("cpu");
   command
       ->add_option("--cpu", options->tiers,
                    "ISA tiers, with features that their code may use; default: all tiers, without features")
@@ -119,7 +124,7 @@ void addCompile(CLI::App &app, Command &run) {
       ->add_option("--from", options->from,
                    "go on from a stage file (NN-name.mlir of stage 00, 10 or 20) instead of making it")
       ->check(CLI::ExistingFile);
-  command->callback([options, target, &run] { run = [options, target] { return compile(*options); }; });
+  command->callback([options, &run] { run = [options] { return compile(*options); }; });
 }
 
 } // namespace lathe

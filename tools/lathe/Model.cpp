@@ -24,7 +24,15 @@ void ModelFlags::add(CLI::App &command) {
       "--mmap", map,
       "Use the weights in the mapped file, shared by all processes and read when needed, instead of reading "
       "them into huge pages");
-  command.add_option("--device", device, "Device to run on")->check(CLI::IsMember({"cpu"}))->capture_default_str();
+  command
+      .add_option("--device", device,
+                  "Device to run on: cpu, or cuda-host, kernels of the CUDA target checked on the CPU (default: what "
+                  "the artifact was compiled for)")
+      ->check(CLI::IsMember({"cpu", "cuda-host"}));
+  command.add_option("--host-seed", hostCheck.seed, "cuda-host: order of blocks and threads; 0: one after another")
+      ->capture_default_str();
+  command.add_flag("!--no-host-check", hostCheck.strict,
+                   "cuda-host: look for wrong places only, not for races and memory that nobody wrote");
   command
       .add_option("-c,--context", context, "Positions of one sequence (default: what the artifact was compiled for)")
       ->check(CLI::PositiveNumber);
@@ -32,6 +40,8 @@ void ModelFlags::add(CLI::App &command) {
 
 EngineOptions ModelFlags::engine() const {
   EngineOptions options;
+  options.device = device;
+  options.hostCheck = hostCheck;
   options.tier = cpu;
   options.threads = threads;
   options.context = context;

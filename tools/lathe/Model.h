@@ -14,7 +14,8 @@ namespace lathe {
 
 /// OUT.lathe, -t, --cpu, --device, -c, --mmap.
 struct ModelFlags {
-  std::string artifact, cpu, device = "cpu";
+  std::string artifact, cpu, device;
+  HostCheck hostCheck;
   int64_t threads = 0, context = 0;
   bool map = false;
 

@@ -1,0 +1,525 @@
+//===- CudaPrinter.cpp - kernels of the CUDA target as text -----------------===//
+#include "compiler/CudaPrinter.h"
+
+#include "compiler/CudaNames.h"
+#include "passes/kern/KernPasses.h"
+
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+#include <fmt/format.h>
+
+using namespace mlir;
+
+namespace lathe {
+
+using namespace kern;
+
+namespace {
+
+/// How strongly an expression holds together: what stands inside a stronger one gets parentheses.
+enum Strength { weakest, choice, both, comparison, sum, product, atom };
+
+struct Expression {
+  std::string text;
+  Strength strength = atom;
+};
+
+class Printer {
+public:
+  explicit Printer(func::FuncOp kernel) : kernel(kernel), names(kernel) {}
+  Result<CudaText> print();
+
+private:
+  // What a value is called.
+  std::string use(Value value, Strength around = weakest);
+  std::string typeOf(Type type);
+  std::string element(Value memref, ValueRange indices, Type vector = {});
+  std::string elementAlong(Value memref, ValueRange indices, int64_t dim, int64_t stride, Type vector);
+  std::string lanesOf(Type vector) {
+    return cast<VectorType>(vector).getDimSize(0) == blockThreads ? "thread()" : "lane()";
+  }
+  std::string constant(TypedAttr value);
+
+  // Statements.
+  void line(const std::string &text) { body += std::string(depth * 2, ' ') + text + "\n"; }
+  /// Says what the model calls what is being made, where that changes.
+  void heading(Operation &op);
+  void block(Block &block);
+  void statement(Operation &op);
+  void define(Operation &op, Expression expression);
+  void assign(ValueRange variables, ValueRange values);
+  void loop(scf::ForOp op);
+  void choose(scf::IfOp op);
+  /// Puts `head` and what was printed since behind `before`, in braces where it is more than a line; `more`: an else
+  /// follows.
+  void wrap(std::string before, const std::string &head, bool more);
+  void programId(ProgramIdOp op);
+  std::optional<Expression> expression(Operation &op);
+  Expression binary(Operation &op, const char *sign, Strength strength) {
+    return {use(op.getOperand(0), strength) + " " + sign + " " + use(op.getOperand(1), Strength(strength + 1)),
+            strength};
+  }
+  Expression call(const std::string &function, ValueRange operands) {
+    std::string text = function + "(";
+    for (auto [i, operand] : llvm::enumerate(operands))
+      text += (i ? ", " : "") + use(operand);
+    return {text + ")"};
+  }
+  /// Whether a value may stand where it is used instead of having a name: it is used once, in its own block, and what
+  /// it reads cannot have changed.
+  bool standsInline(Operation &op);
+  static bool isRead(Operation &op) {
+    return isa<memref::LoadOp, vector::LoadOp, vector::MaskedLoadOp, LoadAlongOp>(op);
+  }
+  bool readsLater(Operation &load);
+  void wrong(Operation &op, const std::string &what) {
+    if (problem.empty())
+      problem = fmt::format("kernel {}: {} in {}", kernel.getName().str(), what, op.getName().getStringRef().str());
+  }
+
+  std::string header(int64_t sharedBytes);
+  std::string memory(int64_t &bytes);
+  std::string parameters();
+
+  func::FuncOp kernel;
+  CudaNames names;
+  llvm::DenseMap<Value, Expression> expressions; ///< of values that stand inline
+  llvm::DenseMap<Operation *, std::string> sums; ///< of products: the member of Memory for their spans' sums
+  std::string body, problem;
+  StringRef current; ///< the model's word for what is being made
+  int64_t depth = 1;
+};
+
+} // namespace
+
+std::string Printer::typeOf(Type type) {
+  if (auto vector = dyn_cast<VectorType>(type))
+    type = vector.getElementType();
+  if (type.isF32())
+    return "float";
+  if (type.isBF16())
+    return "bf16";
+  if (type.isInteger(1))
+    return "bool";
+  if (type.isIndex() || type.isInteger(32))
+    return "int";
+  if (problem.empty())
+    llvm::raw_string_ostream(problem) << "kernel " << kernel.getName() << ": no CUDA type for " << type;
+  return "?";
+}
+
+std::string Printer::use(Value value, Strength around) {
+  auto found = expressions.find(value);
+  if (found == expressions.end())
+    return names.of(value);
+  return found->second.strength < around ? "(" + found->second.text + ")" : found->second.text;
+}
+
+std::string Printer::element(Value memref, ValueRange indices, Type vector) {
+  return elementAlong(memref, indices, static_cast<int64_t>(indices.size()) - 1, 1, vector);
+}
+
+std::string Printer::elementAlong(Value memref, ValueRange indices, int64_t dim, int64_t stride, Type vector) {
+  std::string text = use(memref) + "(";
+  for (auto [i, index] : llvm::enumerate(indices)) {
+    text += i ? ", " : "";
+    if (!vector || static_cast<int64_t>(i) != dim) {
+      text += use(index);
+      continue;
+    }
+    std::string lane = stride == 1 ? lanesOf(vector) : fmt::format("{} * {}", stride, lanesOf(vector));
+    text += matchPattern(index, m_Zero()) ? lane : use(index, sum) + " + " + lane;
+  }
+  return text + ")";
+}
+
+std::string Printer::constant(TypedAttr value) {
+  if (auto dense = dyn_cast<DenseElementsAttr>(value)) {
+    if (dense.isSplat())
+      return constant(cast<TypedAttr>(dense.getSplatValue<Attribute>()));
+    problem = "a constant whose lanes differ";
+    return "?";
+  }
+  if (auto integer = dyn_cast<IntegerAttr>(value))
+    return value.getType().isInteger(1) ? (integer.getValue().isZero() ? "false" : "true")
+                                        : std::to_string(integer.getInt());
+  std::string text = fmt::format("{}", cast<FloatAttr>(value).getValue().convertToFloat());
+  if (text.find_first_of(".en") == std::string::npos)
+    text += ".0";
+  text += "f";
+  return value.getType().isBF16() ? "to_bf16(" + text + ")" : text;
+}
+
+/// Whether a value that was read may be read where its statement stands instead: nothing is stored in between.
+bool Printer::readsLater(Operation &load) {
+  for (Operation *op = &load; op->hasOneUse();) {
+    Operation *user = *op->getUsers().begin();
+    if (user->getBlock() != load.getBlock() || isa<scf::ForOp, scf::IfOp>(user))
+      return false;
+    for (Operation *between = op->getNextNode(); between != user; between = between->getNextNode())
+      if (between->getNumRegions() || !(isMemoryEffectFree(between) || isRead(*between)))
+        return false;
+    if (user->getNumResults() == 0 || !standsInline(*user))
+      // An element that is assigned to another one stays what it is: the host's are objects of several types.
+      return user->getNumResults() != 0 || op != &load;
+    op = user;
+  }
+  return false;
+}
+
+bool Printer::standsInline(Operation &op) {
+  if (op.getNumResults() != 1)
+    return false;
+  if (isRead(op))
+    return readsLater(op);
+  if (isa<ArriveOp>(op))
+    return op.getResult(0).hasOneUse() && *op.getUsers().begin() == op.getNextNode();
+  if (isa<arith::ConstantOp, vector::BroadcastOp, vector::StepOp, vector::ConstantMaskOp, LaneIdOp, GroupIdOp,
+          arith::IndexCastOp>(op))
+    return true;
+  if (!op.getResult(0).hasOneUse() || !isMemoryEffectFree(&op) || isa<ReduceOp>(op))
+    return false;
+  Operation *user = *op.getResult(0).getUsers().begin();
+  if (isa<BatchOp, GatherPagesOp>(op) && isa<scf::ForOp>(user)) // read once, not in each turn of the loop
+    return false;
+  // A loop's start is worked out once, an index of a loop's body each time.
+  return user->getBlock() == op.getBlock() && (!isa<scf::YieldOp>(user) || user->getNumOperands() == 1);
+}
+
+std::optional<Expression> Printer::expression(Operation &op) {
+  auto compare = [&](const char *sign) { return binary(op, sign, comparison); };
+  return llvm::TypeSwitch<Operation *, std::optional<Expression>>(&op)
+      .Case([&](arith::ConstantOp x) { return Expression{constant(cast<TypedAttr>(x.getValue()))}; })
+      .Case([&](vector::BroadcastOp x) { return Expression{use(x.getSource(), atom)}; })
+      .Case([&](arith::IndexCastOp x) { return Expression{use(x.getIn(), atom)}; })
+      .Case([&](vector::StepOp x) { return Expression{lanesOf(x.getType())}; })
+      .Case([&](vector::ConstantMaskOp x) {
+        return Expression{fmt::format("{} < {}", lanesOf(x.getType()), x.getMaskDimSizes()[0]), comparison};
+      })
+      .Case<arith::AddFOp, arith::AddIOp>([&](auto) { return binary(op, "+", sum); })
+      .Case<arith::SubFOp, arith::SubIOp>([&](auto) { return binary(op, "-", sum); })
+      .Case<arith::MulFOp, arith::MulIOp>([&](auto) { return binary(op, "*", product); })
+      .Case<arith::DivFOp, arith::DivUIOp, arith::DivSIOp>([&](auto) { return binary(op, "/", product); })
+      .Case<arith::RemUIOp, arith::RemSIOp>([&](auto) { return binary(op, "%", product); })
+      .Case([&](arith::CeilDivUIOp) { return call("ceil_div", op.getOperands()); })
+      .Case([&](arith::NegFOp) { return Expression{"-" + use(op.getOperand(0), atom), product}; })
+      .Case([&](arith::AndIOp) { return binary(op, "&&", both); })
+      .Case<arith::MinSIOp, arith::MinUIOp>([&](auto) { return call("min", op.getOperands()); })
+      .Case<arith::MaxSIOp, arith::MaxUIOp>([&](auto) { return call("max", op.getOperands()); })
+      .Case([&](arith::MaximumFOp) { return call("larger", op.getOperands()); })
+      .Case([&](arith::SelectOp x) {
+        return Expression{fmt::format("{} ? {} : {}", use(x.getCondition(), both), use(x.getTrueValue(), both),
+                                      use(x.getFalseValue(), choice)),
+                          choice};
+      })
+      .Case([&](arith::CmpIOp x) -> std::optional<Expression> {
+        switch (x.getPredicate()) {
+        case arith::CmpIPredicate::eq:
+          return compare("==");
+        case arith::CmpIPredicate::ne:
+          return compare("!=");
+        case arith::CmpIPredicate::slt:
+        case arith::CmpIPredicate::ult:
+          return compare("<");
+        case arith::CmpIPredicate::sle:
+        case arith::CmpIPredicate::ule:
+          return compare("<=");
+        case arith::CmpIPredicate::sgt:
+        case arith::CmpIPredicate::ugt:
+          return compare(">");
+        case arith::CmpIPredicate::sge:
+        case arith::CmpIPredicate::uge:
+          return compare(">=");
+        }
+        return std::nullopt;
+      })
+      .Case([&](arith::CmpFOp x) -> std::optional<Expression> {
+        switch (x.getPredicate()) {
+        case arith::CmpFPredicate::OGT:
+          return compare(">");
+        case arith::CmpFPredicate::OLT:
+          return compare("<");
+        case arith::CmpFPredicate::OGE:
+          return compare(">=");
+        case arith::CmpFPredicate::OLE:
+          return compare("<=");
+        case arith::CmpFPredicate::OEQ:
+          return compare("==");
+        case arith::CmpFPredicate::UNE:
+          return compare("!=");
+        default:
+          return std::nullopt;
+        }
+      })
+      .Case([&](math::FmaOp) { return call("fma", op.getOperands()); })
+      .Case([&](math::SqrtOp) { return call("sqrtf", op.getOperands()); })
+      .Case([&](math::AbsFOp) { return call("fabsf", op.getOperands()); })
+      .Case([&](math::ExpOp) { return call("exponential", op.getOperands()); })
+      .Case([&](arith::ExtFOp) { return call("to_float", op.getOperands()); })
+      .Case([&](arith::TruncFOp) { return call("to_bf16", op.getOperands()); })
+      .Case([&](LaneIdOp) { return Expression{"lane()"}; })
+      .Case([&](GroupIdOp) { return Expression{"group()"}; })
+      .Case([&](BatchOp x) {
+        StringRef field = x.getField() == Field::token_ids ? "token_id" : stringifyField(x.getField());
+        return Expression{fmt::format("batch.{}({})", field.str(), use(x.getIndex()))};
+      })
+      .Case([&](GatherPagesOp x) {
+        return Expression{fmt::format("batch.page({}, {})", use(x.getSequence()), use(x.getLogical()))};
+      })
+      .Case([&](ReduceOp x) {
+        std::string kind = x.getKind() == Combine::add ? "sum" : "max";
+        return x.getPartial()
+                   ? Expression{fmt::format("block_{}({}, {})", kind, use(x.getInput()), use(x.getPartial()))}
+                   : Expression{fmt::format("group_{}({})", kind, use(x.getInput()))};
+      })
+      .Case([&](ArriveOp x) {
+        return Expression{fmt::format("arrive(batch.counter({}), {})", use(x.getCounter()), use(x.getCount()))};
+      })
+      .Case([&](memref::LoadOp x) { return Expression{element(x.getMemRef(), x.getIndices())}; })
+      .Case([&](vector::LoadOp x) { return Expression{element(x.getBase(), x.getIndices(), x.getType())}; })
+      .Case([&](LoadAlongOp x) {
+        return Expression{elementAlong(x.getMemref(), x.getIndices(), x.getDim(), x.getStride(), x.getType())};
+      })
+      .Case([&](vector::MaskedLoadOp x) {
+        // An element's proxy and a number have no type in common.
+        std::string value = element(x.getBase(), x.getIndices(), x.getType());
+        return Expression{fmt::format("{} ? {}({}) : {}", use(x.getMask(), both), typeOf(x.getType()), value,
+                                      use(x.getPassThru(), choice)),
+                          choice};
+      })
+      .Default([](Operation *) -> std::optional<Expression> { return std::nullopt; });
+}
+
+void Printer::define(Operation &op, Expression expression) {
+  Value result = op.getResult(0);
+  if (standsInline(op)) {
+    expressions[result] = std::move(expression);
+    return;
+  }
+  if (result.use_empty())
+    return;
+  line(fmt::format("const {} {} = {};", typeOf(result.getType()), names.of(result), expression.text));
+}
+
+void Printer::assign(ValueRange variables, ValueRange values) {
+  for (auto [variable, value] : llvm::zip(variables, values))
+    if (std::string text = use(value); text != names.of(variable))
+      line(fmt::format("{} = {};", names.of(variable), text));
+}
+
+void Printer::loop(scf::ForOp op) {
+  for (auto [carried, initial, result] : llvm::zip(op.getRegionIterArgs(), op.getInitArgs(), op.getResults())) {
+    names.same(result, carried);
+    line(fmt::format("{} {} = {};", typeOf(carried.getType()), names.of(carried), use(initial)));
+  }
+  std::string i = names.of(op.getInductionVar());
+  std::string head = fmt::format("for (int {} = {}; {} < {}; {} += {})", i, use(op.getLowerBound()), i,
+                                 use(op.getUpperBound(), sum), i, use(op.getStep()));
+  std::string before = std::move(body);
+  body.clear();
+  ++depth;
+  block(*op.getBody());
+  auto yield = cast<scf::YieldOp>(op.getBody()->getTerminator());
+  // One after another would do wrong only where a variable is another one's next value.
+  for (Value value : yield.getOperands())
+    if (yield.getNumOperands() > 1 && llvm::is_contained(op.getRegionIterArgs(), value))
+      wrong(*op, "a loop whose variables change places");
+  assign(op.getRegionIterArgs(), yield.getOperands());
+  --depth;
+  wrap(std::move(before), head, false);
+}
+
+void Printer::wrap(std::string before, const std::string &head, bool more) {
+  std::string inside = std::exchange(body, std::move(before));
+  bool one = !more && llvm::count(inside, '\n') == 1;
+  line(head + (one ? "" : " {"));
+  body += inside;
+  if (!one && !more)
+    line("}");
+}
+
+void Printer::choose(scf::IfOp op) {
+  for (Value result : op.getResults())
+    line(fmt::format("{} {};", typeOf(result.getType()), names.take(result, "value")));
+  bool otherwise = op.elseBlock() && (!op.elseBlock()->without_terminator().empty() || op.getNumResults());
+  std::string head = "if (" + use(op.getCondition()) + ")", before = std::move(body);
+  body.clear();
+  ++depth;
+  block(*op.thenBlock());
+  assign(op.getResults(), op.thenYield().getOperands());
+  --depth;
+  wrap(std::move(before), head, otherwise);
+  if (!otherwise)
+    return;
+  line("} else {");
+  ++depth;
+  block(*op.elseBlock());
+  assign(op.getResults(), op.elseYield().getOperands());
+  --depth;
+  line("}");
+}
+
+void Printer::programId(ProgramIdOp op) {
+  auto unit = kernel->getAttrOfType<kern::UnitAttr>(unitAttr).getValue();
+  int64_t rows = unit == kern::Unit::items ? 1 : kernel->getAttrOfType<ScheduleAttr>(scheduleAttr).getUnitBlock();
+  std::string begin = names.call(op.getUnitBegin(), "first"), end = names.call(op.getUnitEnd(), "last");
+  line(fmt::format("const int {} = block_y() * {};", begin, rows));
+  line(fmt::format("const int {} = min({} + {}, batch.{}());", end, begin, rows, stringifyUnit(unit).str()));
+  line(fmt::format("if ({} >= {}) return;", begin, end));
+  if (!op.getTileBegin().use_empty())
+    line(fmt::format("const int {} = block_x();", names.call(op.getTileBegin(), "tile")));
+}
+
+void Printer::heading(Operation &op) {
+  auto word = op.getLoc()->findInstanceOf<NameLoc>();
+  if (!word || word.getName() == current || isa<scf::YieldOp, scf::IfOp, func::ReturnOp, ScratchOp, ProgramIdOp>(op) ||
+      isRead(op))
+    return;
+  current = word.getName();
+  line("// " + current.str());
+}
+
+void Printer::statement(Operation &op) {
+  if (op.getNumResults() == 0 || (!standsInline(op) && !op.use_empty()))
+    heading(op);
+  bool printed =
+      llvm::TypeSwitch<Operation *, bool>(&op)
+          .Case([&](scf::ForOp x) { return loop(x), true; })
+          .Case([&](scf::IfOp x) { return choose(x), true; })
+          .Case<scf::YieldOp, func::ReturnOp, ScratchOp>([](auto) { return true; })
+          .Case([&](ProgramIdOp x) { return programId(x), true; })
+          .Case([&](BarrierOp x) { return line(stringifyScope(x.getScope()).str() + "_barrier();"), true; })
+          .Case([&](memref::StoreOp x) {
+            return line(element(x.getMemRef(), x.getIndices()) + " = " + use(x.getValue()) + ";"), true;
+          })
+          .Case([&](vector::StoreOp x) {
+            return line(element(x.getBase(), x.getIndices(), x.getVectorType()) + " = " + use(x.getValueToStore()) +
+                        ";"),
+                   true;
+          })
+          .Case([&](vector::MaskedStoreOp x) {
+            line("if (" + use(x.getMask()) + ")");
+            line("  " + element(x.getBase(), x.getIndices(), x.getValueToStore().getType()) + " = " +
+                 use(x.getValueToStore()) + ";");
+            return true;
+          })
+          .Case([&](StoreAlongOp x) {
+            line(elementAlong(x.getMemref(), x.getIndices(), x.getDim(), x.getStride(), x.getValue().getType()) +
+                 " = " + use(x.getValue()) + ";");
+            return true;
+          })
+          .Case([&](BlockDotOp x) {
+            line(fmt::format("dot({}, {}, {}, {}, {}, {});", use(x.getCount()), use(x.getInput()), use(x.getWeight()),
+                             use(x.getPanel()), use(x.getInto()), "memory." + sums.lookup(&op)));
+            return true;
+          })
+          .Case([&](BlockScoresOp x) {
+            line(fmt::format("score_chunk(batch, {}, {}, {}, {}, {}, {}, {}, {}, {});", use(x.getKeys()),
+                             use(x.getSequence()), use(x.getHead()), use(x.getChunk()), use(x.getFirstPage()),
+                             use(x.getEndPage()), use(x.getCount()), use(x.getQueries()), use(x.getInto())));
+            return true;
+          })
+          .Case([&](BlockWeighOp x) {
+            line(fmt::format("weigh_chunk(batch, {}, {}, {}, {}, {}, {}, {}, {}, {}, {});", use(x.getValues()),
+                             use(x.getSequence()), use(x.getHead()), use(x.getChunk()), use(x.getFirstPage()),
+                             use(x.getEndPage()), use(x.getPositions()), use(x.getCount()), use(x.getWeights()),
+                             use(x.getInto())));
+            return true;
+          })
+          .Default([](Operation *) { return false; });
+  if (printed)
+    return;
+  if (auto made = expression(op))
+    define(op, std::move(*made));
+  else
+    wrong(op, "nothing that CUDA C++ can say");
+}
+
+void Printer::block(Block &block) {
+  for (Operation &op : block)
+    statement(op);
+}
+
+std::string Printer::header(int64_t sharedBytes) {
+  auto schedule = kernel->getAttrOfType<ScheduleAttr>(scheduleAttr);
+  auto integer = [&](StringRef name) { return kernel->getAttrOfType<IntegerAttr>(name).getInt(); };
+  std::string text = "// " + kernel.getName().str() + "\n";
+  if (auto sources = kernel->getAttrOfType<ArrayAttr>(sourcesAttr))
+    for (auto source : sources.getAsRange<StringAttr>())
+      text += "//   " + source.getValue().str() + "\n";
+  int64_t tiles = integer(tilesAttr), bytes = integer(tileBytesAttr);
+  bool attends = kernel->getAttrOfType<kern::UnitAttr>(unitAttr).getValue() == kern::Unit::items;
+  text += fmt::format("//\n// a block: {}, {} of shared memory\n",
+                      attends ? "a KV head of an item"
+                              : fmt::format("{} rows by one of {} column tiles", schedule.getUnitBlock(), tiles),
+                      fmt::format("{} bytes", sharedBytes));
+  if (bytes)
+    text += fmt::format("// weights: {} bytes, {} a tile\n", tiles * bytes, bytes);
+  if (int64_t flops = integer(unitFlopsAttr))
+    text += fmt::format("// operations: {} a {}\n", flops, attends ? "row and position" : "row");
+  if (schedule.getOrigin())
+    text += "// schedule: " + schedule.getOrigin().getValue().str() + "\n";
+  return text;
+}
+
+std::string Printer::memory(int64_t &bytes) {
+  std::string members;
+  kernel.walk([&](ScratchOp op) {
+    auto type = cast<MemRefType>(op.getResult().getType());
+    std::string member = names.take(op.getResult(), "scratch"), sizes;
+    for (int64_t size : type.getShape())
+      sizes += ", " + std::to_string(size);
+    members += fmt::format("  Shared<{}{}> {};\n", typeOf(type.getElementType()), sizes, member);
+    expressions[op.getResult()] = {"memory." + member};
+    bytes += roundUp(type.getNumElements() * type.getElementTypeBitWidth() / 8, 16);
+  });
+  kernel.walk([&](BlockDotOp op) {
+    auto into = cast<MemRefType>(op.getInto().getType());
+    std::string member = names.unused("sums");
+    members += fmt::format("  DotSums<{}, {}> {};\n", into.getDimSize(0), into.getDimSize(1), member);
+    sums[op] = member;
+    bytes += roundUp(op.sumBytes(), 16);
+  });
+  return members.empty() ? "" : "struct Memory {\n" + members + "};\n";
+}
+
+std::string Printer::parameters() {
+  std::string text = "Batch batch";
+  size_t width = 60; // of the line so far, with what stands before it
+  for (Value argument : kernel.getArguments()) {
+    auto type = cast<MemRefType>(argument.getType());
+    bool written = llvm::any_of(argument.getUsers(), [&](Operation *user) {
+      return isa<memref::StoreOp, vector::StoreOp, vector::MaskedStoreOp, StoreAlongOp>(user);
+    });
+    std::string sizes;
+    for (int64_t size : type.getShape().drop_front())
+      sizes += ", " + std::to_string(size);
+    std::string parameter = fmt::format("Global<{}{}{}> {}", written ? "" : "const ", typeOf(type.getElementType()),
+                                        sizes, names.take(argument, "buffer"));
+    bool fits = width + parameter.size() + 2 < 118;
+    text += (fits ? ", " : ",\n    ") + parameter;
+    width = (fits ? width + 2 : 4) + parameter.size();
+  }
+  return text;
+}
+
+Result<CudaText> Printer::print() {
+  CudaText result{.name = kernel.getName().str()};
+  std::string members = memory(result.sharedBytes), arguments = parameters();
+  block(kernel.getBody().front());
+  if (!problem.empty())
+    return fail(ExitCode::internal, "{}", problem);
+  std::string text = header(result.sharedBytes) + "#include \"lathe/kernel.cuh\"\n\nusing namespace lathe::device;\n\n";
+  text += fmt::format("namespace {{\nconstexpr int kThreads = {};\n{}}} // namespace\n\n", blockThreads, members);
+  text +=
+      fmt::format("extern \"C\" __global__ __launch_bounds__(kThreads, 1) void {}({}) {{\n", result.name, arguments);
+  if (!members.empty())
+    text += "  Memory &memory = shared_memory<Memory>();\n";
+  result.text = text + body + "}\n";
+  return result;
+}
+
+Result<CudaText> printCuda(func::FuncOp kernel) { return Printer(kernel).print(); }
+
+} // namespace lathe

@@ -1,0 +1,89 @@
+//===- DeviceOps.cpp - verifiers of what a block of a GPU does together -----===//
+#include "dialects/kern/KernDialect.h"
+
+using namespace mlir;
+using namespace lathe::kern;
+
+namespace {
+
+MemRefType memref(Value value) { return cast<MemRefType>(value.getType()); }
+
+/// Rows of a block in shared memory.
+bool isRows(MemRefType type) { return type.getRank() == 2 && isBare(type) && type.hasStaticShape(); }
+
+/// Pages whose elements can be multiplied as they stand.
+bool isPages(MemRefType type) {
+  return type.getRank() == 4 && isBare(type) && type.isDynamicDim(0) &&
+         (type.getElementType().isF32() || type.getElementType().isBF16());
+}
+
+template <typename Along> LogicalResult verifyAlong(Along op, VectorType vector) {
+  auto type = memref(op.getMemref());
+  int64_t dim = op.getDim();
+  if (!isBare(type) || static_cast<int64_t>(op.getIndices().size()) != type.getRank())
+    return op.emitOpError() << "expected an index for each dimension of bare memory, found " << op.getIndices().size()
+                            << " for " << type;
+  if (dim < 0 || dim >= type.getRank() || static_cast<int64_t>(op.getStride()) < 1)
+    return op.emitOpError() << "expected a dimension below " << type.getRank() << " and a positive stride, found "
+                            << dim << " and " << op.getStride();
+  if (vector.getElementType() != type.getElementType())
+    return op.emitOpError() << "expected elements of " << type.getElementType() << ", found " << vector;
+  return success();
+}
+
+} // namespace
+
+LogicalResult LoadAlongOp::verify() { return verifyAlong(*this, cast<VectorType>(getResult().getType())); }
+LogicalResult StoreAlongOp::verify() { return verifyAlong(*this, cast<VectorType>(getValue().getType())); }
+
+LogicalResult BlockDotOp::verify() {
+  MemRefType input = memref(getInput()), weight = memref(getWeight()), into = memref(getInto());
+  if (!isBare(weight) || !isDeviceValues(weight))
+    return emitOpError() << "expected a weight [panels][blocks][" << devicePanel << "][" << deviceBlockBytes
+                         << " bytes], found " << weight;
+  Type element = weight.getElementType();
+  if (!element.isF32() && !element.isBF16())
+    return emitOpError() << "expected a weight of f32 or bf16, found " << element;
+  int64_t k = weight.getDimSize(1) * weight.getDimSize(3);
+  if (!isRows(input) || input.getElementType() != element || input.getDimSize(1) < k)
+    return emitOpError() << "expected input rows of at least " << k << " columns of " << element << ", found " << input;
+  if (!isRows(into) || !into.getElementType().isF32() || into.getDimSize(1) % (2 * devicePanel) != 0 ||
+      into.getDimSize(0) % deviceTileRows != 0)
+    return emitOpError() << "expected a result of a multiple of " << deviceTileRows << " rows and of "
+                         << 2 * devicePanel << " columns in f32, found " << into;
+  return success();
+}
+
+int64_t BlockDotOp::sumBytes() {
+  MemRefType into = memref(getInto());
+  int64_t rows = into.getDimSize(0), padded = into.getDimSize(1) + 4;
+  return rows <= deviceSpanRows ? deviceSpans * rows * padded * 4 : 0;
+}
+
+LogicalResult BlockScoresOp::verify() {
+  MemRefType queries = memref(getQueries()), keys = memref(getKeys()), into = memref(getInto());
+  if (!isPages(keys))
+    return emitOpError() << "expected keys [?, head, position, dim] of f32 or bf16, found " << keys;
+  if (!isRows(queries) || queries.getElementType() != keys.getElementType() ||
+      queries.getDimSize(1) < keys.getDimSize(3))
+    return emitOpError() << "expected queries of at least " << keys.getDimSize(3) << " columns of "
+                         << keys.getElementType() << ", found " << queries;
+  if (!isRows(into) || !into.getElementType().isF32() || into.getDimSize(0) != queries.getDimSize(0) ||
+      into.getDimSize(0) % deviceTileRows != 0 || into.getDimSize(1) < chunkTokens)
+    return emitOpError() << "expected scores of " << queries.getDimSize(0) << " rows, a multiple of " << deviceTileRows
+                         << ", of a chunk of " << chunkTokens << " positions in f32, found " << into;
+  return success();
+}
+
+LogicalResult BlockWeighOp::verify() {
+  MemRefType weights = memref(getWeights()), values = memref(getValues()), into = memref(getInto());
+  if (!isPages(values))
+    return emitOpError() << "expected values [?, head, dim, position] of f32 or bf16, found " << values;
+  if (!isRows(weights) || !weights.getElementType().isF32() || weights.getDimSize(1) < chunkTokens)
+    return emitOpError() << "expected weights of a chunk of " << chunkTokens << " positions in f32, found " << weights;
+  if (!isRows(into) || !into.getElementType().isF32() || into.getDimSize(0) != weights.getDimSize(0) ||
+      into.getDimSize(1) < values.getDimSize(2))
+    return emitOpError() << "expected a result of " << weights.getDimSize(0) << " rows of at least "
+                         << values.getDimSize(2) << " columns in f32, found " << into;
+  return success();
+}

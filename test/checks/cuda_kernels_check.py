@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""Kernels that the compiler prints for every model of configs/: by NVRTC for every architecture, without a spill.
+
+Skips, with a line, where NVRTC is not there (CUDA toolkit, or nvidia-cuda-nvrtc of PyPI: tools/quickstart --cuda).
+"""
+import re
+import tempfile
+from pathlib import Path
+
+from harness import ROOT, expect, expectEqual, main, run, scratch
+
+# Bytes of shared memory that a block may have (CUDA C++ Programming Guide, "Technical Specifications per Compute Capability").
+ARCHITECTURES = {"sm_80": 163 << 10, "sm_86": 99 << 10, "sm_89": 99 << 10, "sm_90a": 227 << 10, "sm_100a": 227 << 10, "sm_120a": 99 << 10}
+CONFIGS = ["SmolLM2-135M", "Qwen3-0.6B", "Llama-3.2-1B", "Mistral-7B"]
+QUANTS = ["f32", "bf16"]
+LINES = 150
+MOST_REGISTERS = 255
+USED = re.compile(r"^(\w+): \d+ bytes, (\d+) registers, (\d+) bytes of stack, (\d+) \+ (\d+) of spills", re.M)
+
+
+def texts(lathe, config, quant):
+    folder = scratch(lathe.work) / f"cuda-{config}-{quant}"
+    lathe.run("compile", ROOT / "configs" / "models" / f"{config}.toml", "--weights", "random:0", "--quant", quant, "--target",
+              "cuda-host:sm_80", "--stop-after", "30", "--dump", folder).expect(0)
+    kernels = sorted((folder / "kernels").glob("*.cu"))
+    expect(len(kernels) >= 7, f"{len(kernels)} kernels")
+    return kernels
+
+
+def readable(lathe, config, quant):
+    for kernel in texts(lathe, config, quant):
+        text = kernel.read_text()
+        lines = text.splitlines()
+        expect(len(lines) <= LINES, f"{kernel.name} has {len(lines)} lines, more than {LINES}")
+        expect(lines[0] == f"// {kernel.stem}", f"{kernel.name} begins with {lines[0]!r}")
+        for word in ("asm", "threadIdx", "blockIdx", "<<<", "__shared__", "#pragma"):
+            expect(word not in text, f"{kernel.name} has {word!r}, which belongs into runtime/device/")
+
+
+def compiles(lathe, probe, config, quant, architecture):
+    kernels = texts(lathe, config, quant)
+    headers = [path for path in sorted((ROOT / "runtime" / "device").glob("*")) if path.suffix == ".cuh" or path.name == "batch.h"]
+    includes = [word for path in headers for word in ("--header", f"lathe/{path.name}={path}")]
+    result = run([probe, architecture, *kernels, *includes], timeout=600).expect(0)
+    used = USED.findall(result.text)
+    expectEqual(sorted(entry[0] for entry in used), sorted(kernel.stem for kernel in kernels), "kernels compiled")
+    for kernel, registers, stack, stores, loads in used:
+        expect(stack == stores == loads == "0", f"{kernel} spills: stack {stack}, stores {stores}, loads {loads} bytes")
+        expect(int(registers) <= MOST_REGISTERS, f"{kernel} needs {registers} registers")
+    for kernel in kernels:
+        shared = int(re.search(r"(\d+) bytes of shared memory", kernel.read_text())[1])
+        expect(shared <= ARCHITECTURES[architecture],
+               f"{kernel.stem} wants {shared} bytes of shared memory, {architecture} has {ARCHITECTURES[architecture]}")
+    return f"{min(int(u[1]) for u in used)} to {max(int(u[1]) for u in used)} registers"
+
+
+def artifact(lathe, _probe):
+    """Cubins of two architectures in one artifact, with what ptxas says of them, on a machine without a GPU."""
+    with tempfile.TemporaryDirectory(dir=scratch(lathe.work)) as folder:
+        path = Path(folder) / "two.lathe"
+        lathe.run("compile", ROOT / "test" / "data" / "reference" / "qwen3", "-o", path, "--quant", "bf16", "--target", "cuda:sm_90a",
+                  "--target", "cuda:sm_80").expect(0)
+        listing = lathe.run("inspect", path, "--json").expect(0).json()
+        names = {member["name"] for member in listing["members"]}
+        for architecture in ("sm_80", "sm_90a"):
+            expect(f"kernels/{architecture}/attention.cubin" in names, f"no cubins of {architecture} in {sorted(names)}")
+        expectEqual(listing["tiers"], ["cuda:sm_90a", "cuda:sm_80"], "targets")
+        refused = lathe.run("generate", path, "--ids", "1,2", "-n", "1")
+        expectEqual(refused.status, 4, "exit status of running it without a GPU")
+
+
+def unknownArchitecture(lathe, _probe):
+    refused = lathe.run("compile", ROOT / "test" / "data" / "reference" / "qwen3", "-o", "/dev/null", "--target", "cuda:sm_70")
+    expectEqual(refused.status, 2, "exit status")
+    expect("sm_80" in refused.stderr, f"says {refused.stderr!r}")
+
+
+def fill(suite, lathe, args):
+    probe = lathe.bin / "lathe_nvrtc_probe"
+    for config in CONFIGS:
+        for quant in QUANTS:
+            suite.add(f"{config}/{quant}/readable", readable, lathe, config, quant)
+    suite.add("unknown architecture", unknownArchitecture, lathe, probe)
+    found = run([probe, "sm_80"])
+    if found.status != 0:
+        print(f"skip NVRTC: {found.stderr.strip()}")
+        return
+    suite.add("artifact", artifact, lathe, probe)
+    for config in CONFIGS:
+        for quant in QUANTS:
+            for architecture in ARCHITECTURES:
+                suite.add(f"{config}/{quant}/{architecture}", compiles, lathe, probe, config, quant, architecture)
+
+
+if __name__ == "__main__":
+    main(__doc__, fill)

@@ -1,0 +1,257 @@
+// Products against sums in double, against the definition of their order, and against each other: a row has the same
+// bits in any tile shape and any number of rows.
+#include "test/device/Launching.h"
+
+#include <cmath>
+#include <map>
+
+using namespace lathe::device;
+using namespace lathe::device::testing;
+
+namespace {
+
+constexpr int columns = 128;
+
+struct Shape {
+  int width, rows, columns;
+};
+/// Those of kernels/Dot.cu, which are compiled for bf16 and for float: few rows (warps take spans) and many (warps take
+/// tiles) for each width.
+const Shape shapes[] = {{32, 8, 16},    {32, 24, 32},   {64, 16, 32},  {64, 40, 64},  {75, 8, 32},    {75, 40, 16},
+                        {160, 8, 64},   {160, 24, 128}, {256, 16, 16}, {256, 32, 32}, {288, 8, 128},  {288, 24, 16},
+                        {544, 8, 32},   {544, 16, 64},  {544, 40, 32}, {600, 8, 16},  {600, 16, 128}, {600, 24, 64},
+                        {600, 40, 128}, {2200, 8, 16},  {2200, 16, 32}};
+
+/// Those of kernels/BytesDot.cu, which are compiled for groups of 32 with scales of bf16 and of 64 with floats.
+const Shape byteShapes[] = {{40, 8, 16},   {40, 24, 32}, {160, 8, 64},   {160, 24, 128}, {544, 16, 64},
+                            {544, 40, 32}, {600, 8, 32}, {600, 16, 128}, {600, 40, 64}};
+
+/// weight[k][column] in panels of 8 columns and blocks of `block` elements, zeros behind.
+template <class T> Buffer<T> pack(const Buffer<T> &weight, int width, int block) {
+  const int blocks = (width + block - 1) / block;
+  Buffer<T> packed(static_cast<size_t>(blocks * block * columns));
+  for (int column = 0; column < columns; ++column)
+    for (int k = 0; k < blocks * block; ++k)
+      packed[static_cast<size_t>(((column / 8 * blocks + k / block) * 8 + column % 8) * block + k % block)] =
+          k < width ? weight[static_cast<size_t>(k * columns + column)] : T();
+  return packed;
+}
+
+/// `weights` are the kernel's parameters between x and the output.
+Buffer<float> runKernel(const std::string &type, const Shape &shape, int rows, unsigned long long seed,
+                        const Buffer<float> &x, const auto &...weights) {
+  Buffer<float> out(static_cast<size_t>(rows * columns));
+  const std::string name =
+      type + "_" + std::to_string(shape.width) + "_" + std::to_string(shape.rows) + "_" + std::to_string(shape.columns);
+  Buffer<float> exact(static_cast<size_t>(rows * shape.width)); // what lies behind it is out of bounds
+  memcpy(exact.data(), x.data(), exact.size() * sizeof(float));
+  Launch launch(name.c_str(), columns / shape.columns, (rows + shape.rows - 1) / shape.rows);
+  launch.rows(rows).buffer(exact);
+  (launch.buffer(weights), ...);
+  EXPECT_EQ(launch.buffer(out).seed(seed).run(), "");
+  return out;
+}
+
+/// Codes and scales, as numbers and as kernels have them.
+struct Coded {
+  int width, group;
+  Buffer<float> x;
+  std::vector<int> codes;    ///< [k][column]
+  std::vector<float> scales; ///< [group][column]
+  Buffer<int8_t> packed;
+  Buffer<uint16_t> bf16Scales;
+  Buffer<float> floatScales;
+
+  Coded(int width, int group, int rows)
+      : width(width), group(group), x(randomFloats(static_cast<size_t>(rows * width), 9)) {
+    const int blocks = (width + 63) / 64, groups = blocks * 64 / group;
+    std::mt19937 generator(10);
+    for (int i = 0; i < blocks * 64 * columns; ++i)
+      codes.push_back(i < width * columns ? static_cast<int>(generator() % 256) - 128 : 0);
+    for (int i = 0; i < groups * columns; ++i)
+      scales.push_back(fromBf16(toBf16(0.01f + static_cast<float>(generator() % 1000) * 1e-5f)));
+    packed = Buffer<int8_t>(codes.size());
+    bf16Scales = Buffer<uint16_t>(scales.size());
+    floatScales = Buffer<float>(scales.size());
+    for (int column = 0; column < columns; ++column) {
+      const int panel = column / 8;
+      for (int block = 0; block < blocks; ++block)
+        for (int place = 0; place < 64; ++place) {
+          const int k = block * 64 + place / 8 % 2 * 32 + place / 16 * 8 + place % 8;
+          packed[static_cast<size_t>(((panel * blocks + block) * 8 + column % 8) * 64 + place)] =
+              static_cast<int8_t>(codes[static_cast<size_t>(k * columns + column)]);
+        }
+      for (int g = 0; g < groups; ++g) {
+        const size_t to = static_cast<size_t>((panel * groups + g) * 8 + column % 8);
+        floatScales[to] = scales[static_cast<size_t>(g * columns + column)];
+        bf16Scales[to] = toBf16(floatScales[to]);
+      }
+    }
+  }
+  Buffer<float> run(const Shape &shape, int rows, unsigned long long seed) const {
+    return group == 32 ? runKernel("bytes_bf1632", shape, rows, seed, x, packed, bf16Scales)
+                       : runKernel("bytes_float64", shape, rows, seed, x, packed, floatScales);
+  }
+};
+
+void expectBits(const Buffer<float> &got, const std::vector<float> &want, const Shape &shape, int rows) {
+  for (size_t i = 0; i < got.size(); ++i)
+    ASSERT_EQ(std::bit_cast<uint32_t>(got[i]), std::bit_cast<uint32_t>(want[i]))
+        << "width " << shape.width << ", kernel of " << shape.rows << " x " << shape.columns << ", " << rows
+        << " rows: row " << i / columns << ", column " << i % columns << ": " << got[i] << " instead of " << want[i];
+}
+
+} // namespace
+
+TEST(Dot, FloatsAreChainsOfSpansInOrder) {
+  for (const Shape &shape : shapes) {
+    const Buffer<float> x = randomFloats(static_cast<size_t>(40 * shape.width), 1),
+                        weight = randomFloats(static_cast<size_t>(shape.width * columns), 2);
+    const Buffer<float> packed = pack(weight, shape.width, 16);
+    std::vector<float> want;
+    for (int row = 0; row < 40; ++row)
+      for (int column = 0; column < columns; ++column) {
+        float total = 0;
+        for (int begin = 0; begin < shape.width; begin += 256) {
+          float sum = 0;
+          for (int k = begin; k < std::min(begin + 256, shape.width); ++k)
+            sum = std::fma(x[static_cast<size_t>(row * shape.width + k)],
+                           weight[static_cast<size_t>(k * columns + column)], sum);
+          total += sum;
+        }
+        want.push_back(total);
+      }
+    for (int rows : {1, 2, 7, 8, 9, 33})
+      expectBits(runKernel("float", shape, rows, 0, x, packed), want, shape, rows);
+  }
+}
+
+TEST(Dot, Bf16IsTheProductOfRoundedInput) {
+  for (const Shape &shape : shapes) {
+    const int rows = 11;
+    const Buffer<float> x = randomFloats(static_cast<size_t>(rows * shape.width), 3);
+    const Buffer<uint16_t> weight = randomBf16(static_cast<size_t>(shape.width * columns), 4),
+                           packed = pack(weight, shape.width, 32);
+    const Buffer<float> got = runKernel("bf16", shape, rows, 0, x, packed);
+    for (int row = 0; row < rows; ++row)
+      for (int column = 0; column < columns; ++column) {
+        double sum = 0, size = 0;
+        for (int k = 0; k < shape.width; ++k) {
+          const double product = static_cast<double>(fromBf16(toBf16(x[static_cast<size_t>(row * shape.width + k)]))) *
+                                 fromBf16(weight[static_cast<size_t>(k * columns + column)]);
+          sum += product;
+          size += std::abs(product);
+        }
+        ASSERT_NEAR(got[static_cast<size_t>(row * columns + column)], sum, 1e-6 * size)
+            << "width " << shape.width << ", kernel of " << shape.rows << " x " << shape.columns << ", row " << row
+            << ", column " << column;
+      }
+  }
+}
+
+TEST(Dot, RowsHaveTheSameBitsInAnyNumberOfRowsAndAnyTile) {
+  for (const Shape &shape : shapes) {
+    const Buffer<float> x = randomFloats(static_cast<size_t>(40 * shape.width), 5);
+    const Buffer<uint16_t> packed = pack(randomBf16(static_cast<size_t>(shape.width * columns), 6), shape.width, 32);
+    // The first kernel of a width gives what all others have to.
+    static std::map<int, std::vector<float>> first;
+    std::vector<float> &want = first[shape.width];
+    if (want.empty()) {
+      const Buffer<float> all = runKernel("bf16", shape, 40, 0, x, packed);
+      want.assign(all.data(), all.data() + all.size());
+    }
+    for (int rows = 1; rows <= 33; ++rows)
+      expectBits(runKernel("bf16", shape, rows, static_cast<unsigned>(rows) % 3, x, packed), want, shape, rows);
+  }
+}
+
+TEST(Dot, WhatStandsInUnusedRowsReachesNoOther) {
+  // 9 rows of a kernel of 16: NaN in the others' memory would be read as poison and reported; with infinities in one
+  // row, no other changes.
+  const Shape shape{544, 16, 64};
+  Buffer<float> x = randomFloats(9 * 544, 7);
+  const Buffer<uint16_t> packed = pack(randomBf16(544 * columns, 8), 544, 32);
+  const Buffer<float> want = runKernel("bf16", shape, 9, 0, x, packed);
+  for (size_t k = 0; k < 544; ++k)
+    x[4 * 544 + k] = std::numeric_limits<float>::infinity();
+  const Buffer<float> got = runKernel("bf16", shape, 9, 0, x, packed);
+  for (size_t i = 0; i < got.size(); ++i)
+    if (i / columns != 4) {
+      ASSERT_EQ(got[i], want[i]) << i;
+    }
+  EXPECT_FALSE(std::isfinite(got[4 * columns]));
+}
+
+TEST(Dot, CodesAreMultipliedByTheirGroupsScales) {
+  for (const Shape &shape : byteShapes)
+    for (int group : {32, 64}) {
+      const int rows = 9;
+      const Coded weight(shape.width, group, rows);
+      const Buffer<float> got = weight.run(shape, rows, 0);
+      for (int row = 0; row < rows; ++row)
+        for (int column = 0; column < columns; ++column) {
+          double sum = 0, size = 0;
+          for (int k = 0; k < shape.width; ++k) {
+            const double product =
+                static_cast<double>(fromBf16(toBf16(weight.x[static_cast<size_t>(row * shape.width + k)]))) *
+                weight.codes[static_cast<size_t>(k * columns + column)] *
+                static_cast<double>(weight.scales[static_cast<size_t>(k / group * columns + column)]);
+            sum += product;
+            size += std::abs(product);
+          }
+          ASSERT_NEAR(got[static_cast<size_t>(row * columns + column)], sum, 1e-6 * size)
+              << "width " << shape.width << ", groups of " << group << ", kernel of " << shape.rows << " x "
+              << shape.columns << ", row " << row << ", column " << column;
+        }
+    }
+}
+
+TEST(Dot, RowsOfCodesHaveTheSameBitsInAnyNumberOfRowsAndAnyTile) {
+  for (int group : {32, 64}) {
+    std::map<int, std::vector<float>> first;
+    for (const Shape &shape : byteShapes) {
+      const Coded weight(shape.width, group, 40);
+      std::vector<float> &want = first[shape.width];
+      if (want.empty()) {
+        const Buffer<float> all = weight.run(shape, 40, 0);
+        want.assign(all.data(), all.data() + all.size());
+      }
+      for (int rows = 1; rows <= 33; rows += rows < 18 ? 1 : 5)
+        expectBits(weight.run(shape, rows, static_cast<unsigned>(rows) % 3), want, shape, rows);
+    }
+  }
+}
+
+TEST(Dot, HasNoDefectInAnyOrder) {
+  for (unsigned long long seed = 0; seed < 20; ++seed) {
+    const Coded weight(160, 32, 24);
+    for (const Shape &shape : {Shape{160, 8, 64}, Shape{160, 24, 128}}) {
+      weight.run(shape, 13, seed);
+      runKernel("bf16", shape, 13, seed, randomFloats(13 * 160, 1), pack(randomBf16(160 * columns, 2), 160, 32));
+      runKernel("float", shape, 13, seed, randomFloats(13 * 160, 1), pack(randomFloats(160 * columns, 2), 160, 16));
+    }
+  }
+}
+
+TEST(Dot, RowsInGlobalMemoryGiveTheSameBits) {
+  const Shape globals[] = {{75, 8, 32}, {75, 24, 64}, {600, 8, 16}, {600, 16, 64}, {600, 40, 128}, {2200, 16, 32}};
+  for (const Shape &shape : globals) {
+    const Buffer<float> x = randomFloats(static_cast<size_t>(33 * shape.width), 11);
+    const size_t count = static_cast<size_t>(shape.width * columns);
+    const Buffer<uint16_t> bf16 = pack(randomBf16(count, 12), shape.width, 32);
+    const Buffer<float> f32 = pack(randomFloats(count, 13), shape.width, 16);
+    const Shape shared = shape.width == 75 ? Shape{75, 40, 16} : shape.width == 600 ? Shape{600, 40, 128} : shape;
+    auto bits = [](const Buffer<float> &all) { return std::vector<float>(all.data(), all.data() + all.size()); };
+    const std::vector<float> wantBf16 = bits(runKernel("bf16", shared, 33, 0, x, bf16)),
+                             wantFloat = bits(runKernel("float", shared, 33, 0, x, f32));
+    for (int rows : {1, 7, 8, 17, 33}) {
+      const unsigned long long seed = static_cast<unsigned>(rows) % 3;
+      expectBits(runKernel("global_bf16", shape, rows, seed, x, bf16), wantBf16, shape, rows);
+      expectBits(runKernel("global_float", shape, rows, seed, x, f32), wantFloat, shape, rows);
+    }
+  }
+  const Coded weight(600, 32, 17);
+  const Buffer<float> want = weight.run({600, 8, 32}, 17, 0);
+  expectBits(runKernel("global_bytes_bf1632", {600, 8, 32}, 17, 0, weight.x, weight.packed, weight.bf16Scales),
+             {want.data(), want.data() + want.size()}, {600, 8, 32}, 17);
+}
