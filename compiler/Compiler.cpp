@@ -316,6 +316,7 @@ Result<void> Compilation::writeArtifact() {
   manifest.context = options.context;
   manifest.bosTokenId = model.config.bosTokenId;
   manifest.eosTokenIds = model.config.eosTokenIds;
+  manifest.sampling = model.config.sampling;
   for (const CpuTier &tier : cpuTiersWithFeatures())
     if (auto found = code.tiers.find(tier.name); found != code.tiers.end()) {
       manifest.tiers.push_back(tier.name);

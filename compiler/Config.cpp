@@ -160,6 +160,13 @@ Result<void> Checker::check() {
     report("eos_token_id", "expected at most 4096 ids, found {}", config.eosTokenIds.size());
   for (int64_t id : config.eosTokenIds)
     token("eos_token_id", id);
+  auto within = [&](const std::string &key, const auto &value, auto low, auto high) {
+    if (value && !(*value >= low && *value <= high))
+      report("generation_config." + key, "expected {} to {}, found {}", low, high, *value);
+  };
+  eachSamplingDefault(config.sampling, within, within);
+  if (config.sampling.mirostat == 1)
+    report("generation_config.mirostat", "expected 0 or 2, the version of Mirostat that Lathe has, found 1");
   if (!error) {
     int64_t parameters = countParameters(config);
     if (parameters > kMaxParameters)

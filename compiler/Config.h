@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 
+#include "runtime/SamplingDefaults.h"
 #include "runtime/support/Error.h"
 
 #include <cstdint>
@@ -61,6 +62,7 @@ struct ModelConfig {
   std::vector<std::string> layerTypes;  ///< full_attention | sliding_attention a layer; empty: all alike
   std::optional<int64_t> bosTokenId;
   std::vector<int64_t> eosTokenIds;
+  SamplingDefaults sampling; ///< table [generation_config]; `source` is set by whoever reads it
   /// key path ("rope_parameters.rope_theta") -> file:line:column it came from (base name of the file), for locations in
   /// the IR;
   /// "" -> the file itself. A binary file is one line: its column is the byte's offset + 1.

@@ -80,6 +80,20 @@ std::string printConfig(const ModelConfig &config) {
   else if (!config.eosTokenIds.empty())
     line("eos_token_id", fmt::format("[{}]", fmt::join(config.eosTokenIds, ", ")));
 
+  if (config.sampling != SamplingDefaults{.source = config.sampling.source}) {
+    text += "\n[generation_config]\n";
+    eachSamplingDefault(
+        config.sampling,
+        [&](std::string_view key, const std::optional<double> &value, auto...) {
+          if (value)
+            line(key, tomlNumber(*value));
+        },
+        [&](std::string_view key, const std::optional<int64_t> &value, auto...) {
+          if (value)
+            integer(key, *value);
+        });
+  }
+
   const RopeConfig &rope = config.rope;
   text += "\n[rope_parameters]\n";
   line("rope_type", tomlString(rope.type));

@@ -44,7 +44,10 @@ constexpr std::array<std::string_view, 24> kKeys{"name",
                                                  "layer_types",
                                                  "bos_token_id",
                                                  "eos_token_id"};
-constexpr std::array<std::string_view, 1> kTables{"rope_parameters"};
+constexpr std::array<std::string_view, 2> kTables{"generation_config", "rope_parameters"};
+constexpr std::array<std::string_view, 9> kGenerationKeys{"temperature", "top_k",        "top_p",
+                                                          "min_p",       "typical_p",    "repetition_penalty",
+                                                          "mirostat",    "mirostat_tau", "mirostat_eta"};
 constexpr std::array<std::string_view, 13> kRopeKeys{"rope_type",
                                                      "rope_layout",
                                                      "rope_theta",
@@ -163,6 +166,7 @@ private:
   void root(const toml::table &table);
   void rope(const toml::table &table);
   void norms(const Scope &scope);
+  void sampling(const toml::table &table);
 
   const std::string &file;
   ModelConfig config;
@@ -301,6 +305,12 @@ void Reader::root(const toml::table &table) {
   layerTypes(scope);
   optional(scope, "bos_token_id", config.bosTokenId);
   tokenIds(scope);
+  if (const toml::node *node = find(scope, "generation_config", "a table", false)) {
+    if (const toml::table *inner = node->as_table())
+      sampling(*inner);
+    else
+      expected(scope, "generation_config", "a table", *node);
+  }
   constexpr std::string_view what = "a table with rope_type and rope_theta";
   if (const toml::node *node = find(scope, "rope_parameters", what, true)) {
     if (const toml::table *inner = node->as_table())
@@ -308,6 +318,15 @@ void Reader::root(const toml::table &table) {
     else
       expected(scope, "rope_parameters", what, *node);
   }
+}
+
+void Reader::sampling(const toml::table &table) {
+  Scope scope{table, "generation_config.", table.source().begin};
+  knownKeys(scope, kGenerationKeys, {});
+  auto read = [&](std::string_view key, auto &value, auto...) { optional(scope, key, value); };
+  eachSamplingDefault(config.sampling, read, read);
+  if (!table.empty())
+    config.sampling.source = baseName(file);
 }
 
 void Reader::rope(const toml::table &table) {

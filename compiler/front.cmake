@@ -12,19 +12,25 @@ foreach(target CPU CUDA)
 endforeach()
 configure_file(SchedulesBuiltIn.h.in ${CMAKE_BINARY_DIR}/compiler/SchedulesBuiltIn.h @ONLY)
 
+# TOML and the words of messages: the settings file of the programs is read with them too.
+add_library(lathe_toml STATIC ConfigDiagnostics.cpp TomlFile.cpp)
+target_link_libraries(lathe_toml PUBLIC lathe_support PRIVATE PkgConfig::FRONT_UTF8PROC)
+target_include_directories(lathe_toml SYSTEM PUBLIC ${TOMLPLUSPLUS_INCLUDE})
+# The header-only form of toml++: the shared library throws.
+target_compile_definitions(lathe_toml PUBLIC TOML_HEADER_ONLY=1 TOML_EXCEPTIONS=0)
+
 add_library(lathe_front STATIC
   Config.cpp
-  ConfigDiagnostics.cpp
   ConfigPrinter.cpp
   ConfigReader.cpp
   Importance.cpp
   Quantizer.cpp
   Schedules.cpp
-  TomlFile.cpp
   TuneCandidates.cpp
   Weights.cpp
   WeightsRandom.cpp
   importers/Dequantize.cpp
+  importers/GenerationConfig.cpp
   importers/GgufConfig.cpp
   importers/GgufFile.cpp
   importers/GgufTokenizer.cpp
@@ -36,9 +42,6 @@ add_library(lathe_front STATIC
   importers/OscConfig.cpp
   importers/OscSyntax.cpp
   importers/Safetensors.cpp)
-target_link_libraries(lathe_front PUBLIC lathe_support PRIVATE PkgConfig::FRONT_UTF8PROC)
-target_include_directories(lathe_front SYSTEM PRIVATE ${TOMLPLUSPLUS_INCLUDE})
-# The header-only form of toml++: the shared library throws.
-target_compile_definitions(lathe_front PRIVATE TOML_HEADER_ONLY=1 TOML_EXCEPTIONS=0)
+target_link_libraries(lathe_front PUBLIC lathe_support lathe_toml PRIVATE PkgConfig::FRONT_UTF8PROC)
 # The same bits on every machine: a fused multiply-add would round once where the definition rounds twice.
 target_compile_options(lathe_front PRIVATE -ffp-contract=off)

@@ -14,6 +14,7 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 
+#include "runtime/SamplingDefaults.h"
 #include "runtime/support/Error.h"
 
 #include <cstdint>
@@ -50,6 +51,7 @@ struct Manifest {
   int64_t context = 0;
   std::optional<int64_t> bosTokenId;
   std::vector<int64_t> eosTokenIds;
+  SamplingDefaults sampling;
   std::vector<PackedWeight> weights;
 };
 

@@ -218,31 +218,39 @@ Result<std::string> chooseTier(const std::vector<std::string> &offered, std::str
 
 int64_t affinityCount() { return std::max<int64_t>(1, static_cast<int64_t>(affinity().size())); }
 
-int64_t workerCount(const std::string &root) {
+CoreCounts coreCounts(const std::string &root) {
+  CoreCounts counts;
   std::set<std::string> cores;
-  int64_t count = 0;
   for (int cpu : affinity()) {
     std::string siblings =
         readLine(fmt::format("{}/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list", root, cpu));
     cores.insert(siblings.empty() ? fmt::format("cpu{}", cpu) : siblings);
-    count = static_cast<int64_t>(cores.size());
+    ++counts.affinity;
   }
-  // Rounded down: a worker that the quota stops in mid-step makes all others wait.
-  auto limit = [&](int64_t quota, int64_t period) {
-    if (quota > 0 && period > 0)
-      count = std::min(count, std::max<int64_t>(1, quota / period));
+  counts.cores = static_cast<int64_t>(cores.size());
+  counts.workers = std::max<int64_t>(1, counts.cores);
+  auto limit = [&](const std::string &file, int64_t quota, int64_t period) {
+    if (quota <= 0 || period <= 0)
+      return;
+    counts.workers = std::min(counts.workers, std::max<int64_t>(1, quota / period));
+    double cpus = double(quota) / double(period);
+    if (counts.quota == 0 || cpus < counts.quota)
+      counts.quota = cpus, counts.quotaFile = file;
   };
   eachCgroup(root, "", [&](const std::string &folder) {
     std::istringstream line(readLine(folder + "/cpu.max"));
     std::string quota, period;
     line >> quota >> period;
-    limit(number(quota), number(period));
+    limit(folder + "/cpu.max", number(quota), number(period));
   });
   eachCgroup(root, "cpu", [&](const std::string &folder) {
-    limit(number(readLine(folder + "/cpu.cfs_quota_us")), number(readLine(folder + "/cpu.cfs_period_us")));
+    std::string file = folder + "/cpu.cfs_quota_us";
+    limit(file, number(readLine(file)), number(readLine(folder + "/cpu.cfs_period_us")));
   });
-  return std::max<int64_t>(1, count);
+  return counts;
 }
+
+int64_t workerCount(const std::string &root) { return coreCounts(root).workers; }
 
 uint64_t lastLevelCacheBytes(const std::string &root) {
   std::map<std::pair<int64_t, std::string>, uint64_t> caches; // by level and the CPUs that share it

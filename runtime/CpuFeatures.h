@@ -30,8 +30,18 @@ bool emulatesTier(std::string_view tier);
 /// the artifact or the machine lacks is ExitCode::mismatch.
 Result<std::string> chooseTier(const std::vector<std::string> &offered, std::string_view wanted);
 
-/// Workers that run without disturbing each other: the least of the affinity mask, its physical cores, and the cgroup
-/// CPU quotas (v2 cpu.max, v1 cpu.cfs_quota_us) from this process up; at least 1. `root` replaces "/" in tests.
+/// What this process may use of the machine's CPUs.
+struct CoreCounts {
+  int64_t affinity = 0;  ///< CPUs of the affinity mask; the threads of a core count each
+  int64_t cores = 0;     ///< physical cores that these are on
+  double quota = 0;      ///< the least cgroup CPU quota from this process up, in CPUs; 0: none
+  std::string quotaFile; ///< what sets it: v2 cpu.max, v1 cpu.cfs_quota_us
+  /// Workers that run without disturbing each other: the least of cores and quota, rounded down, since a worker that
+  /// the quota stops in mid-step makes all others wait; at least 1.
+  int64_t workers = 1;
+};
+/// `root` replaces "/" in tests.
+CoreCounts coreCounts(const std::string &root = "");
 int64_t workerCount(const std::string &root = "");
 /// CPUs of the affinity mask: more workers than that must not spin.
 int64_t affinityCount();

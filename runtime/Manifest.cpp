@@ -37,6 +37,22 @@ Result<void> checkVersions(const Json &document, const std::string &where) {
   return {};
 }
 
+void readSampling(JsonReader reader, SamplingDefaults &sampling) {
+  reader.only({"source", "temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty", "mirostat",
+               "mirostat_tau", "mirostat_eta"});
+  sampling.source = reader.string("source");
+  eachSamplingDefault(
+      sampling,
+      [&](const char *key, std::optional<double> &value, double low, double high) {
+        if (reader.has(key))
+          value = reader.number(key, low, high);
+      },
+      [&](const char *key, std::optional<int64_t> &value, int64_t low, int64_t high) {
+        if (reader.has(key))
+          value = reader.integer(key, low, high);
+      });
+}
+
 } // namespace
 
 std::string printManifest(const Manifest &manifest, const std::vector<Member> &members) {
@@ -56,6 +72,15 @@ std::string printManifest(const Manifest &manifest, const std::vector<Member> &m
   line("context", manifest.context);
   line("bosTokenId", manifest.bosTokenId ? Ordered(*manifest.bosTokenId) : Ordered());
   line("eosTokenIds", manifest.eosTokenIds);
+  if (!manifest.sampling.source.empty()) {
+    Ordered sampling = {{"source", manifest.sampling.source}};
+    auto add = [&](const char *key, const auto &value, auto...) {
+      if (value)
+        sampling[key] = *value;
+    };
+    eachSamplingDefault(manifest.sampling, add, add);
+    line("sampling", sampling);
+  }
   out += "  \"members\": {";
   const char *separator = "\n";
   for (const Member &member : members) {
@@ -83,7 +108,7 @@ Result<ParsedManifest> parseManifest(std::string_view json, const std::string &w
   std::optional<Error> error;
   JsonReader reader(*document, where, error);
   reader.only({"artifactVersion", "abiVersion", "compiler", "model", "source", "target", "quant", "tiers", "parameters",
-               "context", "bosTokenId", "eosTokenIds", "members", "weights"});
+               "context", "bosTokenId", "eosTokenIds", "sampling", "members", "weights"});
   ParsedManifest parsed;
   Manifest &manifest = parsed.manifest;
   manifest.abiVersion = kAbiVersion;
@@ -98,6 +123,8 @@ Result<ParsedManifest> parseManifest(std::string_view json, const std::string &w
   if (!(reader.has("bosTokenId") && (*document)["bosTokenId"].is_null()))
     manifest.bosTokenId = reader.integer("bosTokenId", 0, INT32_MAX);
   manifest.eosTokenIds = reader.integers("eosTokenIds", 0, INT32_MAX);
+  if (reader.has("sampling"))
+    readSampling(JsonReader((*document)["sampling"], where + ": sampling", error), manifest.sampling);
   reader.members("members", [&](const std::string &name, JsonReader &fields) {
     Member member{.name = name, .bytes = static_cast<uint64_t>(fields.integer("bytes", 0, kMost))};
     std::string hash = fields.string("xxh3");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <utility>
 
 namespace lathe {
 namespace {
@@ -54,35 +55,115 @@ void Sampler::rankBest(size_t count) {
   std::sort(candidates.begin(), middle, better);
 }
 
-int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> history,
-                        const SamplerOptions &options) {
+/// Logits with biases and penalties; the given ones where there are none.
+std::span<const float> Sampler::adjust(std::span<const float> logits, std::span<const int32_t> history,
+                                       const SamplerOptions &options, const SamplerState &state) {
+  bool counts = options.presencePenalty != 0 || options.frequencyPenalty != 0;
+  if (options.repetitionPenalty == 1 && !counts && options.logitBias.empty())
+    return logits;
+  adjusted.assign(logits.begin(), logits.end());
+  times.resize(logits.size());
+  auto known = [&](int32_t id) { return id >= 0 && static_cast<size_t>(id) < logits.size(); };
+  for (const LogitBias &bias : options.logitBias)
+    if (known(bias.id))
+      adjusted[bias.id] = static_cast<float>(adjusted[bias.id] + bias.bias);
   if (options.repetitionPenalty != 1) {
-    penalised.assign(logits.begin(), logits.end());
-    for (int32_t id : history) // each token once, however often it was seen: always from the original logit
-      if (id >= 0 && static_cast<size_t>(id) < logits.size())
-        penalised[id] = static_cast<float>(logits[id] > 0 ? logits[id] / options.repetitionPenalty
-                                                          : logits[id] * options.repetitionPenalty);
-    logits = penalised;
+    for (int32_t id : history) // each token once, however often it was seen
+      if (known(id) && times[id]++ == 0)
+        adjusted[id] = static_cast<float>(adjusted[id] > 0 ? adjusted[id] / options.repetitionPenalty
+                                                           : adjusted[id] * options.repetitionPenalty);
+    for (int32_t id : history)
+      if (known(id))
+        times[id] = 0;
   }
+  if (counts) {
+    auto generated = history.subspan(std::min(history.size(), static_cast<size_t>(state.promptTokens)));
+    for (int32_t id : generated)
+      if (known(id))
+        ++times[id];
+    for (int32_t id : generated)
+      if (known(id) && times[id] > 0)
+        adjusted[id] = static_cast<float>(
+            adjusted[id] - (options.frequencyPenalty * std::exchange(times[id], 0) + options.presencePenalty));
+  }
+  return adjusted;
+}
+
+/// Fills `candidates` and `weights` with what can be drawn. The temperature is not 0.
+void Sampler::choose(std::span<const float> logits, const SamplerOptions &options, const SamplerState &state) {
   int32_t best = argmax(logits);
-  if (options.temperature <= 0 || options.topK == 1)
-    return best;
   // Tokens less than 2^-60 times as likely as the best change no draw, which has 53 bits.
   double threshold = logits[best] - 60 * M_LN2 * options.temperature;
   candidates.clear();
   for (size_t id = 0; id < logits.size(); ++id)
     if (logits[id] >= threshold || static_cast<int32_t>(id) == best)
       candidates.push_back({logits[id], static_cast<int32_t>(id)});
-  if (options.topK > 0 && static_cast<size_t>(options.topK) < candidates.size()) {
+  bool filters = options.mirostat == 0;
+  if (filters && options.topK > 0 && static_cast<size_t>(options.topK) < candidates.size()) {
     rankBest(static_cast<size_t>(options.topK));
     candidates.resize(static_cast<size_t>(options.topK));
   }
   auto weight = [&](const Candidate &candidate) {
-    return std::exp((double(candidate.first) - logits[best]) / options.temperature);
+    return candidate.first == logits[best] ? 1.0
+                                           : std::exp((double(candidate.first) - logits[best]) / options.temperature);
   };
-  if (options.topP < 1)
+  if (filters && options.topP < 1)
     keepTopP(options.topP, weight);
-  return draw(options, history.size(), weight);
+  weights.clear();
+  for (const Candidate &candidate : candidates) {
+    double mass = weight(candidate);
+    weights.push_back(filters && mass < options.minP ? 0 : mass);
+  }
+  if (filters && options.typicalP < 1)
+    keepTypical(options.typicalP);
+  if (!filters)
+    keepBelow(state.mu.value_or(2 * options.mirostatTau));
+}
+
+int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> history, const SamplerOptions &options,
+                        SamplerState &state) {
+  logits = adjust(logits, history, options, state);
+  if (options.temperature <= 0 || (options.topK == 1 && options.mirostat == 0))
+    return argmax(logits);
+  choose(logits, options, state);
+  double total = 0;
+  for (double weight : weights)
+    total += weight;
+  double rest = counterUniform(options.seed, options.request, history.size()) * total;
+  size_t drawn = 0; // rounding may leave a little of `rest` behind the last one
+  for (size_t i = 0; i < weights.size(); ++i) {
+    if (weights[i] == 0)
+      continue;
+    drawn = i;
+    rest -= weights[i];
+    if (rest < 0)
+      break;
+  }
+  if (options.mirostat != 0)
+    state.mu = state.mu.value_or(2 * options.mirostatTau) -
+               options.mirostatEta * (-std::log2(weights[drawn] / total) - options.mirostatTau);
+  return candidates[drawn].second;
+}
+
+std::vector<std::pair<int32_t, double>> Sampler::distribution(std::span<const float> logits,
+                                                              std::span<const int32_t> history,
+                                                              const SamplerOptions &options,
+                                                              const SamplerState &state) {
+  logits = adjust(logits, history, options, state);
+  if (options.temperature <= 0)
+    return {{argmax(logits), 1.0}};
+  choose(logits, options, state);
+  double total = 0;
+  for (double weight : weights)
+    total += weight;
+  std::vector<std::pair<int32_t, double>> chances;
+  for (size_t i = 0; i < weights.size(); ++i)
+    if (weights[i] > 0)
+      chances.push_back({candidates[i].second, weights[i] / total});
+  std::sort(chances.begin(), chances.end(), [](const auto &a, const auto &b) {
+    return a.second > b.second || (a.second == b.second && a.first < b.first);
+  });
+  return chances;
 }
 
 /// Keeps the fewest best candidates that hold `p` of the weight. They are ranked in growing numbers: sorting a whole
@@ -104,26 +185,48 @@ template <typename Weight> void Sampler::keepTopP(double p, const Weight &weight
   }
 }
 
-template <typename Weight>
-int32_t Sampler::draw(const SamplerOptions &options, uint64_t position, const Weight &weight) {
-  weights.clear();
+/// Keeps the fewest candidates that hold `p` of the weight, those first whose information is nearest to the entropy.
+void Sampler::keepTypical(double p) {
+  double total = 0, entropy = 0;
+  for (double weight : weights)
+    total += weight;
+  for (double weight : weights)
+    if (weight > 0)
+      entropy -= weight / total * std::log(weight / total);
+  ranked.clear();
+  for (size_t i = 0; i < weights.size(); ++i)
+    if (weights[i] > 0)
+      ranked.push_back({std::abs(-std::log(weights[i] / total) - entropy), i});
+  // Of equals the better one first.
+  auto nearer = [&](const auto &a, const auto &b) {
+    return a.first < b.first || (a.first == b.first && better(candidates[a.second], candidates[b.second]));
+  };
+  double sum = 0;
+  size_t kept = 0;
+  for (size_t end = 0; (end == 0 || sum < p * total) && end < ranked.size();) {
+    size_t next = std::min(ranked.size(), end + std::max<size_t>(256, end * 8));
+    auto begin = ranked.begin() + static_cast<ptrdiff_t>(end), middle = ranked.begin() + static_cast<ptrdiff_t>(next);
+    std::nth_element(begin, middle, ranked.end(), nearer);
+    std::sort(begin, middle, nearer);
+    for (end = next; kept < end && (kept == 0 || sum < p * total); ++kept)
+      sum += weights[ranked[kept].second];
+  }
+  for (size_t i = kept; i < ranked.size(); ++i)
+    weights[ranked[i].second] = 0;
+}
+
+/// Keeps candidates whose information is at most `surprise` bits; the best always.
+void Sampler::keepBelow(double surprise) {
   double total = 0;
-  for (const Candidate &candidate : candidates) {
-    double mass = weight(candidate);
-    weights.push_back(mass >= options.minP ? mass : 0); // the best has mass 1
-    total += weights.back();
-  }
-  double rest = counterUniform(options.seed, options.request, position) * total;
-  size_t last = 0; // rounding may leave a little of `rest` behind the last one
-  for (size_t i = 0; i < weights.size(); ++i) {
-    if (weights[i] == 0)
-      continue;
-    last = i;
-    rest -= weights[i];
-    if (rest < 0)
-      break;
-  }
-  return candidates[last].second;
+  for (double weight : weights)
+    total += weight;
+  size_t best = 0;
+  for (size_t i = 1; i < candidates.size(); ++i)
+    if (better(candidates[i], candidates[best]))
+      best = i;
+  for (size_t i = 0; i < weights.size(); ++i)
+    if (i != best && -std::log2(weights[i] / total) > surprise)
+      weights[i] = 0;
 }
 
 std::vector<TokenLogprob> logprobs(std::span<const float> logits, int32_t id, int64_t count) {

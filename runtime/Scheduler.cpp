@@ -1,6 +1,7 @@
 #include "runtime/Scheduler.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace lathe {
 
@@ -38,11 +39,31 @@ Result<size_t> Scheduler::submit(Request request) {
   job.tokens = request.prompt;
   job.completion.promptTokens = count;
   job.request = std::move(request);
+  job.sampler.promptTokens = count;
   if (job.request.maxTokens == 0)
-    job.completion.finishReason = "length";
+    finishJob(job, "length");
   else
     waiting.push_back(number);
   return number;
+}
+
+Result<size_t> Scheduler::submitSample(size_t first, Request request) {
+  if (first >= jobs.size() || !jobs[first].completion.ids.empty())
+    return fail(ExitCode::internal, "request {} has tokens already, or there is none", first);
+  request.prompt = jobs[first].request.prompt;
+  auto number = submit(std::move(request));
+  // Without new tokens there is nothing to share; a first request that is over had none either.
+  if (number && jobs[*number].completion.finishReason.empty() && jobs[first].completion.finishReason.empty()) {
+    waiting.pop_back();
+    jobs[first].samples.push_back(*number);
+  }
+  return number;
+}
+
+void Scheduler::finishJob(Job &job, const char *reason) {
+  job.completion.finishReason = reason;
+  if (job.request.onFinish)
+    job.request.onFinish();
 }
 
 /// Pages that a running job will still take until its next token is out.
@@ -103,14 +124,39 @@ void Scheduler::retire(size_t number, const char *reason) {
   Job &job = jobs[number];
   engine.kv().close(job.sequence);
   std::erase(running, number);
-  job.completion.finishReason = reason;
   job.tokens = {};
+  finishJob(job, reason);
+}
+
+/// The prompt of a job is in the KV store, and nothing behind it: its other samples take their first token from the
+/// same logits and go on from shared pages. Those for which there is no room now wait as requests of their own, and
+/// find the prompt's full pages then.
+void Scheduler::forkSamples(size_t number, std::span<const float> logits) {
+  std::vector<size_t> samples = std::exchange(jobs[number].samples, {});
+  size_t forked = 0;
+  for (; forked < samples.size(); ++forked) {
+    // A page for each that runs: samples part at once, and each then writes into a page of its own.
+    if (static_cast<int64_t>(running.size()) >= maxSequences ||
+        engine.kv().freePages() <= static_cast<int64_t>(running.size()))
+      break;
+    Job &job = jobs[samples[forked]];
+    job.sequence = engine.kv().fork(jobs[number].sequence);
+    job.started = true;
+    job.start = jobs[number].start;
+    job.completion.cachedTokens = job.completion.promptTokens;
+    running.push_back(samples[forked]);
+  }
+  waiting.insert(waiting.begin(), samples.begin() + static_cast<ptrdiff_t>(forked), samples.end());
+  for (size_t i = 0; i < forked; ++i)
+    accept(samples[i], logits);
 }
 
 /// Samples the next token of a job.
 void Scheduler::accept(size_t number, std::span<const float> logits) {
   Job &job = jobs[number];
-  int32_t id = sampler.sample(logits, job.tokens, job.request.sampling);
+  if (!job.samples.empty())
+    forkSamples(number, logits);
+  int32_t id = sampler.sample(logits, job.tokens, job.request.sampling, job.sampler);
   Clock::time_point now = Clock::now();
   if (job.completion.ids.empty()) {
     job.firstToken = now;

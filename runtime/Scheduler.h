@@ -28,6 +28,8 @@ struct Request {
   int64_t logprobs = -1;          ///< not negative: log-probabilities of each new token and of so many alternatives
   /// Called with each new token. Returning true ends the request with finish reason "stop".
   std::function<bool(int32_t)> onToken;
+  /// Called once, when the completion has its finish reason.
+  std::function<void()> onFinish;
 };
 
 /// What became of a request. Names as in llama.cpp's server.
@@ -51,6 +53,10 @@ public:
   /// Queues a request and returns its number. A prompt that is empty, has unknown ids or is longer than the context,
   /// and a request that the whole KV pool could not hold, are refused.
   Result<size_t> submit(Request request);
+  /// Queues another sample of the prompt of request `first`, which has no token yet. The prompt is computed once; its
+  /// KV pages are shared, and copied where the samples part. `request.prompt` is not looked at. Each sample gets what a
+  /// request of its own would get.
+  Result<size_t> submitSample(size_t first, Request request);
   bool idle() const { return waiting.empty() && running.empty(); }
   /// One engine step; a no-op when idle.
   Result<void> step();
@@ -66,6 +72,8 @@ private:
     Completion completion;
     std::vector<int32_t> tokens; ///< prompt and what was generated
     KvStore::Sequence sequence = -1;
+    SamplerState sampler;
+    std::vector<size_t> samples; ///< other requests that wait for this one's prompt
     bool started = false;
     Clock::time_point start, firstToken;
   };
@@ -75,6 +83,8 @@ private:
   void preempt(size_t number);
   void retire(size_t number, const char *reason);
   void accept(size_t number, std::span<const float> logits);
+  void forkSamples(size_t number, std::span<const float> logits);
+  void finishJob(Job &job, const char *reason);
   bool makeRoom(size_t number, int64_t rows);
 
   Engine &engine;

@@ -32,7 +32,7 @@ class Suite:
         start = time.monotonic()
         with log.open("wb") as out:
             process = subprocess.Popen(self.command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                       cwd=ROOT, env={**os.environ, **self.env}, start_new_session=True)
+                                       cwd=ROOT, env={**os.environ, "LATHE_CONFIG": "", **self.env}, start_new_session=True)
             try:
                 status = process.wait(SUITE_SECONDS)
             except subprocess.TimeoutExpired:

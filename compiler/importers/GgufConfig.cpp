@@ -82,6 +82,7 @@ private:
   void rope();
   void ropeFactors();
   void tokens();
+  void sampling();
   void presentTensors();
 
   const GgufFile &file;
@@ -330,6 +331,49 @@ void Reader::tokens() {
       config.eosTokenIds.push_back(*end);
 }
 
+// As llama.cpp applies them (common_init_sampler_from_model). The samplers' order, xtc and the window of the penalty
+// are left out: Lathe has one order, no xtc, and looks at the whole text.
+void Reader::sampling() {
+  const std::pair<const char *, const char *> names[] = {{"temperature", "temp"},
+                                                         {"top_k", "top_k"},
+                                                         {"top_p", "top_p"},
+                                                         {"min_p", "min_p"},
+                                                         {"mirostat", "mirostat"},
+                                                         {"repetition_penalty", "penalty_repeat"},
+                                                         {"mirostat_tau", "mirostat_tau"},
+                                                         {"mirostat_eta", "mirostat_eta"}};
+  auto keyOf = [&](std::string_view canonical) -> std::string {
+    for (const auto &[own, theirs] : names)
+      if (canonical == own)
+        return std::string("general.sampling.") + theirs;
+    return {};
+  };
+  SamplingDefaults found;
+  auto read = [&](std::string_view canonical, auto &value, auto...) {
+    std::string key = keyOf(canonical);
+    if (key.empty() || !file.metadata().contains(key))
+      return;
+    locate(key, fmt::format("generation_config.{}", canonical));
+    auto number = [&] {
+      if constexpr (std::is_same_v<std::remove_reference_t<decltype(value)>, std::optional<double>>)
+        return file.number(key);
+      else
+        return file.integer(key);
+    }();
+    if (!number)
+      return keep(std::move(number.error()));
+    value = *number;
+  };
+  eachSamplingDefault(found, read, read);
+  if (found.topK && *found.topK < 0) // llama.cpp: all
+    found.topK = 0;
+  if (found.mirostat != 2) // the first version is left out too
+    found.mirostat = std::nullopt, found.mirostatTau = found.mirostatEta = std::nullopt;
+  if (found != SamplingDefaults())
+    found.source = "general.sampling of " + baseName(file.path());
+  config.sampling = found;
+}
+
 // What the metadata does not say, the presence of a tensor does.
 void Reader::presentTensors() {
   config.tieWordEmbeddings = !hasTensor("output.weight");
@@ -367,6 +411,7 @@ Result<ModelConfig> Reader::read() {
   sizes();
   rope();
   tokens();
+  sampling();
   presentTensors();
   if (error)
     return std::unexpected(std::move(*error));

@@ -20,8 +20,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kMaxBytes = size_t{1} << 20;
-
 enum class Window { none, always, whenUsed };
 
 /// What a model_type implies beside its keys.
@@ -382,40 +380,10 @@ Result<ModelConfig> Reader::read() {
   return std::move(config);
 }
 
-Result<std::shared_ptr<const MappedFile>> openBounded(const std::string &path) {
-  auto file = MappedFile::open(path);
-  if (file && (*file)->bytes().size() > kMaxBytes)
-    return fail(ExitCode::badInput, "{}: expected at most {} bytes, found {}", path, kMaxBytes,
-                (*file)->bytes().size());
-  return file;
-}
-
-// What transformers' generate() stops at: generation_config.json wins over config.json.
-Result<void> readGenerationConfig(const std::string &path, ModelConfig &config) {
-  auto file = openBounded(path);
-  if (!file)
-    return propagate(file);
-  auto root = parseJson((*file)->text(), path);
-  if (!root)
-    return propagate(root);
-  std::vector<int64_t> ids;
-  if (auto eos = root->find("eos_token_id"); root->is_object() && eos != root->end() && !eos->is_null()) {
-    for (const json &item : eos->is_array() ? *eos : json::array({*eos})) {
-      if (!item.is_number_integer())
-        return fail(ExitCode::badInput, "{}: eos_token_id: expected an integer or a list of integers, found {}",
-                    placeInJson((*file)->text(), path, "eos_token_id"), describeJson(item));
-      ids.push_back(item.get<int64_t>());
-    }
-    config.eosTokenIds = std::move(ids);
-    config.where["eos_token_id"] = placeInJson((*file)->text(), baseName(path), "eos_token_id");
-  }
-  return {};
-}
-
 } // namespace
 
 Result<ModelConfig> importHuggingFaceConfig(const std::string &path) {
-  auto file = openBounded(path);
+  auto file = openHuggingFaceJson(path);
   if (!file)
     return propagate(file);
   auto root = parseJson((*file)->text(), path);
@@ -428,7 +396,7 @@ Result<ModelConfig> importHuggingFaceConfig(const std::string &path) {
   std::error_code ignored;
   std::string generation = (folder / "generation_config.json").string();
   if (std::filesystem::exists(generation, ignored))
-    if (auto read = readGenerationConfig(generation, *config); !read)
+    if (auto read = importGenerationConfig(generation, *config); !read)
       return propagate(read);
   std::filesystem::path whole = std::filesystem::weakly_canonical(folder.empty() ? "." : folder, ignored);
   config->name = printable(baseName(whole.string()));

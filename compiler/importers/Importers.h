@@ -18,6 +18,10 @@ namespace lathe {
 
 /// config.json of Hugging Face transformers, and generation_config.json beside it when there is one.
 Result<ModelConfig> importHuggingFaceConfig(const std::string &path);
+/// What generation_config.json says of the ends of a text and of sampling goes into `config`.
+Result<void> importGenerationConfig(const std::string &path, ModelConfig &config);
+/// Opens a small JSON file of a Hugging Face folder: more than 1 MiB is an error.
+Result<std::shared_ptr<const MappedFile>> openHuggingFaceJson(const std::string &path);
 /// tokenizer.json of a folder, with the object "lathe" added; empty when there is none.
 Result<std::string> importHuggingFaceTokenizer(const std::string &folder, const ModelConfig &config);
 /// A safetensors file, or a folder with model.safetensors or model.safetensors.index.json; null when a folder has

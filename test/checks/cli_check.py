@@ -119,6 +119,7 @@ def configErrors(small):
 def generateJson(small):
     answer = small.lathe.generate(small.artifact, "-p", PROMPT, "-n", 9, "--ignore-eos")
     expectEqual(set(answer), {"prompt_ids", "ids", "text", "finish_reason", "timings"}, "fields of --json")
+    expectEqual(small.lathe.run("generate", small.artifact, "-p", PROMPT, "-n", 1).expect(0).stderr.count("sampling:"), 0, "talk of sampling")
     ids = small.tokenizer.encode(PROMPT).ids
     expectEqual(answer["prompt_ids"], ids, "prompt_ids")
     expectEqual(len(answer["ids"]), 9, "number of new ids")
@@ -420,6 +421,43 @@ def interrupted(small):
     expectEqual(output.read_text(), "what stood here before\n", "output of an interrupted batch")
 
 
+def resume(small):
+    """An interrupted batch keeps its finished lines; --resume computes the others, and what changed, and no more."""
+    lines = [json.dumps({"ids": [5 + i % 300, i % 7], "n": 90, "ignore_eos": True, "temp": 2.0, "samples": 1 + i % 2}) for i in range(400)]
+    requests, output, partial = small.file("kept.jsonl", "\n".join(lines) + "\n"), small.folder / "resumed.jsonl", small.folder / "resumed.jsonl.partial"
+    whole = small.folder / "whole.jsonl"
+    small.lathe.run("batch", small.artifact, requests, "-o", whole, "-t", 1).expect(0)
+
+    def content(path):
+        return [{key: value for key, value in json.loads(line).items() if key != "timings"} for line in path.read_text().splitlines()]
+
+    process = start([small.lathe.program, "batch", small.artifact, requests, "-o", output, "-t", 1], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not (partial.exists() and partial.read_bytes().count(b"\n") > 8):
+        time.sleep(0.001)
+    expect(process.poll() is None, "the batch ended before it could be interrupted")
+    os.killpg(process.pid, signal.SIGINT)
+    expectEqual(process.wait(20), 130, "exit status after SIGINT")
+    expect(not output.exists(), "an interrupted batch left an output")
+    kept = partial.read_bytes().count(b"\n") - 1
+    expect(0 < kept < 400, f"{kept} lines were kept")
+    other = small.lathe.run("batch", small.bareArtifact, requests, "-o", output, "--resume")
+    oneLineError(other, 3, "resumed.jsonl.partial", "another artifact")
+    with partial.open("ab") as file:
+        file.write(b'{"request": 5, "line": "12')  # as a crash leaves it
+    changed = list(lines)
+    changed[0] = changed[0].replace('"n": 90', '"n": 3')
+    requests.write_text("\n".join(changed) + "\n")
+    done = small.lathe.run("batch", small.artifact, requests, "-o", output, "--resume", "-t", 1).expect(0)
+    found = re.search(r"(\d+) of 400 lines are answered", done.stderr)
+    expect(found and kept - 1 <= int(found[1]) <= kept, f"{kept} lines were kept, but: {done.stderr}")
+    expect(not partial.exists(), "the partial file is still there")
+    before, after = content(whole), content(output)
+    expectEqual(after[1:], before[1:], "answers after --resume")
+    expectEqual(len(after[0]["ids"]), 3, "a line that was changed in between")
+    small.lathe.run("batch", small.artifact, requests, "-o", output, "--resume").expect(0)
+    return f"{kept} of 400 lines were kept"
+
+
 def interruptedCompile(small):
     output = small.folder / "interrupted.lathe"
     process = start([small.lathe.program, "compile", small.model, "-o", output], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -438,7 +476,7 @@ CHECKS = {
     "generate --json": generateJson, "no tokenizer": noTokenizer, "streaming": streaming, "seeds": seeds, "stop strings": stops,
     "end of context": contextEnd, "end of sequence": bestTokenEnds, "eval": evaluate, "batch": batch, "bench": bench, "bench --kernel": benchKernel,
     "inspect": inspect, "schedules": schedules, "tune": tune, "libraries": libraries, "members of the artifact": members, "artifact of another version": newerVersion,
-    "context that cannot fit": poolTooLarge, "closed pipe": closedPipe, "interrupted": interrupted,
+    "context that cannot fit": poolTooLarge, "closed pipe": closedPipe, "interrupted": interrupted, "resume": resume,
     "interrupted compile": interruptedCompile,
 }
 

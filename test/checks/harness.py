@@ -85,7 +85,7 @@ def start(command, *, addressSpace=None, fileSize=None, env=None, **options):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
     return subprocess.Popen([str(word) for word in command], start_new_session=True, preexec_fn=limit,
-                            env={**os.environ, **(env or {})}, **options)
+                            env={**os.environ, "LATHE_CONFIG": "", **(env or {})}, **options)  # no settings of the user's own
 
 
 def run(command, *, timeout=300, stdin=None, **options):

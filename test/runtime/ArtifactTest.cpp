@@ -1,5 +1,7 @@
 #include "runtime/Artifact.h"
 
+#include "runtime/Abi.h"
+#include "runtime/Manifest.h"
 #include "runtime/Zip.h"
 #include "runtime/support/MappedFile.h"
 #include "test/runtime/ToyModel.h"
@@ -57,6 +59,37 @@ TEST(Artifact, RoundTrip) {
 }
 
 TEST(Artifact, IsDeterministic) { EXPECT_EQ(toyBytes(), toyBytes()); }
+
+// What the model's makers recommend goes through the manifest; one without it is an artifact too.
+TEST(Artifact, ManifestKeepsSamplingDefaults) {
+  Manifest manifest;
+  manifest.compiler = "lathe", manifest.context = 8, manifest.abiVersion = kAbiVersion;
+  EXPECT_EQ(printManifest(manifest, {}).find("sampling"), std::string::npos);
+  manifest.sampling = {.source = "generation_config.json",
+                       .temperature = 0.6,
+                       .topP = 0.95,
+                       .minP = 0.01,
+                       .typicalP = 0.9,
+                       .repetitionPenalty = 1.1,
+                       .mirostatTau = 4,
+                       .mirostatEta = 0.2,
+                       .topK = 20,
+                       .mirostat = 2};
+  std::string text = printManifest(manifest, {});
+  auto parsed = parseManifest(text, "m");
+  ASSERT_TRUE(parsed) << parsed.error().message;
+  EXPECT_EQ(parsed->manifest.sampling, manifest.sampling);
+  for (auto [from, to, part] : {std::tuple("0.95", "1.5", "m: sampling: top_p: expected a number from 0 to 1"),
+                                {"\"top_k\"", "\"top_q\"", "m: sampling: unknown key"},
+                                {"\"generation_config.json\"", "3", "m: sampling: source: expected a string"}}) {
+    std::string changed = text;
+    changed.replace(changed.find(from), std::string_view(from).size(), to);
+    auto refused = parseManifest(changed, "m");
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ExitCode::badInput);
+    EXPECT_NE(refused.error().message.find(part), std::string::npos) << refused.error().message;
+  }
+}
 
 TEST(Artifact, OtherToolsReadIt) {
   if (std::system("command -v unzip python3 >/dev/null") != 0)

@@ -105,6 +105,12 @@ TEST(CpuFeatures, WorkersFollowTheQuota) {
   EXPECT_EQ(workerCount(root.folder), cores);
   root.put("/sys/fs/cgroup/a/cpu.max", "150000 100000\n");
   EXPECT_EQ(workerCount(root.folder), 1) << "a parent's quota holds, rounded down";
+  CoreCounts counts = coreCounts(root.folder);
+  EXPECT_EQ(counts.affinity, cores);
+  EXPECT_EQ(counts.cores, cores);
+  EXPECT_EQ(counts.quota, 1.5);
+  EXPECT_EQ(counts.quotaFile, root.folder + "/sys/fs/cgroup/a/cpu.max");
+  EXPECT_EQ(counts.workers, 1);
   root.put("/sys/fs/cgroup/a/cpu.max", "5000 100000\n");
   EXPECT_EQ(workerCount(root.folder), 1);
   Root old;
@@ -112,6 +118,8 @@ TEST(CpuFeatures, WorkersFollowTheQuota) {
   old.put("/sys/fs/cgroup/cpu/c/cpu.cfs_quota_us", "100000\n");
   old.put("/sys/fs/cgroup/cpu/c/cpu.cfs_period_us", "100000\n");
   EXPECT_EQ(workerCount(old.folder), 1);
+  EXPECT_EQ(coreCounts(old.folder).quota, 1);
+  EXPECT_EQ(coreCounts(old.folder).quotaFile, old.folder + "/sys/fs/cgroup/cpu/c/cpu.cfs_quota_us");
 }
 
 TEST(CpuFeatures, SiblingsCountOnce) {
@@ -120,6 +128,9 @@ TEST(CpuFeatures, SiblingsCountOnce) {
   for (long cpu = 0; cpu < sysconf(_SC_NPROCESSORS_CONF); ++cpu)
     root.put(fmt::format("/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list", cpu), "0-1023\n");
   EXPECT_EQ(workerCount(root.folder), 1) << cpus;
+  EXPECT_EQ(coreCounts(root.folder).affinity, cpus);
+  EXPECT_EQ(coreCounts(root.folder).cores, 1);
+  EXPECT_EQ(coreCounts(root.folder).quota, 0) << "there is none";
 }
 
 TEST(CpuFeatures, AvailableMemory) {

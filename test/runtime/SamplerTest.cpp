@@ -1,5 +1,6 @@
 #include "runtime/Sampler.h"
 
+#include <algorithm>
 #include <cmath>
 #include <gtest/gtest.h>
 #include <random>
@@ -126,6 +127,58 @@ TEST(Sampler, RepetitionPenalty) {
   EXPECT_EQ(sampler.sample(negative, std::vector<int32_t>{0}, options), 1) << "-1.0 * 1.2 is below -1.1";
   EXPECT_EQ(sampler.sample(negative, std::vector<int32_t>{9999, -4}, options), 0)
       << "ids beyond the vocabulary are ignored";
+}
+
+// The prompt is no text of the model's: only what was generated counts, each time for the frequency, once for presence.
+TEST(Sampler, PresenceAndFrequencyLookAtWhatWasGenerated) {
+  Sampler sampler;
+  std::vector<float> logits = {2.0f, 1.5f, 1.0f};
+  SamplerOptions presence{.presencePenalty = 0.6}, frequency{.frequencyPenalty = 0.3};
+  SamplerState prompt{.promptTokens = 2}, none;
+  std::vector<int32_t> twice = {0, 0};
+  EXPECT_EQ(sampler.sample(logits, twice, presence, prompt), 0);
+  EXPECT_EQ(sampler.sample(logits, twice, presence, none), 1) << "2.0 - 0.6 is below 1.5";
+  EXPECT_EQ(sampler.sample(logits, twice, frequency, prompt), 0);
+  EXPECT_EQ(sampler.sample(logits, twice, frequency, none), 1) << "2.0 - 2 * 0.3 is below 1.5";
+  EXPECT_EQ(sampler.sample(logits, std::vector<int32_t>{0}, frequency, none), 0) << "2.0 - 0.3 is not";
+  std::vector<int32_t> many(20, 0);
+  EXPECT_EQ(sampler.sample(logits, many, presence, none), 1) << "presence counts once";
+  EXPECT_EQ(sampler.sample(logits, std::vector<int32_t>{9999, -4}, presence, none), 0);
+  // Nothing is left behind for the next request.
+  EXPECT_EQ(sampler.sample(logits, {}, presence, none), 0);
+}
+
+TEST(Sampler, LogitBias) {
+  Sampler sampler;
+  std::vector<float> logits = {2.0f, 1.5f, 1.0f};
+  EXPECT_EQ(sampler.sample(logits, {}, {.logitBias = {{2, 1.1}}}), 2);
+  EXPECT_EQ(sampler.sample(logits, {}, {.logitBias = {{0, -INFINITY}}}), 1);
+  EXPECT_EQ(sampler.sample(logits, {}, {.logitBias = {{0, -0.4}, {700, 50}, {-1, 50}}}), 0)
+      << "unknown ids are ignored";
+  SamplerOptions options{.temperature = 1, .logitBias = {{0, -INFINITY}}};
+  for (auto [id, chance] : sampler.distribution(logits, {}, options))
+    EXPECT_NE(id, 0) << chance;
+}
+
+// More candidates than are ranked at first, in typical sampling too.
+TEST(Sampler, TypicalOverALargeVocabulary) {
+  std::vector<float> logits = drawLogits(3, 5000, 1.0f);
+  Sampler sampler;
+  SamplerOptions options{.temperature = 1, .typicalP = 0.7};
+  auto left = sampler.distribution(logits, {}, options);
+  std::vector<double> chances = softmax(logits, 1);
+  double entropy = 0, sum = 0;
+  for (double p : chances)
+    entropy -= p * std::log(p);
+  std::vector<std::pair<double, double>> order; // distance from the entropy, probability
+  for (double p : chances)
+    order.push_back({std::abs(-std::log(p) - entropy), p});
+  std::sort(order.begin(), order.end());
+  size_t expected = 0;
+  while (sum < 0.7)
+    sum += order[expected++].second;
+  EXPECT_EQ(left.size(), expected);
+  EXPECT_GT(expected, 256u * 9);
 }
 
 TEST(Sampler, IsAFunctionOfSeedRequestAndPosition) {

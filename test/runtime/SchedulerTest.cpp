@@ -140,6 +140,94 @@ TEST(Scheduler, SamplingDoesNotSeeTheBatch) {
     EXPECT_EQ(scheduler.completion(seed).ids, alone[seed]);
 }
 
+Request hot(std::vector<int32_t> prompt, uint64_t number) {
+  Request request = greedy(std::move(prompt), 14);
+  request.sampling = {.temperature = 25, .frequencyPenalty = 0.5, .mirostat = 2, .mirostatTau = 4, .seed = 3};
+  request.sampling.request = number;
+  return request;
+}
+
+// Samples of a prompt: pages of the prompt are held by all, and each gets what a request of its own gets.
+TEST(Scheduler, SamplesShareThePromptAndNothingElse) {
+  std::vector<int32_t> prompt = toy::drawTokens(5, 14); // three pages of four, and two tokens of a fourth
+  std::vector<std::vector<int32_t>> alone;
+  for (uint64_t i = 0; i < 5; ++i) {
+    auto engine = toy::engine();
+    Scheduler scheduler(*engine);
+    ASSERT_TRUE(scheduler.submit(hot(prompt, i)) && scheduler.finish());
+    alone.push_back(scheduler.completion(0).ids);
+  }
+  EXPECT_NE(alone[0], alone[1]);
+  for (bool reuse : {true, false}) {
+    auto engine = toy::engine({.threads = 2, .kvTokens = 400, .reusePrefixes = reuse});
+    int64_t pages = engine->kv().freePages();
+    {
+      Scheduler scheduler(*engine);
+      ASSERT_TRUE(scheduler.submit(greedy(toy::drawTokens(8, 5), 20)));
+      auto first = scheduler.submit(hot(prompt, 0));
+      ASSERT_TRUE(first);
+      for (uint64_t i = 1; i < 5; ++i)
+        ASSERT_TRUE(scheduler.submitSample(*first, hot({}, i)));
+      ASSERT_TRUE(scheduler.step());
+      // Beside the other request's: the prompt's four pages, held by all five samples.
+      int64_t shared = 0;
+      for (int32_t page = 0; page < engine->kv().pageCount(); ++page)
+        shared += engine->kv().references(page) == 5;
+      EXPECT_EQ(shared, 4);
+      EXPECT_EQ(engine->kv().freePages(), pages - 4 - 2) << "the prompt is there once";
+      ASSERT_TRUE(scheduler.finish());
+      for (size_t i = 0; i < 5; ++i) {
+        EXPECT_EQ(scheduler.completion(*first + i).ids, alone[i]) << "sample " << i;
+        EXPECT_EQ(scheduler.completion(*first + i).finishReason, "length");
+        EXPECT_EQ(scheduler.completion(*first + i).cachedTokens, i == 0 ? 0 : 14) << "sample " << i;
+      }
+      EXPECT_EQ(scheduler.completion(0).ids, toy::continuation(toy::drawTokens(8, 5), 20));
+    }
+    EXPECT_EQ(engine->kv().freePages(), pages) << "pages were lost";
+  }
+}
+
+// Too few pages or places for all samples: some wait as requests of their own, some are preempted.
+TEST(Scheduler, SamplesThatDoNotFitWait) {
+  std::vector<int32_t> prompt = toy::drawTokens(6, 18);
+  std::vector<std::vector<int32_t>> wide;
+  for (auto [tokens, sequences] : {std::pair<int64_t, int64_t>{800, 0}, {800, 2}, {40, 0}, {60, 0}, {60, 3}, {36, 1}}) {
+    auto engine = toy::engine({.threads = 2, .kvTokens = tokens, .maxRows = 7});
+    int64_t pages = engine->kv().freePages(), finished = 0;
+    std::vector<std::vector<int32_t>> ids;
+    {
+      Scheduler scheduler(*engine, sequences);
+      auto first = scheduler.submit(hot(prompt, 0));
+      for (uint64_t i = 1; i < 8; ++i) {
+        Request request = hot({}, i);
+        request.onFinish = [&] { ++finished; };
+        ASSERT_TRUE(scheduler.submitSample(*first, request));
+      }
+      ASSERT_TRUE(scheduler.finish());
+      for (size_t i = 0; i < 8; ++i)
+        ids.push_back(scheduler.completion(i).ids);
+    }
+    EXPECT_EQ(finished, 7);
+    EXPECT_EQ(engine->kv().freePages(), pages);
+    wide = wide.empty() ? ids : wide;
+    EXPECT_EQ(ids, wide) << tokens << " tokens, " << sequences << " sequences";
+  }
+}
+
+TEST(Scheduler, SamplesWithoutTokens) {
+  auto engine = toy::engine();
+  Scheduler scheduler(*engine);
+  auto first = scheduler.submit(greedy({1, 2}, 0));
+  auto second = scheduler.submitSample(*first, greedy({}, 0));
+  ASSERT_TRUE(second);
+  EXPECT_TRUE(scheduler.idle());
+  EXPECT_EQ(scheduler.completion(*second).finishReason, "length");
+  auto late = scheduler.submitSample(*first, greedy({}, 3));
+  ASSERT_TRUE(late && scheduler.finish());
+  EXPECT_EQ(scheduler.completion(*late).ids, toy::continuation({1, 2}, 3));
+  EXPECT_EQ(scheduler.submitSample(*late, greedy({}, 3)).error().code, ExitCode::internal);
+}
+
 TEST(Scheduler, LogprobsOfTheModel) {
   auto engine = toy::engine();
   Scheduler scheduler(*engine);

@@ -2,16 +2,16 @@
 #pragma once
 
 #include "runtime/support/Error.h"
+#include "tools/support/CommandLine.h"
 
 #include <CLI/CLI.hpp>
 
 namespace lathe {
 
 /// Each adds its sub-command; `run` is set to what does it once the arguments are parsed.
-using Command = std::function<Result<void>()>;
-void addCompile(CLI::App &app, Command &run);
-void addImport(CLI::App &app, Command &run);
-void addInspect(CLI::App &app, Command &run);
-void addTune(CLI::App &app, Command &run);
+void addCompile(CLI::App &app, Action &run);
+void addImport(CLI::App &app, Action &run);
+void addInspect(CLI::App &app, Action &run);
+void addTune(CLI::App &app, Action &run);
 
 } // namespace lathe

@@ -2,40 +2,11 @@
 #include "compiler/Compiler.h"
 #include "compiler/CpuCodegen.h"
 #include "tools/lathe-compiler/Commands.h"
-
-#include <chrono>
-#include <unistd.h>
+#include "tools/support/Progress.h"
 
 namespace lathe {
 
 namespace {
-
-/// Says on stderr what goes on, once it has gone on for a second: a line that is written over on a terminal, a line per
-/// step elsewhere.
-class Progress {
-public:
-  void operator()(const std::string &what, int64_t done, int64_t total) {
-    auto now = std::chrono::steady_clock::now();
-    double seconds = std::chrono::duration<double>(now - start).count();
-    if (seconds < 1 || (what == last && now - shown < std::chrono::milliseconds(terminal ? 100 : 5000)))
-      return;
-    shown = now;
-    last = what;
-    std::string share = total > 1 ? fmt::format(" {:.0f} %", 100.0 * done / total) : "";
-    std::string line = fmt::format("[{:5.1f} s] {}{}", seconds, what, share);
-    fmt::print(stderr, "{}{}{}", terminal ? "\r\033[K" : "", line, terminal ? "" : "\n");
-  }
-  void clear() const {
-    if (terminal && !last.empty())
-      fmt::print(stderr, "\r\033[K");
-  }
-  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); }
-
-private:
-  std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now(), shown = start;
-  std::string last;
-  bool terminal = isatty(STDERR_FILENO);
-};
 
 std::string grouped(int64_t value) {
   std::string text = std::to_string(value);
@@ -80,9 +51,10 @@ Result<void> compile(CompileOptions options) {
 
 } // namespace
 
-void addCompile(CLI::App &app, Command &run) {
+void addCompile(CLI::App &app, Action &run) {
   auto options = std::make_shared<CompileOptions>();
   CLI::App *command = app.add_subcommand("compile", "Compile a model to an artifact");
+  command->group(subject::compile);
   command->footer("Examples:\n  lathe compile SmolLM2-135M-Instruct.Q4_1.gguf -o smollm2.lathe --quant int8\n"
                   "  lathe compile configs/models/Qwen3-0.6B.toml -o qwen3.lathe --weights random:0 --dump stages/");
   command->add_option("model", options->model, "TOML file, Hugging Face folder, GGUF file, or OSC-Transformers .cfg")
@@ -102,7 +74,8 @@ void addCompile(CLI::App &app, Command &run) {
   command->add_option("--kv", options->kv, "element of the KV store; default: f32 with --quant f32, else bf16")
       ->check(CLI::IsMember({"f32", "bf16", "int8"}));
   command->add_option("-c,--context", options->context, "positions of a sequence; default: the model's, at most 8192")
-      ->check(CLI::PositiveNumber);
+      ->transform(sizes())
+      ->check(positive());
   std::vector<std::string> tierNames;
   for (const CpuTier &tier : cpuTiersWithFeatures())
     tierNames.push_back(tier.name);
@@ -124,6 +97,18 @@ void addCompile(CLI::App &app, Command &run) {
       ->add_option("--from", options->from,
                    "go on from a stage file (NN-name.mlir of stage 00, 10 or 20) instead of making it")
       ->check(CLI::ExistingFile);
+  for (auto [flag, subject] : {std::pair{"--weights", "Weights"},
+                               {"--quant", "Weights"},
+                               {"--group", "Weights"},
+                               {"--kv", "Machine"},
+                               {"--context", "Machine"},
+                               {"--target", "Machine"},
+                               {"--cpu", "Machine"},
+                               {"--schedules", "Machine"},
+                               {"--dump", "Stages"},
+                               {"--stop-after", "Stages"},
+                               {"--from", "Stages"}})
+    command->get_option(flag)->group(subject);
   command->callback([options, &run] { run = [options] { return compile(*options); }; });
 }
 

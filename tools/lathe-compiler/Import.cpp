@@ -4,9 +4,10 @@
 
 namespace lathe {
 
-void addImport(CLI::App &app, Command &run) {
+void addImport(CLI::App &app, Action &run) {
   auto model = std::make_shared<std::string>();
   CLI::App *command = app.add_subcommand("import", "Print the canonical TOML of anything Lathe reads");
+  command->group(subject::compile);
   command->footer("Examples:\n  lathe import model.gguf > model.toml\n  lathe import ./Qwen3-0.6B/");
   command->add_option("model", *model, "TOML file, Hugging Face folder, GGUF file, or OSC-Transformers .cfg")
       ->required();

@@ -271,9 +271,10 @@ Result<void> inspect(const InspectOptions &options) {
 
 } // namespace
 
-void addInspect(CLI::App &app, Command &run) {
+void addInspect(CLI::App &app, Action &run) {
   auto options = std::make_shared<InspectOptions>();
   CLI::App *command = app.add_subcommand("inspect", "Show what is inside an artifact");
+  command->group(subject::compile);
   command->footer("Examples:\n  lathe inspect smollm2.lathe\n  lathe inspect smollm2.lathe kernel attention --cpu "
                   "x86-64-v3\n  lathe inspect smollm2.lathe stages 10");
   command->add_option("artifact", options->artifact, "a .lathe file")->required();

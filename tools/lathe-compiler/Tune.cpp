@@ -37,9 +37,10 @@ Result<void> tune(const TuneOptions &options) {
 
 } // namespace
 
-void addTune(CLI::App &app, Command &run) {
+void addTune(CLI::App &app, Action &run) {
   auto options = std::make_shared<TuneOptions>();
   CLI::App *command = app.add_subcommand("tune", "Measure schedules and write a schedule table");
+  command->group(subject::measure);
   command->footer("Examples:\n  lathe tune smollm2.lathe --seconds 120 -o smollm2.toml\n"
                   "  lathe compile SmolLM2-135M-Instruct.Q8_0.gguf -o smollm2.lathe --schedules smollm2.toml");
   command->add_option("model", options->model, "an artifact, or anything that lathe compile reads")->required();

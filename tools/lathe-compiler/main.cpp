@@ -6,27 +6,34 @@
 #include "tools/lathe-compiler/Commands.h"
 
 #include "runtime/support/Interrupt.h"
+#include "tools/support/Description.h"
 
 #include <csignal>
+#include <string_view>
+
+using namespace lathe;
 
 int main(int argc, char **argv) {
   std::signal(SIGPIPE, SIG_DFL); // a closed pipe is quiet
-  lathe::endOnInterrupt();       // Ctrl-C leaves no partial artifact behind
-  CLI::App app("Lathe's compiler", "lathe");
-  app.require_subcommand(1);
-  lathe::Command run;
-  lathe::addCompile(app, run);
-  lathe::addImport(app, run);
-  lathe::addInspect(app, run);
-  lathe::addTune(app, run);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError &error) {
-    return app.exit(error) == 0 ? 0 : static_cast<int>(lathe::ExitCode::usage);
-  }
-  auto done = run();
-  if (done)
-    return 0;
-  std::fprintf(stderr, "lathe: error: %s\n", done.error().message.c_str());
-  return static_cast<int>(done.error().code);
+  endOnInterrupt();              // Ctrl-C leaves no partial artifact behind
+  ExitCode ending = ExitCode::ok;
+  int code = carryOut([&]() -> Result<void> {
+    CommandLine line("Lathe's compiler", LATHE_VERSION,
+                     {"generate", "chat", "batch", "eval", "bench", "doctor", "completion", "serve"});
+    Action run;
+    addCompile(line.app(), run);
+    addImport(line.app(), run);
+    addInspect(line.app(), run);
+    addTune(line.app(), run);
+    if (argc == 2 && std::string_view(argv[1]) == "--describe") {
+      fmt::print("{}\n", describeCommands(line.app()).dump());
+      return {};
+    }
+    if (auto done = line.parse(argc, argv)) {
+      ending = *done;
+      return {};
+    }
+    return run();
+  });
+  return code ? code : static_cast<int>(ending);
 }

@@ -1,3 +1,4 @@
+#include "tools/lathe/BatchJournal.h"
 #include "tools/lathe/Commands.h"
 #include "tools/lathe/Model.h"
 #include "tools/lathe/Output.h"
@@ -6,24 +7,37 @@
 #include "runtime/support/MappedFile.h"
 
 #include <algorithm>
+#include <deque>
 
 namespace lathe {
 namespace {
 
+/// The text of one sample as it grows.
+struct SampleText {
+  std::optional<TextStream> stream;
+  std::string text = {};
+};
+
 /// One line of the input.
 struct Line {
+  uint64_t hash = 0; ///< of its text
   std::vector<int32_t> prompt;
   Request request;
   std::vector<std::string> stops;
-  std::string text;
-  std::optional<TextStream> stream;
+  std::deque<SampleText> samples;
+  std::vector<size_t> numbers; ///< of the samples' requests
+  size_t running = 0;          ///< samples that have not finished
+  std::string answer;          ///< the line of output, when there is one
 };
 
 struct Batch {
   ModelFlags model;
   std::string input, output;
+  bool resume = false;
 
   Result<void> run();
+  Result<void> submit(Line &line, Scheduler &scheduler);
+  void answer(Line &line, const Scheduler &scheduler, const Tokenizer *tokenizer);
   Result<std::vector<Line>> readLines(const Manifest &manifest, LazyTokenizer &tokenizer);
   Result<Line> readLine(std::string_view text, const std::string &where, uint64_t index, const Manifest &manifest,
                         LazyTokenizer &lazy);
@@ -42,27 +56,41 @@ Result<Line> Batch::readLine(std::string_view text, const std::string &where, ui
     return propagate(document);
   std::optional<Error> error;
   JsonReader reader(*document, where, error);
-  reader.only({"prompt", "ids", "messages", "n", "temp", "top_k", "top_p", "min_p", "repeat_penalty", "seed", "stop",
-               "ignore_eos", "logprobs"});
+  reader.only({"prompt",
+               "ids",
+               "messages",
+               "n",
+               "temp",
+               "top_k",
+               "top_p",
+               "min_p",
+               "typical_p",
+               "repeat_penalty",
+               "presence_penalty",
+               "frequency_penalty",
+               "logit_bias",
+               "mirostat",
+               "mirostat_tau",
+               "mirostat_eta",
+               "seed",
+               "stop",
+               "ignore_eos",
+               "logprobs",
+               "samples"});
   if (reader.has("messages"))
     reader.refuse("messages", "chat templates are not applied here; give prompt or ids");
   if (!error && reader.has("prompt") == reader.has("ids"))
     reader.refuse("expected one of prompt and ids");
   Line line;
+  line.hash = BatchJournal::hash(text);
   Request &request = line.request;
   auto integer = [&](const char *key, int64_t otherwise, int64_t low, int64_t high) {
     return reader.has(key) ? reader.integer(key, low, high) : otherwise;
   };
-  auto number = [&](const char *key, double otherwise, double low, double high) {
-    return reader.has(key) ? reader.number(key, low, high) : otherwise;
-  };
   request.maxTokens = integer("n", 128, 0, INT32_MAX);
   SamplerOptions &sampling = request.sampling;
-  sampling.temperature = number("temp", 0, 0, 1e6);
-  sampling.topK = integer("top_k", 0, 0, INT32_MAX);
-  sampling.topP = number("top_p", 1, 0, 1);
-  sampling.minP = number("min_p", 0, 0, 1);
-  sampling.repetitionPenalty = number("repeat_penalty", 1, 1e-6, 1e6);
+  sampling = defaultSampling(manifest.sampling);
+  readSampling(reader, *document, sampling);
   // A line with a seed gets what `generate` with that seed gives; lines without one differ from each other.
   sampling.seed = static_cast<uint64_t>(integer("seed", 0, 0, INT64_MAX));
   sampling.request = reader.has("seed") ? 0 : index;
@@ -76,6 +104,7 @@ Result<Line> Batch::readLine(std::string_view text, const std::string &where, ui
   if (reader.has("ids"))
     for (int64_t id : reader.integers("ids", 0, INT32_MAX))
       line.prompt.push_back(static_cast<int32_t>(id));
+  int64_t samples = integer("samples", 1, 1, 4096);
   if (error)
     return std::unexpected(*error);
   auto tokenizer = reader.has("prompt")  ? lazy.require(where + ": prompt")
@@ -85,8 +114,8 @@ Result<Line> Batch::readLine(std::string_view text, const std::string &where, ui
     return propagate(tokenizer);
   if (reader.has("prompt"))
     line.prompt = (*tokenizer)->encode(prompt);
-  if (*tokenizer)
-    line.stream.emplace(*tokenizer, line.stops);
+  for (int64_t i = 0; i < samples; ++i)
+    line.samples.push_back({*tokenizer ? std::optional(TextStream(*tokenizer, line.stops)) : std::nullopt});
   request.prompt = line.prompt;
   return line;
 }
@@ -110,55 +139,117 @@ Result<std::vector<Line>> Batch::readLines(const Manifest &manifest, LazyTokeniz
   return lines;
 }
 
+/// Queues a request for each sample of a line.
+Result<void> Batch::submit(Line &line, Scheduler &scheduler) {
+  line.running = line.samples.size();
+  for (size_t i = 0; i < line.samples.size(); ++i) {
+    Request request = line.request;
+    request.sampling.request = sampleNumber(line.request.sampling.request, static_cast<int64_t>(i));
+    SampleText &sample = line.samples[i];
+    if (sample.stream)
+      request.onToken = [&sample](int32_t id) {
+        sample.text += sample.stream->push(id);
+        return sample.stream->stopped();
+      };
+    request.onFinish = [&line] { --line.running; };
+    auto number = i == 0 ? scheduler.submit(std::move(request))
+                         : scheduler.submitSample(line.numbers.front(), std::move(request));
+    if (!number)
+      return propagate(number);
+    line.numbers.push_back(*number);
+  }
+  return {};
+}
+
+/// Makes the line of output of a line whose samples have all finished.
+void Batch::answer(Line &line, const Scheduler &scheduler, const Tokenizer *tokenizer) {
+  std::vector<Sample> samples;
+  for (size_t i = 0; i < line.samples.size(); ++i) {
+    SampleText &sample = line.samples[i];
+    if (sample.stream && !sample.stream->stopped())
+      sample.text += sample.stream->finish();
+    samples.push_back(
+        {scheduler.completion(line.numbers[i]), sample.stream ? std::optional(std::move(sample.text)) : std::nullopt});
+  }
+  line.answer = jsonLine(completionJson(line.prompt, samples, tokenizer));
+}
+
 Result<void> Batch::run() {
   auto artifact = Artifact::open(model.artifact);
   if (!artifact)
     return propagate(artifact);
-  LazyTokenizer tokenizer(*artifact);
+  LazyTokenizer lazy(*artifact);
   const Manifest &manifest = (*artifact)->manifest();
-  auto lines = readLines(manifest, tokenizer);
+  auto lines = readLines(manifest, lazy);
   if (!lines)
     return propagate(lines);
+  auto tokenizer = lazy.get();
+  if (!tokenizer)
+    return propagate(tokenizer);
   auto file = AtomicFile::create(output);
   if (!file)
     return propagate(file);
+  int64_t context = model.context ? std::min(model.context, manifest.context) : manifest.context;
+  std::string identity = BatchJournal::identity(**artifact, context), partial = BatchJournal::pathFor(output);
+  if (resume) {
+    std::vector<uint64_t> hashes;
+    for (const Line &line : *lines)
+      hashes.push_back(line.hash);
+    auto read = BatchJournal::read(partial, identity, hashes);
+    if (!read)
+      return propagate(read);
+    for (auto &[number, text] : *read)
+      (*lines)[number].answer = text;
+    fmt::print(stderr, "{}: {} of {} lines are answered\n", partial, read->size(), lines->size());
+  }
 
   EngineOptions options = model.engine();
-  int64_t context = model.context ? std::min(model.context, manifest.context) : manifest.context;
   for (const Line &line : *lines)
-    options.kvTokens += std::min(context, static_cast<int64_t>(line.prompt.size()) + line.request.maxTokens);
-  options.kvSequences = std::max<int64_t>(1, static_cast<int64_t>(lines->size()));
+    if (line.answer.empty()) {
+      int64_t length = static_cast<int64_t>(line.prompt.size()), samples = static_cast<int64_t>(line.samples.size());
+      options.kvTokens += samples * std::min(context, length + line.request.maxTokens);
+      options.kvSequences += samples;
+    }
+  options.kvTokens = std::max<int64_t>(1, options.kvTokens);
   options.kvMayShrink = true;
   auto engine = loadEngine(*artifact, model, options);
   if (!engine)
     return propagate(engine);
   Scheduler scheduler(**engine);
-  std::vector<size_t> numbers;
-  for (size_t i = 0; i < lines->size(); ++i) {
-    Line &line = (*lines)[i];
-    if (line.stream)
-      line.request.onToken = [&line](int32_t id) {
-        line.text += line.stream->push(id);
-        return line.stream->stopped();
-      };
-    auto number = scheduler.submit(std::move(line.request));
-    if (!number)
-      return std::unexpected(
-          Error{number.error().code, fmt::format("{}: request {}: {}", input, i + 1, number.error().message)});
-    numbers.push_back(*number);
-  }
-  if (auto done = scheduler.finish(); !done)
-    return done;
-  for (size_t i = 0; i < lines->size(); ++i) {
-    Line &line = (*lines)[i];
-    if (line.stream && !line.stream->stopped())
-      line.text += line.stream->finish();
-    auto json = completionJson(line.prompt, scheduler.completion(numbers[i]),
-                               line.stream ? std::optional(line.text) : std::nullopt);
-    if (auto done = (*file)->write(jsonLine(json)); !done)
+  std::vector<size_t> open;
+  for (size_t i = 0; i < lines->size(); ++i)
+    if ((*lines)[i].answer.empty()) {
+      if (auto done = submit((*lines)[i], scheduler); !done)
+        return std::unexpected(
+            Error{done.error().code, fmt::format("{}: request {}: {}", input, i + 1, done.error().message)});
+      open.push_back(i);
+    }
+  // Nothing is wrong with any line: from here on what finishes is kept.
+  std::string kept;
+  for (size_t i = 0; i < lines->size(); ++i)
+    if (const Line &line = (*lines)[i]; !line.answer.empty())
+      kept += BatchJournal::entry(i, line.hash, line.answer);
+  auto journal = BatchJournal::create(partial, identity, kept);
+  if (!journal)
+    return propagate(journal);
+  while (!open.empty()) {
+    if (auto done = scheduler.step(); !done)
       return done;
+    for (size_t i : open)
+      if (Line &line = (*lines)[i]; line.running == 0) {
+        answer(line, scheduler, tokenizer->get());
+        if (auto done = (*journal)->add(BatchJournal::entry(i, line.hash, line.answer)); !done)
+          return done;
+      }
+    std::erase_if(open, [&](size_t i) { return !(*lines)[i].answer.empty(); });
   }
-  return (*file)->commit();
+  for (const Line &line : *lines)
+    if (auto done = (*file)->write(line.answer); !done)
+      return done;
+  if (auto done = (*file)->commit(); !done)
+    return done;
+  (*journal)->remove();
+  return {};
 }
 
 } // namespace
@@ -166,15 +257,25 @@ Result<void> Batch::run() {
 void addBatch(CLI::App &app, Action &action) {
   auto flags = std::make_shared<Batch>();
   CLI::App *command = app.add_subcommand("batch", "Run many requests as one ragged batch");
+  command->group(subject::run);
+  command->footer("Examples:\n  lathe batch smollm2.lathe questions.jsonl -o answers.jsonl\n"
+                  "  lathe batch smollm2.lathe questions.jsonl -o answers.jsonl --resume");
   flags->model.add(*command);
   command
       ->add_option("input", flags->input,
-                   "Requests, one JSON object a line: prompt or ids; n, temp, top_k, top_p, min_p, repeat_penalty, "
-                   "seed, stop, ignore_eos, logprobs")
+                   "Requests, one JSON object a line: prompt or ids; n, temp, top_k, top_p, min_p, typical_p, "
+                   "repeat_penalty, presence_penalty, frequency_penalty, logit_bias, mirostat, mirostat_tau, "
+                   "mirostat_eta, seed, stop, ignore_eos, logprobs, samples")
       ->required();
   command
       ->add_option("-o,--output", flags->output, "Answers, in the order of the requests; replaced when all are there")
-      ->required();
+      ->type_name("FILE")
+      ->required()
+      ->group("Output");
+  command
+      ->add_flag("--resume", flags->resume,
+                 "Go on after an interruption: answers that are in OUTPUT.partial are not computed again")
+      ->group("Output");
   command->callback([flags, &action] { action = [flags] { return flags->run(); }; });
 }
 

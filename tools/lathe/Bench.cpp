@@ -4,6 +4,7 @@
 #include "tools/lathe/Commands.h"
 #include "tools/lathe/Model.h"
 #include "tools/lathe/Output.h"
+#include "tools/support/Progress.h"
 
 #include "runtime/MemoryProbe.h"
 #include "runtime/PeakProbe.h"
@@ -199,6 +200,8 @@ Result<void> Bench::run() {
                      : format == "csv"        ? BenchFormat::csv
                                               : BenchFormat::markdown);
   std::string profiles;
+  Progress progress;
+  int64_t done = 0, steps = repetitions * static_cast<int64_t>(rows.size());
   if (auto done = writeOutput(report.begin()); !done)
     return done;
   for (BenchRow &row : rows) {
@@ -215,6 +218,7 @@ Result<void> Bench::run() {
     StepTrace trace(static_cast<int64_t>((*engine)->plan().launches.size()), (*engine)->threads());
     double total = 0;
     for (int64_t i = 0; i < repetitions; ++i) {
+      progress(fmt::format("{} of {}", row.test(), model.artifact), done++, steps);
       auto seconds = Measurement(**engine, row, &trace).repeat();
       if (!seconds)
         return propagate(seconds);
@@ -225,6 +229,7 @@ Result<void> Bench::run() {
     row.barriers = spent.barriers, row.meanBarriers = spent.meanBarriers;
     if (profile)
       profiles += spent.table(row.batch > 1 ? fmt::format("{}, batch {}", row.test(), row.batch) : row.test());
+    progress.clear();
     if (auto done = writeOutput(report.row(row)); !done)
       return done;
   }
@@ -236,11 +241,15 @@ Result<void> Bench::run() {
 void addBench(CLI::App &app, Action &action) {
   auto flags = std::make_shared<Bench>();
   CLI::App *command = app.add_subcommand("bench", "Measure prompt processing (pp) and text generation (tg)");
+  command->group(subject::measure);
+  command->footer("Examples:\n  lathe bench smollm2.lathe -p 512 -n 128 -d 0,4k\n"
+                  "  lathe bench smollm2.lathe --kernel norm_gate_up_gated -m 1,8,512");
   flags->model.add(*command);
   auto list = [&](const char *name, std::vector<int64_t> &values, const char *help, CLI::Validator check) {
     return command->add_option(name, values, help)
         ->delimiter(',')
         ->allow_extra_args(false)
+        ->transform(sizes())
         ->check(check)
         ->capture_default_str();
   };
@@ -265,6 +274,10 @@ void addBench(CLI::App &app, Action &action) {
     name->excludes(command->get_option(other));
   list("-m,--rows", kernel->rows, "With --kernel: rows of a launch (default: 1,2,4,8,16,512)", CLI::Range(1, 1 << 16))
       ->needs(name);
+  for (const char *flag : {"--n-prompt", "--n-gen", "--n-depth", "--n-batch", "--repetitions", "--kernel", "--rows"})
+    command->get_option(flag)->group("What is measured");
+  for (const char *flag : {"--output", "--json", "--profile"})
+    command->get_option(flag)->group("Output");
   command->callback([flags, kernel, &action] {
     if (flags->profile && (flags->json || flags->format != "md"))
       throw CLI::ValidationError("--profile", "goes with -o md only");

@@ -247,28 +247,42 @@ void addEval(CLI::App &app, Action &action) {
   auto flags = std::make_shared<Eval>();
   CLI::App *command =
       app.add_subcommand("eval", "Logits after every token, the perplexity of a text, distance from another artifact");
+  command->group(subject::measure);
+  command->footer("Examples:\n  lathe eval smollm2.lathe --ppl wiki.txt -c 2k --stride 1k\n"
+                  "  lathe eval smollm2-int4.lathe --ppl wiki.txt --against smollm2.lathe --json");
   flags->model.add(*command);
-  flags->idsOption = command->add_option("--ids", flags->ids, "Token ids: 1,2,3 or @FILE");
-  flags->fileOption = command->add_option("-f,--file", flags->file,
-                                          "File of token ids: comma-separated or a JSON list; - is standard input");
-  command->add_option("--logits", flags->logits, "Output: safetensors with float32 logits [tokens, vocab]");
+  flags->idsOption = command->add_option("--ids", flags->ids, "Token ids: 1,2,3 or @FILE")->type_name("IDS");
+  flags->fileOption = command
+                          ->add_option("-f,--file", flags->file,
+                                       "File of token ids: comma-separated or a JSON list; - is standard input")
+                          ->type_name("FILE");
+  command->add_option("--logits", flags->logits, "Output: safetensors with float32 logits [tokens, vocab]")
+      ->type_name("FILE");
   flags->perplexityOption = command
                                 ->add_option("--ppl", flags->text,
                                              "Perplexity of a text file (- is standard input), or of the ids where "
                                              "none is named")
                                 ->type_name("[TEXT]")
                                 ->expected(0, 1);
-  command->add_option("--against", flags->against,
-                      "Artifact to compare with: KL divergence from it, tokens that both like best, its perplexity");
+  command
+      ->add_option("--against", flags->against,
+                   "Artifact to compare with: KL divergence from it, tokens that both like best, its perplexity")
+      ->type_name("FILE");
   command
       ->add_option("--stride", flags->stride,
                    "Texts longer than the context run in windows of it, one every so many tokens (default: half of it)")
-      ->check(CLI::PositiveNumber);
+      ->transform(sizes())
+      ->check(positive());
   command
       ->add_option("--chunk", flags->chunk,
                    "Tokens of one step (default: as many as their logits take 64 MiB, at most 512)")
+      ->transform(sizes())
       ->check(CLI::Range(1, 1 << 20));
   command->add_flag("--json", flags->json, "Print one JSON object");
+  for (const char *flag : {"--ids", "--file", "--ppl"})
+    command->get_option(flag)->group("Text: exactly one of these");
+  for (const char *flag : {"--logits", "--against", "--stride", "--chunk", "--json"})
+    command->get_option(flag)->group("Output");
   command->callback([flags, &action] {
     flags->check();
     action = [flags] { return flags->run(); };

@@ -1,11 +1,11 @@
 #include "tools/lathe/Model.h"
+#include "tools/support/CommandLine.h"
 
 #include "runtime/CpuFeatures.h"
 #include "runtime/support/MappedFile.h"
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <iostream>
 #include <iterator>
 
@@ -14,28 +14,38 @@ namespace lathe {
 void ModelFlags::add(CLI::App &command) {
   command.add_option("artifact", artifact, "Artifact made by lathe compile (*.lathe)")->required();
   command.add_option("-t,--threads", threads, "Worker threads (default: as many as run without disturbing each other)")
-      ->check(CLI::Range(1, 4096));
-  command.add_option(
-      "--cpu", cpu,
-      fmt::format("ISA tier to run: {}, with features where the artifact has such code: avx512vnni+bf16 (default: the "
-                  "best this machine has)",
-                  fmt::join(knownTiers(), ", ")));
-  command.add_flag(
-      "--mmap", map,
-      "Use the weights in the mapped file, shared by all processes and read when needed, instead of reading "
-      "them into huge pages");
+      ->check(CLI::Range(1, 4096))
+      ->group("Machine");
+  command
+      .add_option("--cpu", cpu,
+                  fmt::format("ISA tier to run: {}, with features where the artifact has such code: avx512vnni+bf16 "
+                              "(default: the best this machine has)",
+                              fmt::join(knownTiers(), ", ")))
+      ->type_name("TIER")
+      ->group("Machine");
+  command
+      .add_flag("--mmap", map,
+                "Use the weights in the mapped file, shared by all processes and read when needed, instead of reading "
+                "them into huge pages")
+      ->group("Machine");
   command
       .add_option("--device", device,
                   "Device to run on: cpu, or cuda-host, kernels of the CUDA target checked on the CPU (default: what "
                   "the artifact was compiled for)")
-      ->check(CLI::IsMember({"cpu", "cuda-host"}));
+      ->check(CLI::IsMember({"cpu", "cuda-host"}))
+      ->group("Machine");
   command.add_option("--host-seed", hostCheck.seed, "cuda-host: order of blocks and threads; 0: one after another")
-      ->capture_default_str();
-  command.add_flag("!--no-host-check", hostCheck.strict,
-                   "cuda-host: look for wrong places only, not for races and memory that nobody wrote");
+      ->capture_default_str()
+      ->group("Machine");
+  command
+      .add_flag("!--no-host-check", hostCheck.strict,
+                "cuda-host: look for wrong places only, not for races and memory that nobody wrote")
+      ->group("Machine");
   command
       .add_option("-c,--context", context, "Positions of one sequence (default: what the artifact was compiled for)")
-      ->check(CLI::PositiveNumber);
+      ->transform(sizes())
+      ->check(positive())
+      ->group("Machine");
 }
 
 EngineOptions ModelFlags::engine() const {
@@ -47,34 +57,6 @@ EngineOptions ModelFlags::engine() const {
   options.context = context;
   options.mapWeights = map;
   return options;
-}
-
-void SamplingFlags::add(CLI::App &command) {
-  command.add_option("--temp", options.temperature, "Temperature; 0 takes the likeliest token")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  command.add_option("--top-k", options.topK, "Sample from the K likeliest tokens; 0: all")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  command.add_option("--top-p", options.topP, "Sample from the likeliest tokens that hold P of the probability")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
-  command.add_option("--min-p", options.minP, "Drop tokens less than P times as likely as the likeliest")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
-  command
-      .add_option("--repeat-penalty", options.repetitionPenalty,
-                  "Divide positive logits of tokens seen so far by this, multiply negative ones")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command.add_option("--seed", options.seed, "Seed of sampling: equal seeds give equal text")->capture_default_str();
-}
-
-Result<void> SamplingFlags::check() const {
-  for (double value : {options.temperature, options.topP, options.minP, options.repetitionPenalty})
-    if (!std::isfinite(value))
-      return fail(ExitCode::usage, "--temp, --top-p, --min-p, --repeat-penalty: expected finite numbers");
-  return {};
 }
 
 LazyTokenizer::LazyTokenizer(std::shared_ptr<const Artifact> opened) : artifact(std::move(opened)) {
@@ -166,32 +148,75 @@ bool multipliesBytes(const Manifest &manifest) {
                              [](const PackedWeight &weight) { return weight.name.ends_with(".codes"); });
 }
 
-nlohmann::ordered_json completionJson(const std::vector<int32_t> &prompt, const Completion &completion,
-                                      const std::optional<std::string> &text) {
+namespace {
+
+/// As OpenAI's API has them: the token's text and bytes beside its id.
+nlohmann::ordered_json logprobJson(const TokenLogprob &entry, const Tokenizer *tokenizer) {
+  nlohmann::ordered_json json = {{"id", entry.id}};
+  if (tokenizer) {
+    std::string piece = tokenizer->piece(entry.id, false);
+    auto bytes = nlohmann::ordered_json::array();
+    for (char byte : piece)
+      bytes.push_back(static_cast<unsigned char>(byte));
+    json["token"] = piece;
+    json["bytes"] = bytes;
+  }
+  json["logprob"] = entry.logprob;
+  return json;
+}
+
+void addSample(nlohmann::ordered_json &json, const Sample &sample) {
+  json["ids"] = sample.completion.ids;
+  json["text"] = sample.text ? nlohmann::ordered_json(*sample.text) : nlohmann::ordered_json();
+  json["finish_reason"] = sample.completion.finishReason;
+}
+
+void addLogprobs(nlohmann::ordered_json &json, const Completion &completion, const Tokenizer *tokenizer) {
+  if (completion.logprobs.empty())
+    return;
+  auto list = nlohmann::ordered_json::array();
+  for (const std::vector<TokenLogprob> &token : completion.logprobs) {
+    auto entry = logprobJson(token[0], tokenizer), top = nlohmann::ordered_json::array();
+    for (size_t i = 1; i < token.size(); ++i)
+      top.push_back(logprobJson(token[i], tokenizer));
+    entry["top_logprobs"] = top;
+    list.push_back(entry);
+  }
+  json["logprobs"] = list;
+}
+
+} // namespace
+
+nlohmann::ordered_json completionJson(const std::vector<int32_t> &prompt, std::span<const Sample> samples,
+                                      const Tokenizer *tokenizer) {
   auto rate = [](double count, double seconds) { return seconds > 0 && count > 0 ? count / seconds : 0.0; };
-  int64_t computed = completion.promptTokens - completion.cachedTokens,
-          predicted = static_cast<int64_t>(completion.ids.size());
+  const Completion &first = samples.front().completion;
+  int64_t computed = first.promptTokens - first.cachedTokens, predicted = 0;
+  double seconds = 0;
+  for (const Sample &sample : samples) {
+    predicted += static_cast<int64_t>(sample.completion.ids.size());
+    seconds = std::max(seconds, sample.completion.predictedSeconds);
+  }
   nlohmann::ordered_json json;
   json["prompt_ids"] = prompt;
-  json["ids"] = completion.ids;
-  json["text"] = text ? nlohmann::ordered_json(*text) : nlohmann::ordered_json();
-  json["finish_reason"] = completion.finishReason;
+  addSample(json, samples.front());
   json["timings"] = {{"prompt_n", computed},
-                     {"cache_n", completion.cachedTokens},
-                     {"prompt_ms", completion.promptSeconds * 1e3},
-                     {"prompt_per_second", rate(double(computed), completion.promptSeconds)},
+                     {"cache_n", first.cachedTokens},
+                     {"prompt_ms", first.promptSeconds * 1e3},
+                     {"prompt_per_second", rate(double(computed), first.promptSeconds)},
                      {"predicted_n", predicted},
-                     {"predicted_ms", completion.predictedSeconds * 1e3},
-                     {"predicted_per_second", rate(double(predicted - 1), completion.predictedSeconds)}};
-  if (!completion.logprobs.empty()) {
+                     {"predicted_ms", seconds * 1e3},
+                     {"predicted_per_second", rate(double(predicted - static_cast<int64_t>(samples.size())), seconds)}};
+  addLogprobs(json, first, tokenizer);
+  if (samples.size() > 1) {
     auto list = nlohmann::ordered_json::array();
-    for (const std::vector<TokenLogprob> &token : completion.logprobs) {
-      auto top = nlohmann::ordered_json::array();
-      for (size_t i = 1; i < token.size(); ++i)
-        top.push_back({{"id", token[i].id}, {"logprob", token[i].logprob}});
-      list.push_back({{"id", token[0].id}, {"logprob", token[0].logprob}, {"top_logprobs", top}});
+    for (const Sample &sample : samples) {
+      nlohmann::ordered_json one;
+      addSample(one, sample);
+      addLogprobs(one, sample.completion, tokenizer);
+      list.push_back(one);
     }
-    json["logprobs"] = list;
+    json["samples"] = list;
   }
   return json;
 }

@@ -7,6 +7,7 @@
 #include "runtime/support/Json.h"
 
 #include <CLI/App.hpp>
+#include <functional>
 #include <future>
 #include <string>
 
@@ -24,13 +25,39 @@ struct ModelFlags {
   EngineOptions engine() const;
 };
 
-/// --temp, --top-k, --top-p, --min-p, --repeat-penalty, --seed.
-struct SamplingFlags {
-  SamplerOptions options;
-
+/// --temp, --top-k and their like. What no flag says, the model's makers do.
+class SamplingFlags {
+public:
   void add(CLI::App &command);
-  Result<void> check() const;
+  /// Options of the flags that were given, the model's defaults for the others; says on stderr which of these hold.
+  Result<SamplerOptions> resolve(const Manifest &manifest) const;
+
+private:
+  SamplerOptions options;
+  std::vector<std::string> biases;
+  /// How a flag that was given gets into options: by its name in SamplingDefaults, "" where that has none.
+  struct Given {
+    CLI::Option *option;
+    const char *name;
+    std::function<void(SamplerOptions &)> copy;
+  };
+  std::vector<Given> flags;
 };
+
+/// What the model's makers recommend; greedy where they say nothing.
+SamplerOptions defaultSampling(const SamplingDefaults &defaults);
+
+/// "ID+0.5", "ID-100", "ID-inf". Mistakes are ExitCode::usage.
+Result<LogitBias> parseLogitBias(const std::string &text);
+
+/// The keys of a line of `batch` that say how to sample; what they do not say stays as it is in `options`.
+/// `document` is what `reader` reads.
+void readSampling(JsonReader &reader, const Json &document, SamplerOptions &options);
+
+/// Number of a sample among the requests of one seed: the first has the request's own.
+inline uint64_t sampleNumber(uint64_t request, int64_t sample) {
+  return request + (static_cast<uint64_t>(sample) << 32);
+}
 
 /// An artifact's tokenizer, parsed beside other work. Null when the model has none.
 class LazyTokenizer {
@@ -61,9 +88,15 @@ Result<std::unique_ptr<Engine>> loadEngine(std::shared_ptr<const Artifact> artif
 /// file of floats has none).
 bool multipliesBytes(const Manifest &manifest);
 
+/// A completion and its text; none where the model has no tokenizer.
+struct Sample {
+  const Completion &completion;
+  std::optional<std::string> text;
+};
 /// The fields of `generate --json` and of a line of `batch`: prompt_ids, ids, text, finish_reason, timings, and
-/// logprobs if asked.
-nlohmann::ordered_json completionJson(const std::vector<int32_t> &prompt, const Completion &completion,
-                                      const std::optional<std::string> &text);
+/// logprobs if asked (with the tokens' text where there is a tokenizer). These are of the first sample; where there are
+/// more, `samples` has ids, text, finish_reason and logprobs of each. At least one sample.
+nlohmann::ordered_json completionJson(const std::vector<int32_t> &prompt, std::span<const Sample> samples,
+                                      const Tokenizer *tokenizer);
 
 } // namespace lathe

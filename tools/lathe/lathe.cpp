@@ -1,43 +1,36 @@
 //===- lathe.cpp - the command line ---------------------------------------===//
 #include "tools/lathe/Commands.h"
+#include "tools/lathe/Output.h"
 
 #include "runtime/support/Interrupt.h"
 
 #include <csignal>
-#include <cstdio>
-#include <new>
+#include <string_view>
 
 using namespace lathe;
 
 namespace {
 
-int report(const Error &error) {
-  fmt::print(stderr, "lathe: error: {}\n", error.message);
-  return static_cast<int>(error.code);
-}
-
-int runCommandLine(int count, char **arguments) {
-  if (count > 1 && isCompilerCommand(arguments[1]))
-    return report(startCompiler(arguments).error());
-  CLI::App app("Lathe runs compiled transformer models.", "lathe");
-  app.set_version_flag("--version", "lathe " LATHE_VERSION);
-  app.require_subcommand(1);
-  app.footer("Exit codes: 0 ok, 1 run-time failure, 2 usage, 3 bad input, 4 the artifact does not fit this machine or "
-             "version,\n"
-             "5 out of memory or disk, 6 a check failed, 7 internal error, 130 interrupted.");
+Result<void> runCommandLine(int count, char **arguments, ExitCode &ending) {
+  if (int command = findCommand(count, arguments); command && isCompilerCommand(arguments[command]))
+    return startCompiler(arguments);
+  CommandLine line("Lathe runs compiled transformer models, and compiles them.", LATHE_VERSION, compilerCommands());
   Action action;
+  CLI::App &app = line.app();
   addGenerate(app, action);
   addBatch(app, action);
   addEval(app, action);
-  addBench(app, action);
   addCompilerCommands(app);
-  try {
-    app.parse(count, arguments);
-  } catch (const CLI::ParseError &error) {
-    return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::usage);
+  addBench(app, action);
+  addDoctor(app, action);
+  addCompletion(app, action);
+  if (count == 2 && std::string_view(arguments[1]) == "--describe") // for completion and the written reference
+    return writeOutput(describeAll(app).dump(2) + "\n");
+  if (auto code = line.parse(count, arguments)) {
+    ending = *code;
+    return {};
   }
-  Result<void> done = action();
-  return done ? 0 : report(done.error());
+  return action();
 }
 
 } // namespace
@@ -46,11 +39,7 @@ int main(int count, char **arguments) {
   std::signal(SIGPIPE, SIG_DFL); // a reader that leaves ends us without a word
   std::signal(SIGXFSZ, SIG_IGN); // a write past a size limit is then an error like a full disk
   endOnInterrupt();
-  try {
-    return runCommandLine(count, arguments);
-  } catch (const std::bad_alloc &) {
-    return report({ExitCode::resource, "out of memory"});
-  } catch (const std::exception &error) {
-    return report({ExitCode::internal, fmt::format("internal error: {}; this is a defect of lathe", error.what())});
-  }
+  ExitCode ending = ExitCode::ok;
+  int code = carryOut([&] { return runCommandLine(count, arguments, ending); });
+  return code ? code : static_cast<int>(ending);
 }
