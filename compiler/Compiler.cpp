@@ -3,6 +3,7 @@
 
 #include "compiler/CpuCodegen.h"
 #include "compiler/CudaCodegen.h"
+#include "compiler/KernelCheck.h"
 #include "compiler/ModelBuilder.h"
 #include "compiler/Packing.h"
 #include "compiler/PlanWriter.h"
@@ -60,6 +61,8 @@ private:
   Result<void> generateCode();
   Result<void> generateCpu(ModuleOp tierModule);
   Result<void> generateCuda(ModuleOp cuda);
+  /// Takes texts of --use-kernels instead of those that were printed.
+  Result<void> takeEdited();
   /// The code for each target of CUDA, and what it was compiled from.
   Result<void> addCuda(ArtifactWriter &writer, Manifest &manifest);
   Result<void> writeArtifact();
@@ -84,7 +87,7 @@ private:
   std::vector<std::pair<std::string, std::string>> stageTexts;
   std::vector<Target> targets;
   PlanCode code;
-  std::vector<CudaText> cudaTexts;
+  std::vector<CudaText> cudaTexts, printedTexts; ///< what is compiled, and what was printed
   CompileSummary summary;
 };
 
@@ -247,11 +250,40 @@ Result<void> Compilation::generateCuda(ModuleOp cuda) {
   for (const Target &target : targets)
     if (!llvm::is_contained(code.architectures, target.architecture))
       code.architectures.push_back(target.architecture);
+  printedTexts = cudaTexts;
+  if (auto taken = takeEdited(); !taken)
+    return taken;
   for (const CudaText &kernel : cudaTexts) {
     code.shared[kernel.name] = kernel.sharedBytes;
     if (auto dumped = dump("kernels/" + kernel.name + ".cu", kernel.text); !dumped)
       return dumped;
   }
+  return {};
+}
+
+Result<void> Compilation::takeEdited() {
+  if (options.useKernels.empty())
+    return {};
+  std::error_code error;
+  std::string known;
+  for (const CudaText &kernel : cudaTexts)
+    known += (known.empty() ? "" : ", ") + kernel.name + ".cu";
+  for (llvm::sys::fs::directory_iterator file(options.useKernels, error), end; !error && file != end;
+       file.increment(error)) {
+    std::string name = baseName(file->path());
+    if (!llvm::StringRef(name).ends_with(".cu"))
+      continue;
+    auto kernel = llvm::find_if(cudaTexts, [&](const CudaText &text) { return text.name + ".cu" == name; });
+    if (kernel == cudaTexts.end())
+      return fail(ExitCode::badInput, "{}: the model has no such kernel; it has {}", file->path(), known);
+    auto text = readFile(file->path());
+    if (!text)
+      return propagate(text);
+    kernel->text = std::move(*text);
+  }
+  if (error)
+    return fail(ExitCode::badInput, "--use-kernels {}: cannot read the folder: {}", options.useKernels,
+                error.message());
   return {};
 }
 
@@ -324,6 +356,11 @@ Result<void> Compilation::writeArtifact() {
         return added;
     }
 
+  if (forCuda())
+    if (auto checked = checkEditedKernels(module->lookupSymbol<ModuleOp>(kern::cudaTarget), *plan,
+                                          code.architectures.front(), printedTexts, cudaTexts);
+        !checked)
+      return checked;
   if (auto added = addCuda(**writer, manifest); !added)
     return added;
 
@@ -370,6 +407,9 @@ Result<CompileSummary> Compilation::run() {
   if (forCuda() && !options.tiers.empty())
     return fail(ExitCode::usage, "--cpu {}: only the target cpu has tiers, found --target {}", options.tiers.front(),
                 targets.front().name());
+  if (!forCuda() && !options.useKernels.empty())
+    return fail(ExitCode::usage, "--use-kernels {}: only kernels of CUDA are texts; give --target cuda:ARCH",
+                options.useKernels);
   if (options.tiers.empty() && !forCuda())
     for (const CpuTier &tier : cpuTiers())
       options.tiers.push_back(tier.name);

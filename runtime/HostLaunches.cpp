@@ -52,6 +52,10 @@ Result<std::unique_ptr<HostLaunches>> HostLaunches::create(const Plan &plan, con
   auto launch = code.address("lathe_host_launch");
   if (!launch)
     return propagate(launch);
+  for (const Launch &entry : plan.launches)
+    if (const Kernel &kernel = plan.kernels[entry.kernel]; kernel.parameters.size() != entry.args.size())
+      return fail(ExitCode::badInput, "plan.json: kernel {} has {} parameters for {} arguments", kernel.symbol,
+                  kernel.parameters.size(), entry.args.size());
   for (const Kernel &kernel : plan.kernels)
     if (auto variant = kernel.variants.find(architecture);
         variant == kernel.variants.end() || variant->second.forms.empty())
@@ -62,18 +66,15 @@ Result<std::unique_ptr<HostLaunches>> HostLaunches::create(const Plan &plan, con
 
 Result<void> HostLaunches::run(const LatheStep &step) {
   HostBatch batch(step, plan.kvHeads);
-  std::vector<bool> defined(plan.buffers.size());
   for (const Launch &entry : plan.launches) {
     const Kernel &kernel = plan.kernels[entry.kernel];
     std::vector<void *> data;
     std::vector<unsigned long long> bytes;
-    for (int64_t argument : entry.args) {
-      const BufferExtent &buffer = buffers[argument];
-      auto kind = plan.buffers[argument].kind;
-      // A buffer's first launch makes it; what that leaves out must not look like a number.
-      if ((kind == Buffer::Kind::activation || kind == Buffer::Kind::logits) && !defined[argument])
+    for (size_t i = 0; i < entry.args.size(); ++i) {
+      const BufferExtent &buffer = buffers[entry.args[i]];
+      // What a kernel leaves out of what it makes must not look like a number.
+      if (kernel.parameters[i].access == Access::write)
         std::memset(buffer.data, 0xff, buffer.bytes);
-      defined[argument] = true;
       data.push_back(buffer.data);
       bytes.push_back(buffer.bytes);
     }

@@ -97,6 +97,11 @@ void addCompile(CLI::App &app, Action &run) {
       ->add_option("--from", options->from,
                    "go on from a stage file (NN-name.mlir of stage 00, 10 or 20) instead of making it")
       ->check(CLI::ExistingFile);
+  command
+      ->add_option("--use-kernels", options->useKernels,
+                   "take kernels from this folder (NAME.cu, as --dump DIR writes them to DIR/kernels) instead of those "
+                   "that are printed; one that computes something else is refused")
+      ->check(CLI::ExistingDirectory);
   for (auto [flag, subject] : {std::pair{"--weights", "Weights"},
                                {"--quant", "Weights"},
                                {"--group", "Weights"},
@@ -107,7 +112,8 @@ void addCompile(CLI::App &app, Action &run) {
                                {"--schedules", "Machine"},
                                {"--dump", "Stages"},
                                {"--stop-after", "Stages"},
-                               {"--from", "Stages"}})
+                               {"--from", "Stages"},
+                               {"--use-kernels", "Stages"}})
     command->get_option(flag)->group(subject);
   command->callback([options, &run] { run = [options] { return compile(*options); }; });
 }

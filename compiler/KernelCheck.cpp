@@ -1,0 +1,211 @@
+#include "compiler/KernelCheck.h"
+
+#include "compiler/CudaCodegen.h"
+#include "compiler/Half.h"
+#include "runtime/AttentionItems.h"
+#include "runtime/HostLaunches.h"
+
+#include <cmath>
+#include <cstring>
+#include <random>
+
+using namespace mlir;
+
+namespace lathe {
+namespace {
+
+/// A sequence that takes part in a step: rows from a position on.
+struct Part {
+  int64_t position, rows;
+};
+
+/// Numbers of a buffer as they stand in memory.
+struct Numbers {
+  Type element;
+  std::vector<uint64_t> memory; ///< aligned
+  int64_t count = 0;
+
+  int64_t bytes() const { return count * element.getIntOrFloatBitWidth() / 8; }
+  void *data() { return memory.data(); }
+  const void *data() const { return memory.data(); }
+  float at(int64_t i) const {
+    if (element.isF32())
+      return static_cast<const float *>(data())[i];
+    return bf16ToFloat(static_cast<const uint16_t *>(data())[i]);
+  }
+};
+
+/// One step with everything that a kernel may read of it.
+class Trial {
+public:
+  Trial(const Plan &plan, std::vector<Part> parts, uint64_t seed) : plan(plan), random(seed) {
+    int64_t stride = 1;
+    for (const Part &part : parts)
+      stride = std::max(stride, ceilDiv(part.position + part.rows, plan.pageTokens));
+    pages = stride * static_cast<int64_t>(parts.size());
+    for (int64_t page = 0; page < pages; ++page)
+      pageTable.push_back(static_cast<int32_t>(page));
+    std::ranges::shuffle(pageTable, random);
+    records = AttentionItems::recordsFor(plan, plan.context, workers);
+    items = AttentionItems(plan, workers, records);
+    for (size_t sequence = 0; sequence < parts.size(); ++sequence) {
+      auto [position, rows] = parts[sequence];
+      items.add(static_cast<int64_t>(tokenIds.size()), rows, position);
+      for (int64_t row = 0; row < rows; ++row) {
+        tokenIds.push_back(static_cast<int32_t>(random() % plan.vocab));
+        rowSequence.push_back(static_cast<int32_t>(sequence));
+        rowPosition.push_back(static_cast<int32_t>(position + row));
+      }
+      logitRow.push_back(static_cast<int32_t>(tokenIds.size()) - 1);
+    }
+    step = {.rows = static_cast<int64_t>(tokenIds.size()),
+            .sequences = static_cast<int64_t>(parts.size()),
+            .logitRows = static_cast<int64_t>(logitRow.size()),
+            .pageStride = stride,
+            .tokenIds = tokenIds.data(),
+            .rowSequence = rowSequence.data(),
+            .rowPosition = rowPosition.data(),
+            .pageTable = pageTable.data(),
+            .logitRow = logitRow.data()};
+    items.finish(step);
+  }
+
+  /// Random numbers for one argument of a kernel.
+  Numbers draw(MemRefType type, const Buffer &buffer, const Parameter &parameter) {
+    int64_t first = type.isDynamicDim(0) ? 0 : type.getDimSize(0);
+    if (buffer.kind == Buffer::Kind::key || buffer.kind == Buffer::Kind::value)
+      first = pages;
+    else if (parameter.unit)
+      first = *parameter.unit == Unit::rows        ? step.rows
+              : *parameter.unit == Unit::logitRows ? step.logitRows
+                                                   : std::max<int64_t>(records, 1);
+    Numbers numbers{.element = type.getElementType(), .memory = {}, .count = first};
+    for (int64_t size : type.getShape().drop_front())
+      numbers.count *= size;
+    numbers.memory.resize(numbers.bytes() / 8 + 1);
+    std::uniform_real_distribution<float> between(-1.0f, 1.0f);
+    for (int64_t i = 0; i < numbers.count; ++i) {
+      float value = between(random);
+      if (numbers.element.isF32())
+        static_cast<float *>(numbers.data())[i] = value;
+      else
+        static_cast<uint16_t *>(numbers.data())[i] = floatToBf16(value);
+    }
+    return numbers;
+  }
+
+  const LatheStep &batch() const { return step; }
+
+private:
+  static constexpr int64_t workers = 16;
+  static int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+  const Plan &plan;
+  std::mt19937_64 random;
+  std::vector<int32_t> tokenIds, rowSequence, rowPosition, pageTable, logitRow;
+  AttentionItems items;
+  LatheStep step = {};
+  int64_t pages = 0, records = 0;
+};
+
+/// A plan of one launch, whose buffers are the kernel's arguments.
+Plan alone(const Plan &plan, int64_t kernel) {
+  Plan single = plan;
+  auto launch = llvm::find_if(plan.launches, [&](const Launch &launch) { return launch.kernel == kernel; });
+  single.launches = {*launch};
+  single.edges.clear();
+  return single;
+}
+
+/// Sums in another order differ by rounding, and so may the last bit of bf16.
+bool near(float actual, float wanted, bool rounded) {
+  if (std::isnan(wanted))
+    return std::isnan(actual);
+  return std::abs(actual - wanted) <= (rounded ? 0.02f : 1e-3f) * std::max(1.0f, std::abs(wanted));
+}
+
+struct Runner {
+  const Plan &plan;
+  const std::string &architecture;
+  const CodeObject &printed, &edited;
+
+  Result<void> trial(int64_t number, func::FuncOp function, const std::vector<Part> &parts, uint64_t seed) {
+    Trial trial(plan, parts, seed);
+    Plan single = alone(plan, number);
+    const Kernel &kernel = plan.kernels[number];
+    const std::vector<int64_t> &args = single.launches.front().args;
+    std::vector<Numbers> inputs;
+    for (auto [argument, parameter, buffer] : llvm::zip(function.getArguments(), kernel.parameters, args))
+      inputs.push_back(trial.draw(cast<MemRefType>(argument.getType()), plan.buffers[buffer], parameter));
+    std::vector<Numbers> results[2] = {inputs, inputs};
+    for (int side : {0, 1}) {
+      std::vector<BufferExtent> extents(plan.buffers.size());
+      for (size_t i = 0; i < args.size(); ++i)
+        extents[args[i]] = {results[side][i].data(), static_cast<uint64_t>(results[side][i].bytes())};
+      // The same order on both sides does not matter: results do not depend on it.
+      auto launches = HostLaunches::create(single, side ? edited : printed, architecture, std::move(extents),
+                                           {.seed = seed, .strict = true});
+      if (!launches)
+        return propagate(launches);
+      if (auto ran = (*launches)->run(trial.batch()); !ran)
+        return ran;
+    }
+    for (size_t i = 0; i < args.size(); ++i) {
+      if (kernel.parameters[i].access == Access::read)
+        continue;
+      auto type = cast<MemRefType>(function.getArgument(i).getType());
+      for (int64_t j = 0; j < results[0][i].count; ++j)
+        if (float wanted = results[0][i].at(j), actual = results[1][i].at(j);
+            !near(actual, wanted, !type.getElementType().isF32()))
+          return fail(ExitCode::checkFailed,
+                      "{}.cu: {}{} of {} rows is {}, the printed kernel gives {}; nothing was written", kernel.symbol,
+                      kernel.parameters[i].name, place(type, j), trial.batch().rows, actual, wanted);
+    }
+    return {};
+  }
+
+  static std::string place(MemRefType type, int64_t element) {
+    std::string text;
+    for (int64_t size : llvm::reverse(type.getShape().drop_front())) {
+      text = fmt::format(", {}{}", element % size, text);
+      element /= size;
+    }
+    return fmt::format("({}{})", element, text);
+  }
+};
+
+} // namespace
+
+Result<void> checkEditedKernels(ModuleOp cuda, const Plan &plan, const std::string &architecture,
+                                const std::vector<CudaText> &printed, const std::vector<CudaText> &edited) {
+  std::vector<CudaText> before, after;
+  for (auto [old, text] : llvm::zip(printed, edited))
+    if (old.text != text.text)
+      before.push_back(old), after.push_back(text);
+  if (before.empty())
+    return {};
+  std::unique_ptr<CodeObject> objects[2];
+  for (auto [texts, object] : {std::pair(&before, &objects[0]), std::pair(&after, &objects[1])}) {
+    auto image = compileForHost(*texts);
+    if (!image)
+      return propagate(image);
+    auto loaded = CodeObject::load(std::as_bytes(std::span(*image)), "edited kernels");
+    if (!loaded)
+      return propagate(loaded);
+    *object = std::move(*loaded);
+  }
+  Runner runner{plan, architecture, *objects[0], *objects[1]};
+  int64_t far = std::min<int64_t>(plan.context - 1, 700);
+  const std::vector<Part> batches[] = {{{0, 1}}, {{far, 1}, {far / 3, 7}}, {{0, std::min<int64_t>(plan.context, 41)}, {far / 2, 1}, {3, 5}}};
+  for (const CudaText &text : after)
+    for (size_t number = 0; number < plan.kernels.size(); ++number)
+      if (plan.kernels[number].symbol == text.name)
+        for (uint64_t seed = 1; const std::vector<Part> &parts : batches)
+          if (auto same = runner.trial(static_cast<int64_t>(number), cuda.lookupSymbol<func::FuncOp>(text.name), parts,
+                                       seed++);
+              !same)
+            return same;
+  return {};
+}
+
+} // namespace lathe
