@@ -1,8 +1,21 @@
 #include "runtime/tokenizer/AddedTokens.h"
 
+#include "runtime/tokenizer/Unicode.h"
 #include "runtime/tokenizer/Utf8.h"
 
 namespace lathe {
+
+namespace {
+
+/// Whether a word character stands right before `begin` or at `end`.
+bool touchesWord(std::string_view text, size_t begin, size_t end) {
+  size_t previous = begin;
+  while (previous > 0 && (static_cast<uint8_t>(text[--previous]) & 0xC0) == 0x80)
+    ;
+  return (begin > 0 && isWord(nextCharacter(text, previous))) || (end < text.size() && isWord(nextCharacter(text, end)));
+}
+
+} // namespace
 
 Result<AddedTokens> AddedTokens::parse(const JsonNode &list, Vocabulary &vocabulary, const Normalizer &normalizer) {
   AddedTokens result;
@@ -51,13 +64,6 @@ Result<void> AddedTokens::addToken(const JsonNode &node, Vocabulary &vocabulary,
     special.resize(std::max<size_t>(special.size(), *id + 1));
     special[*id] = true;
   }
-  if (token.singleWord && !word) {
-    // \w of Rust's regex: the joiners count, the numbers of Latin-1 do not.
-    Result<Pattern> pattern = Pattern::fromOniguruma(R"([\u200C\u200D]|(?![²³¹¼-¾])\w)");
-    if (!pattern)
-      return node.fail("{}", pattern.error().message);
-    word = std::move(*pattern);
-  }
   std::string searched = token.normalized ? normalizer.apply(token.content) : token.content;
   tries[token.normalized].add(searched, static_cast<uint32_t>(tokens.size()));
   tokens.push_back(std::move(token));
@@ -97,52 +103,6 @@ void AddedTokens::split(std::string_view text, bool normalized, bool specialAsTe
   }
   if (done < text.size())
     sink(text.substr(done), nullptr);
-}
-
-bool AddedTokens::touchesWord(std::string_view text, size_t begin, size_t end) const {
-  auto isWord = [&](size_t from) {
-    size_t to = from;
-    nextCharacter(text, to);
-    return Matcher(*word, 1).find(text.substr(from, to - from), 0).has_value();
-  };
-  size_t previous = begin;
-  while (previous > 0 && (static_cast<uint8_t>(text[--previous]) & 0xC0) == 0x80)
-    ;
-  return (begin > 0 && isWord(previous)) || (end < text.size() && isWord(end));
-}
-
-void AddedTokens::Trie::add(std::string_view text, uint32_t token) {
-  if (text.empty())
-    return;
-  starts[static_cast<uint8_t>(text[0])] = true;
-  uint32_t node = 0;
-  for (char byte : text) {
-    uint32_t &child = children[FlatMap::key(node, static_cast<uint8_t>(byte))];
-    if (child == FlatMap::missing) {
-      child = static_cast<uint32_t>(tokenAt.size());
-      tokenAt.push_back(FlatMap::missing);
-    }
-    node = child;
-  }
-  if (tokenAt[node] == FlatMap::missing)
-    tokenAt[node] = token;
-}
-
-size_t AddedTokens::Trie::longest(std::string_view text, size_t position, uint32_t &token) const {
-  if (!starts[static_cast<uint8_t>(text[position])])
-    return 0;
-  size_t length = 0;
-  uint32_t node = 0;
-  for (size_t next = position; next < text.size(); ++next) {
-    node = children.get(FlatMap::key(node, static_cast<uint8_t>(text[next])));
-    if (node == FlatMap::missing)
-      break;
-    if (tokenAt[node] != FlatMap::missing) {
-      token = tokenAt[node];
-      length = next + 1 - position;
-    }
-  }
-  return length;
 }
 
 } // namespace lathe

@@ -1,9 +1,8 @@
-//===- AddedTokens.h - tokens that are found before BPE -------------------===//
+//===- AddedTokens.h - tokens that are found before the model -------------===//
 #pragma once
 
-#include "runtime/tokenizer/FlatMap.h"
 #include "runtime/tokenizer/Normalizer.h"
-#include "runtime/tokenizer/Pattern.h"
+#include "runtime/tokenizer/Trie.h"
 
 #include <functional>
 
@@ -31,29 +30,17 @@ public:
   /// Gets text between tokens, or a token.
   using Sink = std::function<void(std::string_view text, const AddedToken *token)>;
   /// Cuts raw text at the tokens that are not `normalized`, normalized text at those that are. With `specialAsText` a
-  /// special token stays text.
+  /// special token stays text. Parts of the text are views of it.
   void split(std::string_view text, bool normalized, bool specialAsText, const Sink &sink) const;
 
   bool isSpecial(int32_t id) const { return id >= 0 && static_cast<size_t>(id) < special.size() && special[id]; }
 
 private:
-  /// A trie over bytes: (node, byte) to node, and the token that ends at a node.
-  struct Trie {
-    FlatMap children;
-    std::vector<uint32_t> tokenAt{FlatMap::missing};
-    bool starts[256] = {};
-
-    void add(std::string_view text, uint32_t token);
-    /// The longest token at `position`: its length, 0 for none.
-    size_t longest(std::string_view text, size_t position, uint32_t &token) const;
-  };
   std::vector<AddedToken> tokens;
   std::vector<bool> special;
   Trie tries[2]; ///< by `normalized`
-  std::optional<Pattern> word;
 
   Result<void> addToken(const JsonNode &node, Vocabulary &vocabulary, const Normalizer &normalizer);
-  bool touchesWord(std::string_view text, size_t begin, size_t end) const;
 };
 
 } // namespace lathe

@@ -3,21 +3,38 @@
 
 #include "runtime/tokenizer/TokenizerFile.h"
 
+#include <memory>
+
 namespace lathe {
 
-/// Null, NFC, or a sequence of them.
+/// A text on its way, and how many of its first bytes come from the character at the start of the whole input:
+/// Metaspace puts a space before the first word only. Well-formed UTF-8.
+struct NormalizedText {
+  std::string text;
+  size_t atStart = 0;
+};
+
+/// The steps of `normalizer`.
 class Normalizer {
 public:
-  static Result<Normalizer> parse(const JsonNode &node);
+  /// `longestMatch`: a charsmap replaces the longest match, as the library sentencepiece does.
+  static Result<Normalizer> parse(const JsonNode &node, bool longestMatch);
 
-  bool changesNothing() const { return !nfc; }
-  /// Unicode's normalization form C of well-formed UTF-8, in time linear up to a logarithm.
+  bool changesNothing() const { return steps.empty(); }
+  /// In time linear up to a logarithm, but for the patterns of Replace, whose work is bounded.
+  void apply(NormalizedText &text) const;
   std::string apply(std::string_view text) const;
 
-private:
-  bool nfc = false;
+  class Step {
+  public:
+    virtual ~Step() = default;
+    virtual void apply(NormalizedText &text) const = 0;
+  };
 
-  Result<void> add(const JsonNode &node, int depth);
+private:
+  std::vector<std::shared_ptr<const Step>> steps;
+
+  Result<void> add(const JsonNode &node, bool longestMatch, int depth);
 };
 
 } // namespace lathe

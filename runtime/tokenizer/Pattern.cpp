@@ -44,13 +44,13 @@ template <typename T> using Owned = std::unique_ptr<T, Free>;
 } // namespace
 
 struct Pattern::Code {
-  Owned<pcre2_code> code;
+  Owned<pcre2_code> code; ///< null: `literal` is looked for
+  std::string literal;
 };
 
 namespace {
 
-Result<std::shared_ptr<const Pattern::Code>> compile(std::string_view text, uint32_t options,
-                                                     std::string_view written) {
+Result<std::shared_ptr<const Pattern::Code>> compile(std::string_view text, std::string_view written) {
   Owned<pcre2_compile_context> context(pcre2_compile_context_create(nullptr));
   if (!context)
     return fail(ExitCode::resource, "no memory for a pattern");
@@ -58,14 +58,16 @@ Result<std::shared_ptr<const Pattern::Code>> compile(std::string_view text, uint
   int error = 0;
   PCRE2_SIZE offset = 0;
   Owned<pcre2_code> code(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
-                                       options | PCRE2_UTF | PCRE2_AUTO_CALLOUT, &error, &offset, context.get()));
+                                       PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NO_AUTO_CAPTURE | PCRE2_UTF |
+                                           PCRE2_AUTO_CALLOUT,
+                                       &error, &offset, context.get()));
   if (!code) {
     char message[160] = "";
     pcre2_get_error_message(error, reinterpret_cast<PCRE2_UCHAR *>(message), sizeof message);
     return fail(ExitCode::badInput, "{} in {}", message, quote(written));
   }
   pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE); // where JIT is forbidden, the interpreter runs
-  return std::make_shared<const Pattern::Code>(Pattern::Code{std::move(code)});
+  return std::make_shared<const Pattern::Code>(Pattern::Code{std::move(code), {}});
 }
 
 } // namespace
@@ -74,17 +76,14 @@ Result<Pattern> Pattern::fromOniguruma(std::string_view expression) {
   Result<std::string> text = translate(expression);
   if (!text)
     return propagate(text);
-  auto code = compile(*text, PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NO_AUTO_CAPTURE, expression);
+  auto code = compile(*text, expression);
   if (!code)
     return propagate(code);
   return Pattern{std::move(*code)};
 }
 
-Result<Pattern> Pattern::fromLiteral(std::string_view text) {
-  auto code = compile(text, PCRE2_LITERAL, text);
-  if (!code)
-    return propagate(code);
-  return Pattern{std::move(*code)};
+Pattern Pattern::fromLiteral(std::string_view text) {
+  return {std::make_shared<const Code>(Code{nullptr, std::string(text)})};
 }
 
 struct Matcher::State {
@@ -96,6 +95,8 @@ struct Matcher::State {
 
 Matcher::Matcher(const Pattern &pattern, size_t textBytes) : state(std::make_unique<State>()) {
   state->code = pattern.code;
+  if (!pattern.code->code)
+    return;
   state->work.left = workAtLeast + workPerByte * textBytes;
   state->context.reset(pcre2_match_context_create(nullptr));
   state->data.reset(pcre2_match_data_create(1, nullptr));
@@ -112,9 +113,15 @@ Matcher::Matcher(const Pattern &pattern, size_t textBytes) : state(std::make_uni
 Matcher::~Matcher() = default;
 Matcher::Matcher(Matcher &&) noexcept = default;
 
-bool Matcher::exhausted() const { return state->work.left == 0; }
+bool Matcher::exhausted() const { return state->code->code && state->work.left == 0; }
+
+void Matcher::stepOver(std::string_view text, size_t &position) { nextCharacter(text, position); }
 
 std::optional<PatternMatch> Matcher::find(std::string_view text, size_t from) {
+  if (const std::string &literal = state->code->literal; !state->code->code) {
+    size_t begin = text.find(literal, from);
+    return begin == text.npos ? std::nullopt : std::optional(PatternMatch{begin, begin + literal.size()});
+  }
   if (exhausted())
     return std::nullopt;
   state->work.position = from;
@@ -132,6 +139,23 @@ std::optional<PatternMatch> Matcher::find(std::string_view text, size_t from) {
   const PCRE2_SIZE *match = pcre2_get_ovector_pointer(state->data.get());
   // \K and lookarounds could put the end before the start.
   return match[0] >= from && match[1] >= match[0] ? std::optional(PatternMatch{match[0], match[1]}) : std::nullopt;
+}
+
+Result<Pattern> parsePattern(const JsonNode &node) {
+  bool regex = node.has("Regex");
+  if (regex == node.has("String"))
+    return node.fail("expected {{\"Regex\": …}} or {{\"String\": …}}");
+  Result<std::string> text = node.string(regex ? "Regex" : "String", "");
+  if (!text)
+    return propagate(text);
+  if (text->empty())
+    return node.fail("the pattern is empty");
+  if (!regex)
+    return Pattern::fromLiteral(*text);
+  Result<Pattern> pattern = Pattern::fromOniguruma(*text);
+  if (!pattern)
+    return node.fail("{}", pattern.error().message);
+  return pattern;
 }
 
 } // namespace lathe

@@ -1,4 +1,4 @@
-//===- Pattern.h - regular expressions of pre-tokenizers ------------------===//
+//===- Pattern.h - what splits and replacements look for -----------------===//
 //
 // tokenizer.json writes them in the syntax of Oniguruma (its Ruby flavour), Lathe matches with PCRE2. Where the two
 // mean different things by the same text, the text is rewritten; what has no equal is refused.
@@ -6,7 +6,7 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 
-#include "runtime/support/Error.h"
+#include "runtime/tokenizer/TokenizerFile.h"
 
 #include <memory>
 #include <optional>
@@ -24,7 +24,8 @@ class Pattern {
 public:
   /// Errors say what and at which byte of `expression`; where it stands in the file is the caller's to add.
   static Result<Pattern> fromOniguruma(std::string_view expression);
-  static Result<Pattern> fromLiteral(std::string_view text);
+  /// `text` is not empty.
+  static Pattern fromLiteral(std::string_view text);
 
   /// The PCRE2 text of an Oniguruma expression.
   static Result<std::string> translate(std::string_view expression);
@@ -43,11 +44,34 @@ public:
 
   /// The leftmost match in well-formed UTF-8 that starts at byte `from` or behind it.
   std::optional<PatternMatch> find(std::string_view text, size_t from);
+  /// Calls `each` for one match after the other; an empty one right behind another is none.
+  template <typename Each> void eachMatch(std::string_view text, Each each) {
+    std::optional<size_t> previousEnd;
+    for (size_t position = 0; position <= text.size();) {
+      std::optional<PatternMatch> match = find(text, position);
+      if (!match)
+        break;
+      position = match->end;
+      if (match->begin == match->end && previousEnd == match->end) {
+        if (position == text.size())
+          break;
+        stepOver(text, position);
+        continue;
+      }
+      previousEnd = match->end;
+      each(*match);
+    }
+  }
   bool exhausted() const;
 
 private:
   struct State;
   std::unique_ptr<State> state;
+
+  static void stepOver(std::string_view text, size_t &position);
 };
+
+/// {"Regex": …} or {"String": …}.
+Result<Pattern> parsePattern(const JsonNode &node);
 
 } // namespace lathe

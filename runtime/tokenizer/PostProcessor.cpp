@@ -6,7 +6,7 @@ namespace lathe {
 
 namespace {
 
-constexpr std::string_view supported = "null, ByteLevel, TemplateProcessing, Sequence";
+constexpr std::string_view supported = "null, ByteLevel, TemplateProcessing, BertProcessing, RobertaProcessing, Sequence";
 constexpr size_t specialLimit = 64;
 
 Result<std::vector<int32_t>> specialIds(const JsonNode &node, const std::string &name, const Vocabulary &vocabulary) {
@@ -44,6 +44,8 @@ Result<void> PostProcessor::add(const JsonNode &node, const Vocabulary &vocabula
     return {};
   if (*type == "TemplateProcessing")
     return addTemplate(node, vocabulary);
+  if (*type == "BertProcessing" || *type == "RobertaProcessing")
+    return addPair(node, vocabulary);
   if (*type != "Sequence")
     return node.fail("post-processor {} is not supported; supported: {}", quote(*type), supported);
   if (depth == 8)
@@ -54,6 +56,22 @@ Result<void> PostProcessor::add(const JsonNode &node, const Vocabulary &vocabula
   for (const JsonNode &member : *members)
     if (Result<void> added = add(member, vocabulary, depth + 1); !added)
       return added;
+  return {};
+}
+
+/// "cls" in front and "sep" behind, both [token, id].
+Result<void> PostProcessor::addPair(const JsonNode &node, const Vocabulary &vocabulary) {
+  for (auto [key, side] : {std::pair("cls", &prefix), {"sep", &suffix}}) {
+    Result<std::vector<JsonNode>> pair = node.member(key).elements();
+    if (!pair)
+      return propagate(pair);
+    if (pair->size() != 2)
+      return node.member(key).fail("expected [token, id], found {} values", pair->size());
+    const nlohmann::json &id = (*pair)[1].json();
+    if (!id.is_number_unsigned() || id >= Vocabulary::idLimit || !vocabulary.token(id.get<int32_t>()))
+      return (*pair)[1].fail("expected the id of a token");
+    side->insert(side == &prefix ? side->begin() : side->end(), id.get<int32_t>());
+  }
   return {};
 }
 

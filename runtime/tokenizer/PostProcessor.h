@@ -5,7 +5,8 @@
 
 namespace lathe {
 
-/// What null, ByteLevel (which moves offsets only), TemplateProcessing and sequences of them amount to for one text.
+/// What null, ByteLevel (which moves offsets only), TemplateProcessing, BertProcessing, RobertaProcessing and sequences of
+/// them amount to for one text.
 struct PostProcessor {
   std::vector<int32_t> prefix, suffix;
 
@@ -14,6 +15,7 @@ struct PostProcessor {
 
 private:
   Result<void> add(const JsonNode &node, const Vocabulary &vocabulary, int depth);
+  Result<void> addPair(const JsonNode &node, const Vocabulary &vocabulary);
   Result<void> addTemplate(const JsonNode &node, const Vocabulary &vocabulary);
 };
 

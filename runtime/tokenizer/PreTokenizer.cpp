@@ -1,81 +1,34 @@
 #include "runtime/tokenizer/PreTokenizer.h"
 
-#include "runtime/tokenizer/UnicodeAdditions.h"
+#include "runtime/tokenizer/SplitSteps.h"
+#include "runtime/tokenizer/Unicode.h"
 #include "runtime/tokenizer/Utf8.h"
+
+#include <algorithm>
 
 namespace lathe {
 
 namespace {
 
-constexpr std::string_view supported = "Sequence, Split, Digits, ByteLevel";
+constexpr std::string_view supported =
+    "Sequence, ByteLevel, Metaspace, Whitespace, WhitespaceSplit, BertPreTokenizer, Punctuation, Digits, "
+    "CharDelimiterSplit, Split, UnicodeScripts, FixedLength";
 constexpr size_t stepLimit = 64;
+using Step = PreTokenizer::Step;
+using StepResult = Result<std::shared_ptr<const Step>>;
 
 /// openai/gpt-2, encoder.py; what ByteLevel splits at with use_regex.
 constexpr std::string_view gpt2Expression =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
-} // namespace
-
-Result<PreTokenizer> PreTokenizer::parse(const JsonNode &node) {
-  PreTokenizer result;
-  if (!node.isNull())
-    if (Result<void> added = result.add(node, 0); !added)
-      return propagate(added);
-  if (!result.byteLevel)
-    return node.fail("no ByteLevel in it; only byte-level BPE is supported");
-  return result;
-}
-
-Result<void> PreTokenizer::add(const JsonNode &node, int depth) {
-  Result<std::string> type = node.type(supported);
-  if (!type)
-    return propagate(type);
-  if (byteLevel)
-    return node.fail("{} follows ByteLevel, which is supported only as the last one", quote(*type));
-  if (steps.size() >= stepLimit)
-    return node.fail("more than {} steps", stepLimit);
-  if (*type == "Split")
-    return addSplit(node);
-  if (*type == "Digits")
-    return addDigits(node);
-  if (*type == "ByteLevel")
-    return addByteLevel(node);
-  if (*type != "Sequence")
-    return node.fail("pre-tokenizer {} is not supported; supported: {}", quote(*type), supported);
-  if (depth == 8)
-    return node.fail("sequences nested deeper than 8 levels");
-  Result<std::vector<JsonNode>> members = node.member("pretokenizers").elements();
-  if (!members)
-    return propagate(members);
-  for (const JsonNode &member : *members)
-    if (Result<void> added = add(member, depth + 1); !added)
-      return added;
-  return {};
-}
-
-Result<void> PreTokenizer::addSplit(const JsonNode &node) {
-  static constexpr std::pair<std::string_view, Behavior> behaviors[] = {
-      {"Removed", Behavior::removed},
-      {"Isolated", Behavior::isolated},
-      {"MergedWithPrevious", Behavior::mergedWithPrevious},
-      {"MergedWithNext", Behavior::mergedWithNext},
-      {"Contiguous", Behavior::contiguous}};
-  Step step;
-  JsonNode patternNode = node.member("pattern");
-  bool regex = patternNode.has("Regex");
-  if (regex == patternNode.has("String"))
-    return patternNode.fail("expected {{\"Regex\": …}} or {{\"String\": …}}");
-  Result<std::string> text = patternNode.string(regex ? "Regex" : "String", "");
-  if (!text)
-    return propagate(text);
-  if (text->empty())
-    return patternNode.fail("the pattern is empty");
-  Result<Pattern> pattern = regex ? Pattern::fromOniguruma(*text) : Pattern::fromLiteral(*text);
-  if (!pattern)
-    return patternNode.fail("{}", pattern.error().message);
-  step.pattern = std::move(*pattern);
-
-  Result<std::string> behavior = node.string("behavior", "");
+Result<SplitBehavior> parseBehavior(const JsonNode &node, std::string fallback) {
+  static constexpr std::pair<std::string_view, SplitBehavior> behaviors[] = {
+      {"Removed", SplitBehavior::removed},
+      {"Isolated", SplitBehavior::isolated},
+      {"MergedWithPrevious", SplitBehavior::mergedWithPrevious},
+      {"MergedWithNext", SplitBehavior::mergedWithNext},
+      {"Contiguous", SplitBehavior::contiguous}};
+  Result<std::string> behavior = node.string("behavior", std::move(fallback));
   if (!behavior)
     return propagate(behavior);
   auto known = std::ranges::find(behaviors, *behavior, [](const auto &entry) { return entry.first; });
@@ -83,126 +36,177 @@ Result<void> PreTokenizer::addSplit(const JsonNode &node) {
     return node.fail(
         "behavior {} is not known; expected Removed, Isolated, MergedWithPrevious, MergedWithNext or Contiguous",
         quote(*behavior));
-  step.behavior = known->second;
+  return known->second;
+}
+
+StepResult parseSplit(const JsonNode &node) {
+  Result<Pattern> pattern = parsePattern(node.member("pattern"));
+  if (!pattern)
+    return propagate(pattern);
+  Result<SplitBehavior> behavior = parseBehavior(node, "");
+  if (!behavior)
+    return propagate(behavior);
   Result<bool> invert = node.boolean("invert", false);
   if (!invert)
     return propagate(invert);
-  step.invert = *invert;
-  steps.push_back(std::move(step));
+  return splitAtPattern(std::move(*pattern), *behavior, *invert);
+}
+
+/// A member that is one character.
+Result<std::string> parseCharacter(const JsonNode &node, const std::string &key, std::string fallback) {
+  Result<std::string> text = node.string(key, std::move(fallback));
+  if (!text)
+    return text;
+  size_t end = 0;
+  if (!text->empty())
+    nextCharacter(*text, end);
+  if (end == 0 || end != text->size())
+    return node.member(key).fail("expected one character, found {}", quote(*text));
+  return text;
+}
+
+StepResult parseMetaspace(const JsonNode &node) {
+  Result<std::string> replacement = parseCharacter(node, "replacement", "▁");
+  if (!replacement)
+    return propagate(replacement);
+  // Before prepend_scheme there was add_prefix_space.
+  Result<bool> adds = node.boolean("add_prefix_space", true), splits = node.boolean("split", true);
+  if (!adds || !splits)
+    return adds ? propagate(splits) : propagate(adds);
+  Result<std::string> scheme = node.string("prepend_scheme", *adds ? "always" : "never");
+  if (!scheme)
+    return propagate(scheme);
+  if (*scheme != "always" && *scheme != "first" && *scheme != "never")
+    return node.member("prepend_scheme").fail("expected always, first or never, found {}", quote(*scheme));
+  PrependScheme prepend = *scheme == "always"  ? PrependScheme::always
+                          : *scheme == "first" ? PrependScheme::first
+                                               : PrependScheme::never;
+  return splitAtMetaspace(std::move(*replacement), prepend, *splits);
+}
+
+StepResult parseFixedLength(const JsonNode &node) {
+  uint64_t length = 5;
+  if (node.has("length")) {
+    Result<uint64_t> given = node.number("length");
+    if (!given)
+      return propagate(given);
+    if (*given == 0)
+      return node.member("length").fail("expected at least 1, found 0");
+    length = *given;
+  }
+  return splitAtLength(length);
+}
+
+StepResult parseStep(const JsonNode &node, const std::string &type) {
+  if (type == "Split")
+    return parseSplit(node);
+  if (type == "Metaspace")
+    return parseMetaspace(node);
+  if (type == "FixedLength")
+    return parseFixedLength(node);
+  if (type == "Whitespace")
+    return splitWords();
+  if (type == "WhitespaceSplit")
+    return splitAtCharacters(isWhitespace, SplitBehavior::removed);
+  if (type == "UnicodeScripts")
+    return splitAtScripts();
+  if (type == "Punctuation") {
+    Result<SplitBehavior> behavior = parseBehavior(node, "Isolated");
+    if (!behavior)
+      return propagate(behavior);
+    return splitAtCharacters(isPunctuation, *behavior);
+  }
+  if (type == "Digits") {
+    Result<bool> individual = node.boolean("individual_digits", false);
+    if (!individual)
+      return propagate(individual);
+    return splitAtCharacters(isNumeric, *individual ? SplitBehavior::isolated : SplitBehavior::contiguous);
+  }
+  if (type == "CharDelimiterSplit") {
+    Result<std::string> delimiter = parseCharacter(node, "delimiter", "");
+    if (!delimiter)
+      return propagate(delimiter);
+    return splitAtPattern(Pattern::fromLiteral(*delimiter), SplitBehavior::removed, false);
+  }
+  return node.fail("pre-tokenizer {} is not supported; supported: {}", quote(type), supported);
+}
+
+} // namespace
+
+Result<PreTokenizer> PreTokenizer::parse(const JsonNode &node) {
+  PreTokenizer result;
+  if (!node.isNull())
+    if (Result<void> added = result.add(node, 0, true); !added)
+      return propagate(added);
+  return result;
+}
+
+Result<void> PreTokenizer::add(const JsonNode &node, int depth, bool last) {
+  Result<std::string> type = node.type(supported);
+  if (!type)
+    return propagate(type);
+  if (steps.size() >= stepLimit)
+    return node.fail("more than {} steps", stepLimit);
+  if (*type == "ByteLevel")
+    return addByteLevel(node, last);
+  if (*type == "BertPreTokenizer") {
+    steps.push_back(splitAtCharacters(isWhitespace, SplitBehavior::removed));
+    steps.push_back(splitAtCharacters(isPunctuation, SplitBehavior::isolated));
+    return {};
+  }
+  if (*type != "Sequence") {
+    StepResult step = parseStep(node, *type);
+    if (!step)
+      return propagate(step);
+    steps.push_back(std::move(*step));
+    return {};
+  }
+  if (depth == 8)
+    return node.fail("sequences nested deeper than 8 levels");
+  Result<std::vector<JsonNode>> members = node.member("pretokenizers").elements();
+  if (!members)
+    return propagate(members);
+  for (const JsonNode &member : *members)
+    if (Result<void> added = add(member, depth + 1, last && &member == &members->back()); !added)
+      return added;
   return {};
 }
 
-Result<void> PreTokenizer::addByteLevel(const JsonNode &node) {
+Result<void> PreTokenizer::addByteLevel(const JsonNode &node, bool last) {
   Result<bool> addPrefixSpace = node.boolean("add_prefix_space", true);
   Result<bool> useRegex = node.boolean("use_regex", true);
   if (!addPrefixSpace || !useRegex)
     return propagate(addPrefixSpace ? useRegex : addPrefixSpace);
   if (*addPrefixSpace)
-    steps.push_back({});
+    steps.push_back(prependSpace());
   if (*useRegex) {
     Result<Pattern> pattern = Pattern::fromOniguruma(gpt2Expression);
     if (!pattern)
       return node.fail("{}", pattern.error().message);
-    steps.push_back({std::move(*pattern), Behavior::isolated, false});
+    steps.push_back(splitAtPattern(std::move(*pattern), SplitBehavior::isolated, false));
   }
-  byteLevel = true;
-  return {};
-}
-
-Result<void> PreTokenizer::addDigits(const JsonNode &node) {
-  Result<bool> individual = node.boolean("individual_digits", false);
-  if (!individual)
-    return propagate(individual);
-  std::string numbers = "[\\p{N}";
-  for (const CategoryRange &range : unicode17Numbers)
-    numbers += fmt::format("\\x{{{:X}}}-\\x{{{:X}}}", range.first, range.last);
-  Result<Pattern> pattern = Pattern::fromOniguruma(numbers + "]");
-  if (!pattern)
-    return node.fail("{}", pattern.error().message);
-  steps.push_back({std::move(*pattern), *individual ? Behavior::isolated : Behavior::contiguous, false});
+  if (last)
+    bytes = true;
+  else
+    steps.push_back(spellBytes());
   return {};
 }
 
 PreTokenizer::Splitter::Splitter(const PreTokenizer &preTokenizer, size_t textBytes) : preTokenizer(preTokenizer) {
-  for (const Step &step : preTokenizer.steps) {
+  for (const auto &step : preTokenizer.steps) {
     matchers.emplace_back();
-    if (step.pattern)
-      matchers.back().emplace(*step.pattern, textBytes);
+    if (const Pattern *pattern = step->pattern())
+      matchers.back().emplace(*pattern, textBytes);
   }
 }
 
-void PreTokenizer::Splitter::run(size_t step, std::string_view text, const Sink &sink) {
-  if (text.empty())
+void PreTokenizer::Splitter::run(size_t step, const Piece &piece, const Sink &sink) {
+  if (piece.text.empty())
     return;
   if (step == preTokenizer.steps.size())
-    return sink(text);
-  if (preTokenizer.steps[step].pattern)
-    return runSplit(step, text, sink);
-  if (text.starts_with(' '))
-    return run(step + 1, text, sink);
-  std::string spaced = " ";
-  spaced += text;
-  run(step + 1, spaced, sink);
-}
-
-void PreTokenizer::Splitter::runSplit(size_t step, std::string_view text, const Sink &sink) {
-  // A delimiter is a match, or with `invert` what lies between two.
-  const auto &[pattern, behavior, invert] = preTokenizer.steps[step];
-  Matcher &matcher = *matchers[step];
-  size_t begin = 0, end = 0; // the piece that may still grow
-  bool any = false, previousDelimiter = false;
-  auto flush = [&] { run(step + 1, text.substr(begin, end - begin), sink); };
-  auto add = [&](size_t from, size_t to, bool match) {
-    bool delimiter = match != invert;
-    bool grows = false;
-    switch (behavior) {
-    case Behavior::contiguous:
-      grows = delimiter == previousDelimiter;
-      break;
-    case Behavior::mergedWithPrevious:
-      grows = delimiter && !previousDelimiter;
-      break;
-    case Behavior::mergedWithNext:
-      grows = !delimiter && previousDelimiter;
-      break;
-    case Behavior::isolated:
-    case Behavior::removed:
-      break;
-    }
-    previousDelimiter = delimiter;
-    if (any && grows) {
-      end = to;
-      return;
-    }
-    if (any)
-      flush();
-    any = behavior != Behavior::removed || !delimiter;
-    begin = from;
-    end = to;
-  };
-
-  size_t covered = 0;
-  std::optional<size_t> matchEnd;
-  for (size_t position = 0; position <= text.size();) {
-    std::optional<PatternMatch> match = matcher.find(text, position);
-    if (!match)
-      break;
-    if (match->begin == match->end && matchEnd == match->end) { // an empty match right behind the last one
-      if (position == text.size())
-        break;
-      nextCharacter(text, position);
-      continue;
-    }
-    if (covered != match->begin)
-      add(covered, match->begin, false);
-    add(match->begin, match->end, true);
-    position = covered = match->end;
-    matchEnd = match->end;
-  }
-  if (covered != text.size())
-    add(covered, text.size(), false);
-  if (any)
-    flush();
+    return sink(piece.text);
+  Matcher *matcher = matchers[step] ? &*matchers[step] : nullptr;
+  preTokenizer.steps[step]->split(piece, matcher, Next{*this, step + 1, sink});
 }
 
 } // namespace lathe

@@ -1,24 +1,33 @@
 #include "runtime/Tokenizer.h"
-#include "runtime/tokenizer/Utf8.h"
 
 #include <algorithm>
 
 namespace lathe {
 
+std::string Tokenizer::decode(std::span<const int32_t> ids, bool skipSpecial) const {
+  std::unique_ptr<DecodeStream> stream = startDecoding(skipSpecial);
+  std::string text;
+  for (int32_t id : ids)
+    text += stream->push(id);
+  return text + stream->finish();
+}
+
 TextStream::TextStream(std::shared_ptr<const Tokenizer> tokenizer, std::vector<std::string> stops)
-    : tokenizer(std::move(tokenizer)), stops(std::move(stops)) {
+    : decoder(tokenizer->startDecoding()), stops(std::move(stops)) {
   std::erase(this->stops, "");
 }
 
-std::string TextStream::push(int32_t id) {
+std::string TextStream::push(int32_t id) { return stopHit ? std::string() : show(decoder->push(id)); }
+
+std::string TextStream::finish() {
   if (stopHit)
     return {};
-  pending += tokenizer->piece(id);
-  size_t unfinished = incompleteTailLength(pending);
-  std::string tail = pending.substr(pending.size() - unfinished);
-  pending.resize(pending.size() - unfinished);
-  pending = decodeLossy(pending);
+  std::string shown = show(decoder->finish());
+  return stopHit ? shown : shown + std::exchange(pending, {});
+}
 
+std::string TextStream::show(std::string text) {
+  pending += text;
   // The stop that ends first holds, of those the longest, so that the cut does not depend on where tokens end.
   size_t stopBegin = pending.npos, stopEnd = pending.npos;
   size_t held = 0; // the longest end of `pending` that begins a stop
@@ -38,10 +47,8 @@ std::string TextStream::push(int32_t id) {
     return std::exchange(pending, {});
   }
   std::string shown = pending.substr(0, pending.size() - held);
-  pending = pending.substr(pending.size() - held) + tail;
+  pending.erase(0, pending.size() - held);
   return shown;
 }
-
-std::string TextStream::finish() { return decodeLossy(std::exchange(pending, {})); }
 
 } // namespace lathe

@@ -3,6 +3,7 @@
 #include "runtime/tokenizer/Utf8.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace lathe {
 
@@ -26,11 +27,17 @@ public:
 
   bool null() { return value(nullptr); }
   bool boolean(bool flag) { return value(flag); }
-  bool number_integer(number_integer_t number) { return value(number); }
-  bool number_float(number_float_t number, const string_t &) { return value(number); }
+  bool number_integer(number_integer_t number) {
+    return region == Region::scored ? score(static_cast<double>(number)) : value(number);
+  }
+  bool number_float(number_float_t number, const string_t &) {
+    return region == Region::scored ? score(number) : value(number);
+  }
   bool binary(binary_t &) { return reject("expected JSON text"); }
 
   bool number_unsigned(number_unsigned_t number) {
+    if (region == Region::scored)
+      return score(static_cast<double>(number));
     if (region != Region::vocabulary)
       return value(number);
     if (Result<void> added = file.vocabulary.add(token, number); !added)
@@ -46,6 +53,11 @@ public:
       if (pairCount < 2)
         pair[pairCount] = text;
       ++pairCount;
+      return true;
+    case Region::scored:
+      if (pairCount++ != 0)
+        return reject("expected [token, score], found a second text");
+      token = text;
       return true;
     default:
       return value(text);
@@ -78,13 +90,14 @@ public:
       return true;
     }
     if (region == Region::rest && inModel("vocab")) {
+      if (std::exchange(file.hasVocabulary, true))
+        return reject("appears twice");
       file.vocabularyIsList = true;
-      region = Region::skipped;
-      skippedDepth = 1;
+      region = Region::list;
       return true;
     }
-    if (region == Region::merges) {
-      region = Region::pair;
+    if (region == Region::merges || region == Region::list) {
+      region = region == Region::merges ? Region::pair : Region::scored;
       pairCount = 0;
       return true;
     }
@@ -115,7 +128,7 @@ private:
   static constexpr size_t valueLimit = size_t(1) << 19;
   static constexpr size_t depthLimit = 32;
 
-  enum class Region { rest, vocabulary, merges, pair, skipped };
+  enum class Region { rest, vocabulary, list, scored, merges, pair };
   struct Frame {
     json *container;
     std::string key; ///< of an object: the member that is being read
@@ -126,7 +139,6 @@ private:
   Region region = Region::rest;
   std::vector<Frame> frames;
   size_t valueCount = 0;
-  size_t skippedDepth = 0;
   std::string token;
   std::string pair[2];
   size_t pairCount = 0;
@@ -146,6 +158,8 @@ private:
     }
     if (region == Region::merges || region == Region::pair)
       result += fmt::format("[{}]", file.merges.size());
+    if (region == Region::list || region == Region::scored)
+      result += fmt::format("[{}]", file.scores.size());
     return result;
   }
 
@@ -182,17 +196,23 @@ private:
     case Region::merges:
     case Region::pair:
       return reject(fmt::format("expected two tokens as \"a b\" or [\"a\", \"b\"], found {}", value.type_name()));
-    case Region::skipped:
-      return true;
+    case Region::list:
+    case Region::scored:
+      return reject(fmt::format("expected [token, score], found {}", value.type_name()));
     }
     return false;
   }
 
+  bool score(double number) {
+    if (pairCount++ != 1 || !std::isfinite(number))
+      return reject("expected [token, score], found another number");
+    if (Result<void> added = file.vocabulary.add(token, file.scores.size()); !added)
+      return reject(added.error().message);
+    file.scores.push_back(number);
+    return true;
+  }
+
   bool open(json &&container) {
-    if (region == Region::skipped) {
-      ++skippedDepth;
-      return true;
-    }
     if (region != Region::rest)
       return value(std::move(container));
     if (frames.size() == depthLimit)
@@ -208,15 +228,15 @@ private:
     case Region::rest:
       frames.pop_back();
       return true;
-    case Region::skipped:
-      if (--skippedDepth == 0)
-        region = Region::rest;
-      return true;
+    case Region::scored:
+      region = Region::list;
+      return pairCount == 2 || reject(fmt::format("expected [token, score], found {} values", pairCount));
     case Region::pair:
       region = Region::merges;
       return pairCount == 2 ? addMerge(pair[0], pair[1])
                             : reject(fmt::format("expected two tokens, found {}", pairCount));
     case Region::vocabulary:
+    case Region::list:
     case Region::merges:
       region = Region::rest;
       return true;
@@ -310,6 +330,12 @@ Result<uint64_t> JsonNode::number(const std::string &key) const {
     return node.fail("expected a number from 0, found {}",
                      node.value->is_number() ? node.value->dump() : std::string(node.value->type_name()));
   return node.value->get<uint64_t>();
+}
+
+Result<int32_t> JsonNode::id() const {
+  if (!value->is_number_unsigned() || *value >= Vocabulary::idLimit)
+    return fail("expected an id from 0 to {}", Vocabulary::idLimit - 1);
+  return value->get<int32_t>();
 }
 
 Result<std::string> JsonNode::type(std::string_view supported) const {

@@ -35,7 +35,8 @@ struct TokenizerFile {
   Vocabulary vocabulary; ///< model.vocab
   MergeList merges;      ///< model.merges
   bool hasVocabulary = false, hasMerges = false;
-  bool vocabularyIsList = false; ///< as Unigram models have it; it is skipped
+  bool vocabularyIsList = false; ///< of [token, score], as Unigram models have it; ids count from 0
+  std::vector<double> scores;    ///< of that list
   nlohmann::json rest;
 
   static Result<TokenizerFile> parse(std::string_view json);
@@ -59,6 +60,8 @@ public:
   Result<std::string> string(const std::string &key, std::string fallback) const;
   Result<bool> boolean(const std::string &key, bool fallback) const;
   Result<uint64_t> number(const std::string &key) const;
+  /// The node itself as an id below the limit.
+  Result<int32_t> id() const;
   /// The member `type`, which every component has.
   Result<std::string> type(std::string_view supported) const;
 

@@ -52,7 +52,4 @@ inline constexpr CategoryRange unicodeAdditions[] = {
     {0x2B739, 0x2B739, "Lo"}, {0x2EBF0, 0x2EE5D, "Lo"}, {0x31350, 0x323AF, "Lo"},
 };
 
-/// Numbers (Nd, Nl) that Unicode 17 added: the Digits pre-tokenizer asks Rust's `char::is_numeric`, which knows them.
-inline constexpr CategoryRange unicode17Numbers[] = {{0x11DE0, 0x11DE9, "Nd"}, {0x16FF4, 0x16FF6, "Nl"}};
-
 } // namespace lathe

@@ -1,5 +1,7 @@
 #include "runtime/tokenizer/Utf8.h"
 
+#include "runtime/tokenizer/Unicode.h"
+
 #include <algorithm>
 #include <fmt/format.h>
 
@@ -40,11 +42,6 @@ Sequence sequenceAt(std::string_view text) {
   return {length, true, false};
 }
 
-bool isWhitespace(char32_t c) {
-  return (c >= 0x9 && c <= 0xD) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) ||
-         c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
-}
-
 constexpr bool standsForItself(int byte) {
   return (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
 }
@@ -78,7 +75,7 @@ size_t validUtf8Length(std::string_view text) {
   return position;
 }
 
-std::string decodeLossy(std::string_view bytes) {
+std::string decodeLossy(std::string_view bytes, bool eachByte) {
   std::string text;
   text.reserve(bytes.size());
   while (!bytes.empty()) {
@@ -88,7 +85,7 @@ std::string decodeLossy(std::string_view bytes) {
     if (bytes.empty())
       break;
     text += replacementCharacter;
-    bytes.remove_prefix(sequenceAt(bytes).length);
+    bytes.remove_prefix(eachByte ? 1 : sequenceAt(bytes).length);
   }
   return text;
 }

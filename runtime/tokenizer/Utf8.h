@@ -12,8 +12,8 @@ namespace lathe {
 size_t validUtf8Length(std::string_view text);
 
 /// Malformed parts become U+FFFD, one for each maximal subpart, as Python's `decode('utf-8', errors='replace')`
-/// and Rust's `from_utf8_lossy` do it.
-std::string decodeLossy(std::string_view bytes);
+/// and Rust's `from_utf8_lossy` do it. With `eachByte` one for each byte, as the library sentencepiece does it.
+std::string decodeLossy(std::string_view bytes, bool eachByte = false);
 
 /// Bytes at the end of `text` that begin a character and may still become one: 0 to 3.
 size_t incompleteTailLength(std::string_view text);
