@@ -41,7 +41,10 @@ add_library(lathe_front STATIC
   importers/Json.cpp
   importers/OscConfig.cpp
   importers/OscSyntax.cpp
-  importers/Safetensors.cpp)
+  importers/Safetensors.cpp
+  importers/SentencePiece.cpp
+  importers/TokenizerJson.cpp
+  importers/VocabularyFiles.cpp)
 target_link_libraries(lathe_front PUBLIC lathe_support lathe_toml PRIVATE PkgConfig::FRONT_UTF8PROC)
 # The same bits on every machine: a fused multiply-add would round once where the definition rounds twice.
 target_compile_options(lathe_front PRIVATE -ffp-contract=off)

@@ -1,6 +1,7 @@
 #include "compiler/ConfigDiagnostics.h"
 #include "compiler/importers/Importers.h"
 #include "compiler/importers/Json.h"
+#include "compiler/importers/VocabularyFiles.h"
 #include "runtime/support/MappedFile.h"
 
 #include <filesystem>
@@ -12,35 +13,6 @@ using nlohmann::json;
 
 constexpr size_t kMaxTokenizerBytes = size_t{48} << 20;
 constexpr size_t kMaxSideBytes = size_t{16} << 20;
-
-/// The members of an optional file of the folder; an empty object when there is none.
-Result<json> readSide(const std::filesystem::path &path) {
-  std::error_code ignored;
-  if (!std::filesystem::exists(path, ignored))
-    return json::object();
-  auto file = MappedFile::open(path.string());
-  if (!file)
-    return propagate(file);
-  if ((*file)->bytes().size() > kMaxSideBytes)
-    return fail(ExitCode::badInput, "{}: expected at most {} bytes, found {}", path.string(), kMaxSideBytes,
-                (*file)->bytes().size());
-  auto root = parseJson((*file)->text(), path.string());
-  if (root && !root->is_object())
-    return fail(ExitCode::badInput, "{}: expected a JSON object, found {}", path.string(), describeJson(*root));
-  return root;
-}
-
-/// A token is written as a string or as an object with its "content".
-std::string tokenText(const json &side, const char *key) {
-  auto token = side.find(key);
-  if (token == side.end())
-    return {};
-  if (token->is_object()) {
-    auto content = token->find("content");
-    return content != token->end() && content->is_string() ? content->get<std::string>() : "";
-  }
-  return token->is_string() ? token->get<std::string>() : "";
-}
 
 std::optional<int64_t> addedTokenId(const json &root, const std::string &content) {
   auto added = root.find("added_tokens");
@@ -100,21 +72,21 @@ Result<std::string> readChatTemplate(const std::filesystem::path &folder, const 
 
 } // namespace
 
-std::string printTokenizerFacts(const TokenizerFacts &facts) {
-  json object = json::object();
-  object["bos_token_id"] = facts.bosTokenId ? json(*facts.bosTokenId) : json(nullptr);
-  object["eos_token_ids"] = facts.eosTokenIds;
-  object["add_bos"] = facts.addBos;
-  object["chat_template"] = facts.chatTemplate.empty() ? json(nullptr) : json(facts.chatTemplate);
-  return "\"lathe\":" + object.dump(-1, ' ', false, json::error_handler_t::replace);
-}
-
 Result<std::string> importHuggingFaceTokenizer(const std::string &folderName, const ModelConfig &config) {
   std::filesystem::path folder(folderName);
   std::string path = (folder / "tokenizer.json").string();
+  auto side = readSideFile(folder / "tokenizer_config.json");
+  if (!side)
+    return propagate(side);
+  auto map = readSideFile(folder / "special_tokens_map.json");
+  if (!map)
+    return propagate(map);
+  auto chatTemplate = readChatTemplate(folder, *side);
+  if (!chatTemplate)
+    return propagate(chatTemplate);
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored))
-    return std::string();
+    return importVocabularyFiles(folder, {*side, *map, std::move(*chatTemplate)}, config);
   auto file = MappedFile::open(path);
   if (!file)
     return propagate(file);
@@ -129,15 +101,6 @@ Result<std::string> importHuggingFaceTokenizer(const std::string &folderName, co
                 describeJson(*root));
   if (root->contains("lathe"))
     return fail(ExitCode::badInput, "{}: the key 'lathe' is reserved: remove it", placeInJson(text, path, "lathe"));
-  auto side = readSide(folder / "tokenizer_config.json");
-  if (!side)
-    return propagate(side);
-  auto map = readSide(folder / "special_tokens_map.json");
-  if (!map)
-    return propagate(map);
-  auto chatTemplate = readChatTemplate(folder, *side);
-  if (!chatTemplate)
-    return propagate(chatTemplate);
 
   TokenizerFacts facts;
   facts.chatTemplate = std::move(*chatTemplate);

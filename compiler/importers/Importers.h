@@ -22,14 +22,15 @@ Result<ModelConfig> importHuggingFaceConfig(const std::string &path);
 Result<void> importGenerationConfig(const std::string &path, ModelConfig &config);
 /// Opens a small JSON file of a Hugging Face folder: more than 1 MiB is an error.
 Result<std::shared_ptr<const MappedFile>> openHuggingFaceJson(const std::string &path);
-/// tokenizer.json of a folder, with the object "lathe" added; empty when there is none.
+/// The tokenizer of a folder: its tokenizer.json with the object "lathe" added, else tokenizer.model or spiece.model
+/// (sentencepiece), vocab.json and merges.txt (byte-level BPE), or vocab.txt (WordPiece); empty when there is none.
 Result<std::string> importHuggingFaceTokenizer(const std::string &folder, const ModelConfig &config);
 /// A safetensors file, or a folder with model.safetensors or model.safetensors.index.json; null when a folder has
 /// neither.
 Result<std::shared_ptr<const WeightSource>> openSafetensors(const std::string &path);
 
 Result<ModelConfig> importGgufConfig(const GgufFile &file);
-/// The tokenizer of the metadata as a tokenizer.json; empty for kinds that are not byte-level BPE.
+/// The tokenizer of the metadata as a tokenizer.json: gpt2, llama, t5 and bert; empty for other kinds.
 Result<std::string> importGgufTokenizer(const GgufFile &file, const ModelConfig &config);
 std::shared_ptr<const WeightSource> openGgufWeights(std::shared_ptr<const GgufFile> file);
 
@@ -42,6 +43,11 @@ struct TokenizerFacts {
   std::vector<int64_t> eosTokenIds;
   bool addBos = false;
   std::string chatTemplate; ///< empty: none
+  /// Asks for what the library sentencepiece does otherwise than `tokenizers` (runtime/tokenizer/Model.h).
+  struct SentencePiece {
+    std::vector<int64_t> userDefinedIds, unmatchedIds;
+  };
+  std::optional<SentencePiece> sentencePiece = {};
 };
 /// "lathe":{…}, without a comma.
 std::string printTokenizerFacts(const TokenizerFacts &facts);

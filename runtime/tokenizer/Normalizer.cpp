@@ -143,14 +143,15 @@ public:
 
 class Precompiled final : public Normalizer::Step {
 public:
-  Precompiled(CharsMap map, bool longestMatch) : map(std::move(map)), longestMatch(longestMatch) {}
+  Precompiled(CharsMap map, std::shared_ptr<const Trie> untouched)
+      : map(std::move(map)), untouched(std::move(untouched)) {}
   void apply(NormalizedText &text) const override {
     std::string_view rest = text.text;
     std::string result;
     size_t atStart = 0;
     result.reserve(rest.size());
     for (size_t done = 0; !rest.empty();) {
-      size_t length = longestMatch ? replaceLongest(rest, result) : replaceGrapheme(rest, result);
+      size_t length = untouched ? replaceLongest(rest, result) : replaceGrapheme(rest, result);
       rest.remove_prefix(length);
       if (done < text.atStart)
         atStart = result.size();
@@ -161,16 +162,21 @@ public:
 
 private:
   CharsMap map;
-  bool longestMatch;
+  std::shared_ptr<const Trie> untouched;
 
   size_t replaceLongest(std::string_view rest, std::string &result) const {
-    if (auto match = map.longest(rest)) {
+    uint32_t ignored = 0;
+    size_t length = untouched->longest(rest, 0, ignored);
+    if (auto match = length == 0 ? map.longest(rest) : std::nullopt) {
       result += match->replacement;
       return match->length;
     }
-    size_t length = 0;
-    nextCharacter(rest, length);
-    result += rest.substr(0, length);
+    if (length == 0)
+      nextCharacter(rest, length);
+    if (validUtf8Length(rest.substr(0, length)) == length)
+      result += rest.substr(0, length);
+    else
+      result += decodeLossy(rest.substr(0, length = 1));
     return length;
   }
 
@@ -191,6 +197,14 @@ private:
       result += match ? match->replacement : character;
     }
     return grapheme.size();
+  }
+};
+
+class Repair final : public Normalizer::Step {
+public:
+  void apply(NormalizedText &text) const override {
+    if (validUtf8Length(text.text) != text.text.size())
+      text.text = decodeLossy(text.text, true);
   }
 };
 
@@ -251,7 +265,7 @@ StepResult parseReplace(const JsonNode &node) {
   return std::make_shared<Replace>(std::move(*pattern), std::move(*content));
 }
 
-StepResult parsePrecompiled(const JsonNode &node, bool longestMatch) {
+StepResult parsePrecompiled(const JsonNode &node, const std::shared_ptr<const Trie> &untouched) {
   Result<std::string> text = node.string("precompiled_charsmap", "");
   if (!text)
     return propagate(text);
@@ -262,7 +276,7 @@ StepResult parsePrecompiled(const JsonNode &node, bool longestMatch) {
   Result<CharsMap> map = CharsMap::parse(std::move(*bytes));
   if (!map)
     return place.fail("{}", map.error().message);
-  return std::make_shared<Precompiled>(std::move(*map), longestMatch);
+  return std::make_shared<Precompiled>(std::move(*map), untouched);
 }
 
 StepResult parseBert(const JsonNode &node) {
@@ -282,7 +296,7 @@ StepResult parseBert(const JsonNode &node) {
   return step;
 }
 
-StepResult parseStep(const JsonNode &node, const std::string &type, bool longestMatch) {
+StepResult parseStep(const JsonNode &node, const std::string &type, const std::shared_ptr<const Trie> &untouched) {
   for (auto [name, form] : {std::pair("NFC", NormalForm::nfc), {"NFD", NormalForm::nfd}, {"NFKC", NormalForm::nfkc},
                             {"NFKD", NormalForm::nfkd}})
     if (type == name)
@@ -304,7 +318,7 @@ StepResult parseStep(const JsonNode &node, const std::string &type, bool longest
   if (type == "Nmt")
     return std::make_shared<Nmt>();
   if (type == "Precompiled")
-    return parsePrecompiled(node, longestMatch);
+    return parsePrecompiled(node, untouched);
   if (type == "BertNormalizer")
     return parseBert(node);
   if (type == "ByteLevel")
@@ -314,24 +328,28 @@ StepResult parseStep(const JsonNode &node, const std::string &type, bool longest
 
 } // namespace
 
-Result<Normalizer> Normalizer::parse(const JsonNode &node, bool longestMatch) {
+Result<Normalizer> Normalizer::parse(const JsonNode &node, std::shared_ptr<const Trie> untouched) {
   Normalizer result;
   if (!node.isNull())
-    if (Result<void> added = result.add(node, longestMatch, 0); !added)
+    if (Result<void> added = result.add(node, untouched, 0); !added)
       return propagate(added);
+  // A charsmap sees malformed bytes, for they are not to become what it makes of U+FFFD.
+  if (untouched && !result.beginsWithCharsMap)
+    result.steps.insert(result.steps.begin(), std::make_shared<Repair>());
   return result;
 }
 
-Result<void> Normalizer::add(const JsonNode &node, bool longestMatch, int depth) {
+Result<void> Normalizer::add(const JsonNode &node, const std::shared_ptr<const Trie> &untouched, int depth) {
   Result<std::string> type = node.type(supported);
   if (!type)
     return propagate(type);
   if (steps.size() >= stepLimit)
     return node.fail("more than {} steps", stepLimit);
   if (*type != "Sequence") {
-    StepResult step = parseStep(node, *type, longestMatch);
+    StepResult step = parseStep(node, *type, untouched);
     if (!step)
       return propagate(step);
+    beginsWithCharsMap |= steps.empty() && *type == "Precompiled";
     steps.push_back(std::move(*step));
     return {};
   }
@@ -341,7 +359,7 @@ Result<void> Normalizer::add(const JsonNode &node, bool longestMatch, int depth)
   if (!members)
     return propagate(members);
   for (const JsonNode &member : *members)
-    if (Result<void> added = add(member, longestMatch, depth + 1); !added)
+    if (Result<void> added = add(member, untouched, depth + 1); !added)
       return added;
   return {};
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "runtime/tokenizer/TokenizerFile.h"
+#include "runtime/tokenizer/Trie.h"
 
 #include <memory>
 
@@ -17,8 +18,9 @@ struct NormalizedText {
 /// The steps of `normalizer`.
 class Normalizer {
 public:
-  /// `longestMatch`: a charsmap replaces the longest match, as the library sentencepiece does.
-  static Result<Normalizer> parse(const JsonNode &node, bool longestMatch);
+  /// `untouched` is null for what `tokenizers` does. Else text may be malformed, each such byte is a U+FFFD of its own, and
+  /// a charsmap replaces the longest match, but nothing of these strings: what the library sentencepiece does.
+  static Result<Normalizer> parse(const JsonNode &node, std::shared_ptr<const Trie> untouched);
 
   bool changesNothing() const { return steps.empty(); }
   /// In time linear up to a logarithm, but for the patterns of Replace, whose work is bounded.
@@ -33,8 +35,9 @@ public:
 
 private:
   std::vector<std::shared_ptr<const Step>> steps;
+  bool beginsWithCharsMap = false;
 
-  Result<void> add(const JsonNode &node, bool longestMatch, int depth);
+  Result<void> add(const JsonNode &node, const std::shared_ptr<const Trie> &untouched, int depth);
 };
 
 } // namespace lathe

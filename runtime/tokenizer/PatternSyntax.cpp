@@ -45,9 +45,9 @@ std::string categoryMembers(std::string_view category) {
   return members;
 }
 
-/// Alphabetic, M, Nd, Pc, and the six numbers of Latin-1 that Oniguruma counts among letters.
-std::string wordMembers() {
-  std::string members = "\\p{Alphabetic}\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}";
+/// Alphabetic, M, Nd, Pc, and outside of classes the six numbers of Latin-1 that Oniguruma counts among letters there.
+std::string wordMembers(bool inClass) {
+  std::string members = inClass ? "\\p{Alphabetic}" : "\\p{Alphabetic}\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}";
   for (std::string_view category : {"L", "M", "Nd", "Pc"})
     members += categoryMembers(category);
   return members;
@@ -110,6 +110,11 @@ private:
     }
     case '\\': {
       atom = output.size();
+      if (at("\\A") || at("\\z")) { // the start and the end of the text, the same in both
+        output += input.substr(position, 2);
+        position += 2;
+        return {};
+      }
       Result<Escape> escape = readEscape(false);
       if (!escape)
         return propagate(escape);
@@ -226,7 +231,7 @@ private:
       return members(categoryMembers("Nd"), c == 'D');
     case 'w':
     case 'W':
-      return members(wordMembers(), c == 'W');
+      return members(wordMembers(inClass), c == 'W');
     case 'h':
     case 'H':
       return members("0-9A-Fa-f", c == 'H');

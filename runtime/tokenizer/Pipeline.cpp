@@ -98,7 +98,12 @@ Result<void> Pipeline::readComponents(const JsonNode &root, TokenizerFile &file)
   const SentencePieceRules *modelRules = rules ? &*rules : nullptr;
   if (read = put(Model::parse(root.member("model"), file, vocabulary, modelRules), model); !read)
     return read;
-  if (read = put(Normalizer::parse(root.member("normalizer"), rules.has_value()), normalizer); !read)
+  std::shared_ptr<Trie> untouched = rules ? std::make_shared<Trie>() : nullptr;
+  if (rules)
+    for (int32_t id : rules->userDefined)
+      if (std::optional<std::string_view> token = vocabulary.token(id))
+        untouched->add(*token, 0);
+  if (read = put(Normalizer::parse(root.member("normalizer"), untouched), normalizer); !read)
     return read;
   if (read = put(AddedTokens::parse(root.member("added_tokens"), vocabulary, normalizer), addedTokens); !read)
     return read;
@@ -206,8 +211,8 @@ private:
 std::vector<int32_t> Pipeline::encode(std::string_view input, const EncodeOptions &options) const {
   std::string repaired;
   std::string_view text = input;
-  if (validUtf8Length(input) != input.size())
-    text = repaired = decodeLossy(input, rules.has_value());
+  if (!rules && validUtf8Length(input) != input.size())
+    text = repaired = decodeLossy(input);
 
   std::vector<int32_t> ids;
   if (options.addSpecial)

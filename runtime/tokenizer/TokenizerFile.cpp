@@ -3,6 +3,8 @@
 #include "runtime/tokenizer/Utf8.h"
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <cmath>
 
 namespace lathe {
@@ -10,6 +12,52 @@ namespace lathe {
 using nlohmann::json;
 
 namespace {
+
+/// The number that serde_json, which `tokenizers` reads files with, makes of a decimal: up to 19 digits as an integer, then
+/// one product or quotient with a power of ten. That may miss the nearest number by its last bit, and where segmentations
+/// tie, as in a run of spaces, that bit decides.
+double roundedLikeSerde(std::string_view text) {
+  size_t position = text.starts_with('-');
+  uint64_t significand = 0;
+  int64_t exponent = 0;
+  bool fraction = false, full = false;
+  for (; position < text.size(); ++position) {
+    if (text[position] == '.') {
+      fraction = true;
+      continue;
+    }
+    if (text[position] < '0' || text[position] > '9')
+      break;
+    uint64_t digit = static_cast<uint64_t>(text[position] - '0');
+    full |= significand > (~uint64_t(0) - digit) / 10;
+    if (!full)
+      significand = significand * 10 + digit;
+    exponent += full ? !fraction : -int64_t(fraction);
+  }
+  if (position + 1 < text.size()) { // behind the e
+    bool negative = text[position + 1] == '-';
+    int64_t power = 0;
+    for (char c : text.substr(position + 1))
+      if (c >= '0' && c <= '9')
+        power = std::min<int64_t>(power * 10 + (c - '0'), 100'000);
+    exponent += negative ? -power : power;
+  }
+  double number = static_cast<double>(significand);
+  for (; exponent < -308 && number != 0; exponent += 308)
+    number /= 1e308;
+  // As literals, powers of ten are the nearest numbers, which products of tens need not be.
+  static const std::array<double, 309> powers = [] {
+    std::array<double, 309> result;
+    for (size_t power = 0; power < result.size(); ++power) {
+      std::string literal = fmt::format("1e{}", power);
+      std::from_chars(literal.data(), literal.data() + literal.size(), result[power]);
+    }
+    return result;
+  }();
+  double scale = powers[static_cast<size_t>(std::min<int64_t>(std::abs(exponent), 308))];
+  number = exponent >= 0 ? number * scale : number / scale;
+  return text.starts_with('-') ? -number : number;
+}
 
 /// Events of the JSON parser. A function that returns false ends the parse; `error` then says why.
 class Reader {
@@ -30,8 +78,8 @@ public:
   bool number_integer(number_integer_t number) {
     return region == Region::scored ? score(static_cast<double>(number)) : value(number);
   }
-  bool number_float(number_float_t number, const string_t &) {
-    return region == Region::scored ? score(number) : value(number);
+  bool number_float(number_float_t number, const string_t &text) {
+    return region == Region::scored ? score(roundedLikeSerde(text)) : value(number);
   }
   bool binary(binary_t &) { return reject("expected JSON text"); }
 

@@ -38,11 +38,10 @@ private:
 
   template <typename Score> void run(std::string_view word, std::vector<int32_t> &ids) const {
     std::vector<End<Score>> ends(word.size() + 1);
-    // A candidate is compared in double precision with what was rounded when it was stored: so does sentencepiece.
-    auto offer = [&](size_t at, double candidate, size_t start, int32_t id) {
+    auto offer = [&](size_t at, Score candidate, size_t start, int32_t id) {
       End<Score> &end = ends[at];
-      if (end.start == none || candidate > static_cast<double>(end.score))
-        end = {static_cast<Score>(candidate), start, id};
+      if (end.start == none || candidate > end.score)
+        end = {candidate, start, id};
     };
     for (size_t start = 0; start < word.size();) {
       size_t next = start;
@@ -55,7 +54,7 @@ private:
         if (node == Trie::none)
           break;
         if (uint32_t id = trie.value(node); id != Trie::none) {
-          offer(at, scores[id] + static_cast<double>(before), start, static_cast<int32_t>(id));
+          offer(at, static_cast<Score>(scores[id] + static_cast<double>(before)), start, static_cast<int32_t>(id));
           single |= at == next;
         }
       }
@@ -118,6 +117,8 @@ Result<std::unique_ptr<const Model>> parseUnigramModel(const JsonNode &node, con
     int32_t token = static_cast<int32_t>(id);
     if (rules && rules->isUnmatched(token))
       continue;
+    if (rules && !rules->isUserDefined(token))
+      model->scores[id] = static_cast<double>(static_cast<float>(model->scores[id]));
     model->trie.add(*vocabulary.token(token), static_cast<uint32_t>(id));
     if (!rules || !rules->isUserDefined(token))
       least = std::min(least, model->scores[id]);

@@ -2,10 +2,12 @@
 //
 // `lathe import` reads headers; compiling reads everything but needs MLIR. This
 // program reads everything without: config, every weight, tokenizer. damage_check.py runs it in
-// the build with AddressSanitizer and UBSan.
+// the build with AddressSanitizer and UBSan. With --tokenizer it prints the tokenizer.json that
+// it makes of a GGUF file or of a folder, whatever else is there.
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/Weights.h"
+#include "compiler/importers/Importers.h"
 #include "runtime/Tokenizer.h"
 
 #include <cstdio>
@@ -51,14 +53,31 @@ Result<void> readAll(const char *path) {
   return {};
 }
 
+Result<void> printTokenizer(const std::string &path) {
+  Result<std::string> text;
+  if (path.ends_with(".gguf")) {
+    auto file = GgufFile::open(path);
+    if (!file)
+      return propagate(file);
+    text = importGgufTokenizer(**file, {});
+  } else {
+    text = importHuggingFaceTokenizer(path, {});
+  }
+  if (!text)
+    return propagate(text);
+  std::fwrite(text->data(), 1, text->size(), stdout);
+  return {};
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
-  if (argc != 2) {
-    std::fputs("usage: lathe_import_probe MODEL\n", stderr);
+  bool tokenizer = argc == 3 && std::string_view(argv[1]) == "--tokenizer";
+  if (argc != 2 && !tokenizer) {
+    std::fputs("usage: lathe_import_probe [--tokenizer] MODEL\n", stderr);
     return static_cast<int>(ExitCode::usage);
   }
-  auto done = readAll(argv[1]);
+  auto done = tokenizer ? printTokenizer(argv[2]) : readAll(argv[1]);
   if (done)
     return 0;
   std::fprintf(stderr, "%s\n", done.error().message.c_str());

@@ -21,7 +21,7 @@ from harness import ROOT, Failed, expect, main, run, scratch
 from tokenizer_check import FOLDER, Texts, compareIds, programOf, tokenize
 
 SEED = 70_01
-COMBINATIONS = 160
+COMBINATIONS = int(os.environ.get("LATHE_COMBINATIONS", "160"))
 LINES = 140
 REPLACEMENTS = [("String", " ", "▁"), ("String", "e", ""), ("String", "ab", "ba"), ("Regex", r"\s+", " "), ("Regex", r"\d", "0"),
                 ("Regex", r" {2,}", "▁"), ("Regex", r"\p{P}+", " . ")]
@@ -208,9 +208,13 @@ def byteRow(tokens):
 
 def compareTexts(program, path, reference, texts):
     size = reference.get_vocab_size()
+    added = reference.get_added_tokens_decoder()
+    # `tokenizers` shows such an added token in its normalized form, and does not find it among the special ones then.
+    respelled = {item for item, token in added.items() if reference.id_to_token(item) != token.content}
     encoded = [asked(reference.encode, line) for line in texts.lines[:30] + [texts.line() for _ in range(40)]]
     inputs = [encoding.ids for encoding in encoded if encoding is not None]
     inputs += [[texts.random.randrange(size) for _ in range(texts.random.randrange(20))] for _ in range(40)]
+    inputs = [ids for ids in inputs if respelled.isdisjoint(ids)]
     for ids, result in zip(inputs, tokenize(program, path, inputs)):
         expect(result["stream"] == result["text"], f"{ids}: streamed {result['stream']!r}, decoded {result['text']!r}")
         for key, skip in (("text", True), ("all", False)):
@@ -219,6 +223,11 @@ def compareTexts(program, path, reference, texts):
                 continue
             wanted = asked(reference.decode, ids, skip_special_tokens=skip)
             expect(wanted is None or result[key] == wanted, f"{[reference.id_to_token(item) for item in ids]}: text {result[key]!r}, tokenizers has {wanted!r}")
+
+
+def vocabulary(content):
+    tokens = content["model"]["vocab"]
+    return {token: index for index, (token, _) in enumerate(tokens)} if isinstance(tokens, list) else tokens
 
 
 def combination(program, folder, seed, kind, lines):
@@ -231,6 +240,11 @@ def combination(program, folder, seed, kind, lines):
         raise
     path = folder / f"{seed}.json"
     reference.save(str(path))
+    content = json.loads(path.read_text())
+    if len({token["id"] for token in content["added_tokens"]} | set(vocabulary(content).values())) != len(
+            {token["content"] for token in content["added_tokens"]} | set(vocabulary(content))):
+        return f"{' '.join(drawn.names)}: an id twice"
+    reference = Tokenizer.from_file(str(path))
     texts = Texts(seed, [token.content for token in reference.get_added_tokens_decoder().values()])
     inputs = texts.lines[:20] + [texts.line() for _ in range(lines)] + [texts.brokenBytes() for _ in range(lines // 10)]
     try:
