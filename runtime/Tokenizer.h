@@ -2,7 +2,8 @@
 //
 // The artifact carries `tokenizer.json` in the form of Hugging Face's `tokenizers`, plus a "lathe" object: bos/eos ids,
 // whether to add BOS, the chat template, and what the library sentencepiece does otherwise. Importers translate
-// sentencepiece models, vocabulary files and GGUF metadata to that form (compiler/importers/), so the runtime knows one.
+// sentencepiece models, vocabulary files and GGUF metadata to that form (compiler/importers/), so the runtime knows
+// one.
 //
 //===----------------------------------------------------------------------===//
 #pragma once

@@ -1,8 +1,8 @@
 //===- GgufTokenizer.cpp - GGUF metadata -> tokenizer.json ----------------===//
 //
-// Each `tokenizer.ggml.model` becomes what the library `tokenizers` saves for the same model (llama.cpp, llama-vocab.cpp):
-// gpt2 is byte-level BPE split as `tokenizer.ggml.pre` says, llama and t5 are BPE and unigram of sentencepiece, bert is
-// WordPiece. Added tokens come from the token types, BOS and EOS from the flags.
+// Each `tokenizer.ggml.model` becomes what the library `tokenizers` saves for the same model (llama.cpp,
+// llama-vocab.cpp): gpt2 is byte-level BPE split as `tokenizer.ggml.pre` says, llama and t5 are BPE and unigram of
+// sentencepiece, bert is WordPiece. Added tokens come from the token types, BOS and EOS from the flags.
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/ConfigDiagnostics.h"
@@ -296,6 +296,7 @@ Result<std::string> Writer::writeSentencePiece(bool unigram) {
     return propagate(translated);
   parts = std::move(*translated);
   facts.sentencePiece = std::move(parts.facts.sentencePiece);
+  facts.sentencePiece->singlePrecision = false;
   parts.facts = facts;
   parts.postProcessor = postProcessor();
   return printTokenizer(parts);
@@ -324,8 +325,9 @@ Result<std::string> Writer::writeWordPiece() {
     bool plain = token.type == PieceType::normal || token.type == PieceType::byte || token.type == PieceType::unused;
     return (plain ? "##" : "") + std::string(token.text);
   };
-  parts.model = R"({"type":"WordPiece","unk_token":)" + printJson(spelled(tokens[static_cast<size_t>(unknownId)])) +
-                R"(,"continuing_subword_prefix":"##","max_input_chars_per_word":100,"vocab":{)";
+  parts.model =
+      R"({"type":"WordPiece","unk_token":)" + printJson(spelled(tokens[static_cast<size_t>(unknownId)])) +
+      R"(,"continuing_subword_prefix":"##","max_input_chars_per_word":65536,"vocab":{)"; // llama.cpp has no limit
   for (size_t id = 0; id < tokens.size(); ++id) {
     parts.model += id > 0 ? "," : "";
     appendJsonString(parts.model, spelled(tokens[id]));
@@ -335,13 +337,11 @@ Result<std::string> Writer::writeWordPiece() {
                   kMaxTokenizerPart);
   }
   parts.model += "}}";
-  // llama.cpp lowers case and takes characters apart, but leaves accents where they are.
-  parts.normalizer = sequenceJson("normalizers", {json{{"type", "NFD"}},
-                                                  json{{"type", "BertNormalizer"},
-                                                       {"clean_text", true},
-                                                       {"handle_chinese_chars", true},
-                                                       {"strip_accents", false},
-                                                       {"lowercase", true}}});
+  parts.normalizer = {{"type", "BertNormalizer"},
+                      {"clean_text", true},
+                      {"handle_chinese_chars", true},
+                      {"strip_accents", true},
+                      {"lowercase", true}}; // always, as the metadata does not say
   parts.preTokenizer = {{"type", "BertPreTokenizer"}};
   parts.decoder = {{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", true}};
   parts.facts = facts;

@@ -27,23 +27,27 @@ std::optional<int64_t> addedTokenId(const json &root, const std::string &content
   return std::nullopt;
 }
 
-/// Whether a post-processor begins a text with a special token.
-bool beginsWithSpecial(const json &processor) {
+/// The special token that a post-processor begins a text with; empty for none.
+std::string firstSpecial(const json &processor) {
   if (!processor.is_object())
-    return false;
+    return {};
   std::string type = tokenText(processor, "type");
   if (type == "Sequence") {
     auto list = processor.find("processors");
     if (list == processor.end() || !list->is_array())
-      return false;
+      return {};
     for (const json &inner : *list)
-      if (inner.is_object() && tokenText(inner, "type") != "Sequence" && beginsWithSpecial(inner))
-        return true;
-    return false;
+      if (inner.is_object() && tokenText(inner, "type") != "Sequence")
+        if (std::string name = firstSpecial(inner); !name.empty())
+          return name;
+    return {};
   }
   auto single = processor.find("single");
-  return type == "TemplateProcessing" && single != processor.end() && single->is_array() && !single->empty() &&
-         single->front().is_object() && single->front().contains("SpecialToken");
+  if (type != "TemplateProcessing" || single == processor.end() || !single->is_array() || single->empty() ||
+      !single->front().is_object())
+    return {};
+  auto special = single->front().find("SpecialToken");
+  return special != single->front().end() && special->is_object() ? tokenText(*special, "id") : std::string();
 }
 
 Result<std::string> readChatTemplate(const std::filesystem::path &folder, const json &side) {
@@ -115,7 +119,8 @@ Result<std::string> importHuggingFaceTokenizer(const std::string &folderName, co
     if (auto id = addedTokenId(*root, tokenText(side->contains("eos_token") ? *side : *map, "eos_token")))
       facts.eosTokenIds.push_back(*id);
   if (auto processor = root->find("post_processor"); processor != root->end())
-    facts.addBos = beginsWithSpecial(*processor);
+    if (std::string name = firstSpecial(*processor); !name.empty() && facts.bosTokenId)
+      facts.addBos = addedTokenId(*root, name) == facts.bosTokenId;
 
   size_t end = text.find_last_of('}');
   std::string printed = printTokenizerFacts(facts), result;

@@ -46,6 +46,7 @@ struct TokenizerFacts {
   /// Asks for what the library sentencepiece does otherwise than `tokenizers` (runtime/tokenizer/Model.h).
   struct SentencePiece {
     std::vector<int64_t> userDefinedIds, unmatchedIds;
+    bool singlePrecision = true;
   };
   std::optional<SentencePiece> sentencePiece = {};
 };

@@ -20,7 +20,8 @@ constexpr size_t kMaxMerges = size_t{1} << 21;
 /// One message of a protocol buffer, field by field (protobuf.dev/programming-guides/encoding).
 class WireReader {
 public:
-  WireReader(std::string_view bytes, size_t offset, const std::string &path) : bytes(bytes), offset(offset), path(path) {}
+  WireReader(std::string_view bytes, size_t offset, const std::string &path)
+      : bytes(bytes), offset(offset), path(path) {}
 
   uint32_t field = 0;
   uint64_t number = 0;   ///< of a varint
@@ -191,7 +192,8 @@ public:
 
   Result<TokenizerParts> run() {
     if (model.algorithm == SentencePieceModel::Algorithm::word)
-      return fail(ExitCode::badInput, "{}: models of whole words are not supported: unigram, BPE and characters are", place);
+      return fail(ExitCode::badInput, "{}: models of whole words are not supported: unigram, BPE and characters are",
+                  place);
     if (model.whitespaceAsSuffix)
       return fail(ExitCode::badInput, "{}: treat_whitespace_as_suffix is not supported", place);
     if (auto checked = checkPieces(); !checked)
@@ -278,7 +280,8 @@ private:
     for (const SentencePiece &piece : model.pieces)
       if (piece.type == PieceType::normal)
         most = std::max(most, piece.score);
-    parts.model = fmt::format(R"({{"type":"Unigram","unk_id":{},"byte_fallback":{},"vocab":[)", unknown, model.byteFallback);
+    parts.model =
+        fmt::format(R"({{"type":"Unigram","unk_id":{},"byte_fallback":{},"vocab":[)", unknown, model.byteFallback);
     for (const SentencePiece &piece : model.pieces) {
       parts.model += &piece == model.pieces.data() ? "[" : ",[";
       appendJsonString(parts.model, piece.text);
@@ -319,7 +322,8 @@ private:
     for (size_t id : order) {
       std::string_view text = model.pieces[id].text;
       for (size_t at = 1; at < text.size(); ++at) {
-        if ((static_cast<uint8_t>(text[at]) & 0xC0) == 0x80 || !isNormal(text.substr(0, at)) || !isNormal(text.substr(at)))
+        if ((static_cast<uint8_t>(text[at]) & 0xC0) == 0x80 || !isNormal(text.substr(0, at)) ||
+            !isNormal(text.substr(at)))
           continue;
         if (++count > kMaxMerges)
           return fail(ExitCode::badInput, "{}: expected at most {} merges", place, kMaxMerges);
@@ -345,7 +349,8 @@ private:
     // With extra spaces gone, none stands at the start of a text.
     constexpr int64_t all = 1 << 20;
     if (model.addDummyPrefix || model.removeExtraWhitespaces)
-      steps.push_back({{"type", "Strip"}, {"content", " "}, {"start", model.removeExtraWhitespaces ? all : 1}, {"stop", 0}});
+      steps.push_back(
+          {{"type", "Strip"}, {"content", " "}, {"start", model.removeExtraWhitespaces ? all : 1}, {"stop", 0}});
     parts.decoder = sequenceJson("decoders", std::move(steps));
   }
 };

@@ -27,7 +27,11 @@ std::string printTokenizer(const TokenizerParts &parts) {
                                   {"post_processor", &parts.postProcessor},
                                   {"decoder", &parts.decoder}})
     text += fmt::format(",\"{}\":{}", key, printJson(*part));
-  return text.append(",\"model\":").append(parts.model).append(",").append(printTokenizerFacts(parts.facts)).append("}\n");
+  return text.append(",\"model\":")
+      .append(parts.model)
+      .append(",")
+      .append(printTokenizerFacts(parts.facts))
+      .append("}\n");
 }
 
 std::string printTokenizerFacts(const TokenizerFacts &facts) {
@@ -38,12 +42,13 @@ std::string printTokenizerFacts(const TokenizerFacts &facts) {
   object["chat_template"] = facts.chatTemplate.empty() ? json(nullptr) : json(facts.chatTemplate);
   if (facts.sentencePiece)
     object["sentencepiece"] = {{"user_defined_ids", facts.sentencePiece->userDefinedIds},
-                               {"unmatched_ids", facts.sentencePiece->unmatchedIds}};
+                               {"unmatched_ids", facts.sentencePiece->unmatchedIds},
+                               {"single_precision", facts.sentencePiece->singlePrecision}};
   return "\"lathe\":" + printJson(object);
 }
 
 json addedTokenJson(int64_t id, std::string_view content, bool special) {
-  return {{"id", id},          {"content", content},  {"single_word", false}, {"lstrip", false},
+  return {{"id", id},        {"content", content},  {"single_word", false}, {"lstrip", false},
           {"rstrip", false}, {"normalized", false}, {"special", special}};
 }
 

@@ -72,7 +72,8 @@ private:
   }
 
   std::unexpected<Error> refuseClass(const char *files, std::string_view supported) const {
-    return fail(ExitCode::badInput, "{}: tokenizer_class {} with {} is not supported: give its tokenizer.json; supported: {}",
+    return fail(ExitCode::badInput,
+                "{}: tokenizer_class {} with {} is not supported: give its tokenizer.json; supported: {}",
                 (folder / "tokenizer_config.json").string(), inQuotes(className), files, supported);
   }
 
@@ -81,8 +82,7 @@ private:
     const json &from = side.config.contains(key) ? side.config : side.specialsMap;
     std::string text = from.contains(key) ? tokenText(from, key) : fallback;
     auto known = ids.find(text);
-    return known == ids.end() || text.empty() ? std::nullopt
-                                              : std::optional(SpecialToken{known->second, known->first});
+    return known == ids.end() || text.empty() ? std::nullopt : std::optional(SpecialToken{known->second, known->first});
   }
 
   /// added_tokens.json and added_tokens_decoder, then the special tokens that are in the vocabulary.
@@ -127,9 +127,11 @@ private:
   }
 
   Result<void> sentencePiece(const char *name) {
-    if (isOneOf(className, {"XLMRobertaTokenizer", "CamembertTokenizer", "MBartTokenizer", "BarthezTokenizer", "PegasusTokenizer",
-                            "XLNetTokenizer", "BigBirdTokenizer", "NllbTokenizer", "MBart50Tokenizer"}))
-      return refuseClass(name, "those whose ids are the pieces' own, as LlamaTokenizer, GemmaTokenizer and T5Tokenizer");
+    if (isOneOf(className,
+                {"XLMRobertaTokenizer", "CamembertTokenizer", "MBartTokenizer", "BarthezTokenizer", "PegasusTokenizer",
+                 "XLNetTokenizer", "BigBirdTokenizer", "NllbTokenizer", "MBart50Tokenizer"}))
+      return refuseClass(name,
+                         "those whose ids are the pieces' own, as LlamaTokenizer, GemmaTokenizer and T5Tokenizer");
     auto file = open(name);
     if (!file)
       return propagate(file);
@@ -257,8 +259,11 @@ private:
       appendJsonString(vocabulary, token);
       vocabulary += fmt::format(":{}", id);
     }
-    if (auto read = readAddedTokens({{"unk_token", "[UNK]"}, {"sep_token", "[SEP]"}, {"pad_token", "[PAD]"},
-                                     {"cls_token", "[CLS]"}, {"mask_token", "[MASK]"}});
+    if (auto read = readAddedTokens({{"unk_token", "[UNK]"},
+                                     {"sep_token", "[SEP]"},
+                                     {"pad_token", "[PAD]"},
+                                     {"cls_token", "[CLS]"},
+                                     {"mask_token", "[MASK]"}});
         !read)
       return read;
     auto unknown = special("unk_token", "[UNK]");

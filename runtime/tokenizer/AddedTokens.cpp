@@ -12,7 +12,8 @@ bool touchesWord(std::string_view text, size_t begin, size_t end) {
   size_t previous = begin;
   while (previous > 0 && (static_cast<uint8_t>(text[--previous]) & 0xC0) == 0x80)
     ;
-  return (begin > 0 && isWord(nextCharacter(text, previous))) || (end < text.size() && isWord(nextCharacter(text, end)));
+  return (begin > 0 && isWord(nextCharacter(text, previous))) ||
+         (end < text.size() && isWord(nextCharacter(text, end)));
 }
 
 } // namespace

@@ -24,11 +24,11 @@ private:
   const Vocabulary &vocabulary;
   size_t tokenCount; ///< of the model itself, before added tokens join the vocabulary
   std::array<int32_t, 512> lowCharacterIds{};
-  FlatMap characterIds;           ///< (0, character) to id, of characters from 512 on
-  FlatMap rankOfPair;             ///< (left id, right id) to rank
-  std::vector<int32_t> mergedIds; ///< by rank
-  FlatMap crossed;                ///< (last character of a left, first of a right part)
-  std::string prefix, suffix;     ///< of the characters behind the first, of the last one
+  FlatMap characterIds;                          ///< (0, character) to id, of characters from 512 on
+  FlatMap rankOfPair;                            ///< (left id, right id) to rank
+  std::vector<int32_t> mergedIds;                ///< by rank
+  FlatMap crossed;                               ///< (last character of a left, first of a right part)
+  std::string prefix, suffix;                    ///< of the characters behind the first, of the last one
   std::optional<std::array<int32_t, 256>> bytes; ///< with byte_fallback
   int32_t unknown = noToken; ///< stands for a character that is no token; without it such a one is dropped
   bool fuseUnknown = false;
@@ -56,8 +56,8 @@ Result<void> BytePairModel::readOptions(const JsonNode &node) {
     *affix = std::move(*text);
   }
   bool byteFallback = false;
-  for (auto [key, flag] : {std::pair("fuse_unk", &fuseUnknown), {"ignore_merges", &ignoreMerges},
-                           {"byte_fallback", &byteFallback}}) {
+  for (auto [key, flag] :
+       {std::pair("fuse_unk", &fuseUnknown), {"ignore_merges", &ignoreMerges}, {"byte_fallback", &byteFallback}}) {
     Result<bool> value = node.boolean(key, false);
     if (!value)
       return propagate(value);

@@ -2,7 +2,6 @@
 
 #include "runtime/tokenizer/Utf8.h"
 
-
 namespace lathe {
 
 Result<CharsMap> CharsMap::parse(std::string bytes) {

@@ -171,8 +171,11 @@ std::string Decoder::piece(std::string_view token) const {
   if (int byte = byteFallback ? byteOfToken(token) : -1; byte >= 0)
     return {static_cast<char>(byte)};
   Stream alone(*this), followed(*this);
-  std::string before = alone.push("a") + alone.finish();
-  std::string both = followed.push("a") + followed.push(token) + followed.finish();
+  std::string before = alone.push("a");
+  before += alone.finish();
+  std::string both = followed.push("a");
+  both += followed.push(token);
+  both += followed.finish();
   return both.starts_with(before) ? both.substr(before.size()) : both;
 }
 

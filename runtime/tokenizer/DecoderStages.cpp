@@ -148,7 +148,7 @@ protected:
       text.starts_with(prefix) ? text.erase(0, prefix.size()) : text.insert(0, " ");
     // transformers, clean_up_tokenization
     static constexpr std::pair<std::string_view, std::string_view> artifacts[] = {
-        {" .", "."},     {" ?", "?"},   {" !", "!"},           {" ,", ","},   {" ' ", "'"},  {" n't", "n't"},
+        {" .", "."},   {" ?", "?"},           {" !", "!"},   {" ,", ","},     {" ' ", "'"},   {" n't", "n't"},
         {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
     if (cleanup)
       for (const auto &[wanted, content] : artifacts)

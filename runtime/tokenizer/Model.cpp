@@ -26,8 +26,7 @@ Result<std::unique_ptr<const Model>> Model::parse(const JsonNode &node, const To
                                      unigram ? "an array of [token, score]" : "an object of token: id",
                                      unigram ? "an object" : "an array");
   if (!file.hasVocabulary)
-    return node.member("vocab").fail("missing, or no {}",
-                                     unigram ? "array of [token, score]" : "object of token: id");
+    return node.member("vocab").fail("missing, or no {}", unigram ? "array of [token, score]" : "object of token: id");
   if (unigram)
     return parseUnigramModel(node, file, vocabulary, rules);
   if (*type == "BPE")

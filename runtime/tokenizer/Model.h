@@ -8,11 +8,12 @@
 namespace lathe {
 
 /// What the library sentencepiece does otherwise than `tokenizers`; the object "sentencepiece" within "lathe" asks for
-/// it. Merges to the same token have the same rank, Unigram sums scores in single precision, a charsmap replaces the
-/// longest match, and each malformed byte is a U+FFFD of its own.
+/// it. Merges to the same token have the same rank, a charsmap replaces the longest match, and each malformed byte is a
+/// U+FFFD of its own.
 struct SentencePieceRules {
   std::vector<int32_t> userDefined; ///< tokens that BPE finds in a word before it merges; in ascending order
-  std::vector<int32_t> unmatched;   ///< tokens that no text becomes: control, byte and unknown tokens; in ascending order
+  std::vector<int32_t> unmatched; ///< tokens that no text becomes: control, byte and unknown tokens; in ascending order
+  bool singlePrecision = false;   ///< Unigram rounds sums of scores to float; llama.cpp, alone, does not
 
   bool isUserDefined(int32_t id) const;
   bool isUnmatched(int32_t id) const;

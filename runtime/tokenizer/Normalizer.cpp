@@ -11,8 +11,9 @@ namespace lathe {
 
 namespace {
 
-constexpr std::string_view supported = "Sequence, NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, Strip, Prepend, Replace, "
-                                       "Nmt, Precompiled, BertNormalizer, ByteLevel";
+constexpr std::string_view supported =
+    "Sequence, NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, Strip, Prepend, Replace, "
+    "Nmt, Precompiled, BertNormalizer, ByteLevel";
 constexpr size_t stepLimit = 64;
 
 /// `map(c, text)` appends what becomes of a character.
@@ -297,7 +298,9 @@ StepResult parseBert(const JsonNode &node) {
 }
 
 StepResult parseStep(const JsonNode &node, const std::string &type, const std::shared_ptr<const Trie> &untouched) {
-  for (auto [name, form] : {std::pair("NFC", NormalForm::nfc), {"NFD", NormalForm::nfd}, {"NFKC", NormalForm::nfkc},
+  for (auto [name, form] : {std::pair("NFC", NormalForm::nfc),
+                            {"NFD", NormalForm::nfd},
+                            {"NFKC", NormalForm::nfkc},
                             {"NFKD", NormalForm::nfkd}})
     if (type == name)
       return std::make_shared<Form>(form);
@@ -349,7 +352,9 @@ Result<void> Normalizer::add(const JsonNode &node, const std::shared_ptr<const T
     StepResult step = parseStep(node, *type, untouched);
     if (!step)
       return propagate(step);
-    beginsWithCharsMap |= steps.empty() && *type == "Precompiled";
+    beginsWithCharsMap |= *type == "Precompiled" && std::ranges::all_of(steps, [](const auto &before) {
+      return dynamic_cast<const Prepend *>(before.get()) != nullptr;
+    });
     steps.push_back(std::move(*step));
     return {};
   }

@@ -18,8 +18,8 @@ struct NormalizedText {
 /// The steps of `normalizer`.
 class Normalizer {
 public:
-  /// `untouched` is null for what `tokenizers` does. Else text may be malformed, each such byte is a U+FFFD of its own, and
-  /// a charsmap replaces the longest match, but nothing of these strings: what the library sentencepiece does.
+  /// `untouched` is null for what `tokenizers` does. Else text may be malformed, each such byte is a U+FFFD of its own,
+  /// and a charsmap replaces the longest match, but nothing of these strings: what the library sentencepiece does.
   static Result<Normalizer> parse(const JsonNode &node, std::shared_ptr<const Trie> untouched);
 
   bool changesNothing() const { return steps.empty(); }

@@ -57,10 +57,10 @@ Result<std::shared_ptr<const Pattern::Code>> compile(std::string_view text, std:
   pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
   int error = 0;
   PCRE2_SIZE offset = 0;
-  Owned<pcre2_code> code(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
-                                       PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NO_AUTO_CAPTURE | PCRE2_UTF |
-                                           PCRE2_AUTO_CALLOUT,
-                                       &error, &offset, context.get()));
+  Owned<pcre2_code> code(
+      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
+                    PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NO_AUTO_CAPTURE | PCRE2_UTF | PCRE2_AUTO_CALLOUT, &error,
+                    &offset, context.get()));
   if (!code) {
     char message[160] = "";
     pcre2_get_error_message(error, reinterpret_cast<PCRE2_UCHAR *>(message), sizeof message);

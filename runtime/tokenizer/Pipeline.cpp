@@ -1,7 +1,7 @@
 //===- Pipeline.cpp - the way of a text through a tokenizer ----------------===//
 //
-// Added tokens that stand in the text, normalizer, added tokens that stand in the normalized text, pre-tokenizer, model,
-// post-processor; and back by the decoder.
+// Added tokens that stand in the text, normalizer, added tokens that stand in the normalized text, pre-tokenizer,
+// model, post-processor; and back by the decoder.
 //
 //===----------------------------------------------------------------------===//
 #include "runtime/Tokenizer.h"
@@ -134,6 +134,10 @@ Result<void> Pipeline::readRules(const JsonNode &node) {
     }
     std::ranges::sort(*ids);
   }
+  Result<bool> single = node.boolean("single_precision", true);
+  if (!single)
+    return propagate(single);
+  rules->singlePrecision = *single;
   return {};
 }
 

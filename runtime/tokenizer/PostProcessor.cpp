@@ -6,7 +6,8 @@ namespace lathe {
 
 namespace {
 
-constexpr std::string_view supported = "null, ByteLevel, TemplateProcessing, BertProcessing, RobertaProcessing, Sequence";
+constexpr std::string_view supported =
+    "null, ByteLevel, TemplateProcessing, BertProcessing, RobertaProcessing, Sequence";
 constexpr size_t specialLimit = 64;
 
 Result<std::vector<int32_t>> specialIds(const JsonNode &node, const std::string &name, const Vocabulary &vocabulary) {

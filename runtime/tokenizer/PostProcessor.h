@@ -5,8 +5,8 @@
 
 namespace lathe {
 
-/// What null, ByteLevel (which moves offsets only), TemplateProcessing, BertProcessing, RobertaProcessing and sequences of
-/// them amount to for one text.
+/// What null, ByteLevel (which moves offsets only), TemplateProcessing, BertProcessing, RobertaProcessing and sequences
+/// of them amount to for one text.
 struct PostProcessor {
   std::vector<int32_t> prefix, suffix;
 

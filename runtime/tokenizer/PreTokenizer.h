@@ -58,8 +58,8 @@ public:
     void run(size_t step, const Piece &piece, const Sink &sink);
   };
 
-  /// Words are bytes which the model knows by the characters of the byte alphabet: of a ByteLevel at the end the spelling
-  /// is left to who looks words up.
+  /// Words are bytes which the model knows by the characters of the byte alphabet: of a ByteLevel at the end the
+  /// spelling is left to who looks words up.
   bool givesBytes() const { return bytes; }
 
 private:

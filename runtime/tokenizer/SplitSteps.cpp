@@ -197,10 +197,10 @@ public:
       return next(whole);
     size_t begin = 0;
     while (begin < text.size()) {
-      size_t end = std::min(text.find(replacement, begin + (text.compare(begin, replacement.size(), replacement) == 0
-                                                                ? replacement.size()
-                                                                : 0)),
-                            text.size());
+      size_t end = std::min(
+          text.find(replacement,
+                    begin + (text.compare(begin, replacement.size(), replacement) == 0 ? replacement.size() : 0)),
+          text.size());
       next(whole.part(begin, end));
       begin = end;
     }

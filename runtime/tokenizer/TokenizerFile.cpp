@@ -13,9 +13,9 @@ using nlohmann::json;
 
 namespace {
 
-/// The number that serde_json, which `tokenizers` reads files with, makes of a decimal: up to 19 digits as an integer, then
-/// one product or quotient with a power of ten. That may miss the nearest number by its last bit, and where segmentations
-/// tie, as in a run of spaces, that bit decides.
+/// The number that serde_json, which `tokenizers` reads files with, makes of a decimal: up to 19 digits as an integer,
+/// then one product or quotient with a power of ten. That may miss the nearest number by its last bit, and where
+/// segmentations tie, as in a run of spaces, that bit decides.
 double roundedLikeSerde(std::string_view text) {
   size_t position = text.starts_with('-');
   uint64_t significand = 0;

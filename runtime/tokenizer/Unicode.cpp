@@ -30,12 +30,13 @@ bool isAscii(std::string_view text) {
 }
 
 int combiningClass(utf8proc_int32_t c) {
-  return c < 0x300 || among(unicode::unnormalized, static_cast<char32_t>(c)) ? 0
-                                                                             : utf8proc_get_property(c)->combining_class;
+  return c < 0x300 || among(unicode::unnormalized, static_cast<char32_t>(c))
+             ? 0
+             : utf8proc_get_property(c)->combining_class;
 }
 
-/// Canonical or compatibility decomposition in canonical order. utf8proc_map would sort marks by insertion, quadratic on
-/// a long run of them; its parts are used one by one instead.
+/// Canonical or compatibility decomposition in canonical order. utf8proc_map would sort marks by insertion, quadratic
+/// on a long run of them; its parts are used one by one instead.
 std::vector<utf8proc_int32_t> decomposed(std::string_view text, bool compatibility) {
   auto options = static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE | (compatibility ? UTF8PROC_COMPAT : 0));
   std::vector<utf8proc_int32_t> characters;
@@ -69,7 +70,9 @@ std::vector<utf8proc_int32_t> decomposed(std::string_view text, bool compatibili
 
 /// Composes between characters that normalization does not know, as they stand in its way.
 void compose(std::vector<utf8proc_int32_t> &characters) {
-  auto isUnknown = [](utf8proc_int32_t c) { return c >= 0x300 && among(unicode::unnormalized, static_cast<char32_t>(c)); };
+  auto isUnknown = [](utf8proc_int32_t c) {
+    return c >= 0x300 && among(unicode::unnormalized, static_cast<char32_t>(c));
+  };
   std::vector<utf8proc_int32_t> part, result;
   result.reserve(characters.size());
   for (auto begin = characters.begin(); begin != characters.end();) {
@@ -95,9 +98,7 @@ bool isWhitespace(char32_t c) {
 }
 
 bool isNumeric(char32_t c) { return c < 0x80 ? isAsciiDigit(c) : among(unicode::numeric, c); }
-bool isWord(char32_t c) {
-  return c < 0x80 ? isAsciiLetter(c) || isAsciiDigit(c) || c == '_' : among(unicode::word, c);
-}
+bool isWord(char32_t c) { return c < 0x80 ? isAsciiLetter(c) || isAsciiDigit(c) || c == '_' : among(unicode::word, c); }
 bool isPunctuation(char32_t c) {
   return c < 0x80 ? c > 0x20 && c < 0x7F && !isAsciiLetter(c) && !isAsciiDigit(c) : among(unicode::punctuation, c);
 }
@@ -132,8 +133,7 @@ std::string normalForm(std::string_view text, NormalForm form) {
   bool composes = form == NormalForm::nfc || form == NormalForm::nfkc;
   if (isAscii(text) || (form == NormalForm::nfc && isComposedAlready(text)))
     return std::string(text);
-  std::vector<utf8proc_int32_t> characters =
-      decomposed(text, form == NormalForm::nfkc || form == NormalForm::nfkd);
+  std::vector<utf8proc_int32_t> characters = decomposed(text, form == NormalForm::nfkc || form == NormalForm::nfkd);
   if (composes)
     compose(characters);
   std::string result;

@@ -1,8 +1,8 @@
 //===- Unicode.h - properties and forms of characters ---------------------===//
 //
 // `tokenizers` takes what it knows of characters from several libraries, each of its own version of Unicode: Rust's
-// standard library, the crates regex, unicode_categories and unicode-normalization-alignments, and a table of scripts of
-// its own. A newer version would give other ids for characters added since, so each property here is that of its
+// standard library, the crates regex, unicode_categories and unicode-normalization-alignments, and a table of scripts
+// of its own. A newer version would give other ids for characters added since, so each property here is that of its
 // library. UnicodeTables.cpp holds them, written by test/data/tokenizer/unicode.py; test/checks/tokenizer_check.py
 // compares every code point.
 //

@@ -22,6 +22,7 @@ public:
   double unknownScore = 0;
   int32_t unknown = noToken; ///< without it a character that is unknown is dropped
   bool singlePrecision = false;
+  bool joinsUnknown = false; ///< unknown characters that together spell a token are that token, as in `tokenizers`
   std::optional<std::array<int32_t, 256>> bytes; ///< with byte_fallback
 
   void encode(std::string_view word, std::vector<int32_t> &ids) const override {
@@ -80,9 +81,8 @@ private:
 
   /// Backwards, as the tokens come.
   void appendUnknown(std::string_view text, std::vector<int32_t> &ids) const {
-    // Unknown characters together may spell a token.
     uint32_t id = 0;
-    if (!singlePrecision && trie.longest(text, 0, id) == text.size())
+    if (joinsUnknown && trie.longest(text, 0, id) == text.size())
       return ids.push_back(static_cast<int32_t>(id));
     auto byteId = [&](char byte) { return (*bytes)[static_cast<uint8_t>(byte)]; };
     if (bytes && std::ranges::none_of(text, [&](char byte) { return byteId(byte) == noToken; })) {
@@ -102,7 +102,8 @@ Result<std::unique_ptr<const Model>> parseUnigramModel(const JsonNode &node, con
   if (!byteFallback)
     return propagate(byteFallback);
   auto model = std::make_unique<UnigramModel>();
-  model->singlePrecision = rules != nullptr;
+  model->singlePrecision = rules && rules->singlePrecision;
+  model->joinsUnknown = !rules;
   model->scores = file.scores;
   if (JsonNode unknown = node.member("unk_id"); !unknown.isNull()) {
     Result<uint64_t> id = node.number("unk_id");

@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import unicodedata
 from pathlib import Path
 
 import gguf
@@ -154,6 +155,9 @@ def ggufModel(program, probe, python, folder, seed, kind):
     path = folder / f"{seed}.gguf"
     lines = [line for line in texts.lines[:30] + [texts.line() for _ in range(LINES)] if "\0" not in line and line.isprintable()]
     if kind == "bert":
+        # llama.cpp takes accents from letters that carry them, but leaves those that stand alone, and knows other symbols.
+        lines = [line for line in lines if all(unicodedata.category(c)[0] in "LNP" or c.isspace() or c in "€$" for c in line)
+                 and unicodedata.normalize("NFC", line) == line]
         words = sorted({word.lower() for line in corpus() for word in line.split()})
         tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + ["▁" + word for word in rng.sample(words, 400)]
         letters = sorted({letter for word in words for letter in word})
@@ -165,6 +169,8 @@ def ggufModel(program, probe, python, folder, seed, kind):
         chosen = options(rng.choice) | {"model_type": "unigram" if kind == "t5" else "bpe", "byte_fallback": kind == "llama", "user_defined_symbols": ["<sep>"]}
         if kind == "llama":
             chosen |= {"normalization_rule_name": "identity", "remove_extra_whitespaces": False, "split_by_whitespace": True}
+        else:  # as T5 itself; llama.cpp mixes up the two where they differ
+            chosen |= {"add_dummy_prefix": True, "remove_extra_whitespaces": True}
         data = train(corpus(), chosen)
         reference = sentencepiece.SentencePieceProcessor(model_proto=data)
         from sentencepiece import sentencepiece_model_pb2

@@ -404,7 +404,57 @@ TEST(Gguf, TokenizerErrors) {
 
 TEST(Gguf, OtherTokenizersAreLeftOut) {
   TemporaryFolder folder;
-  auto text = tokenizerOf(GgufBytes::llama().text("tokenizer.ggml.model", "llama"), folder.path(), folder);
+  auto text = tokenizerOf(GgufBytes::llama().text("tokenizer.ggml.model", "rwkv"), folder.path(), folder);
   ASSERT_OK(text);
   EXPECT_EQ(*text, "");
+}
+
+TEST(Gguf, SentencePieceTokenizers) {
+  auto file = [](std::string_view model) {
+    return GgufBytes::llama()
+        .text("tokenizer.ggml.model", model)
+        .texts("tokenizer.ggml.tokens", {"<unk>", "<s>", "</s>", "▁", "a", "▁a"})
+        .integers("tokenizer.ggml.token_type", {2, 3, 3, 1, 1, 1});
+  };
+  auto scores = [](GgufBytes bytes) {
+    std::string numbers = littleEndian<uint32_t>(9) + littleEndian<uint32_t>(6) + littleEndian<uint64_t>(6);
+    for (float score : {0.F, 0.F, 0.F, -1.F, -2.F, -2.5F})
+      numbers += littleEndian(score);
+    return bytes.raw("tokenizer.ggml.scores", numbers);
+  };
+  json llama = tokenizerOf(scores(file("llama")));
+  EXPECT_EQ(llama["model"]["type"], "BPE");
+  EXPECT_EQ(llama["model"]["merges"], json::parse(R"([["▁","a"]])"));
+  EXPECT_EQ(llama["normalizer"]["normalizers"][0], json::parse(R"({"type":"Prepend","prepend":"▁"})"));
+  EXPECT_EQ(llama["lathe"]["add_bos"], true);
+  EXPECT_EQ(llama["lathe"]["bos_token_id"], 1);
+  EXPECT_EQ(llama["lathe"]["sentencepiece"]["unmatched_ids"], json::parse("[0,1,2]"));
+  json bare = tokenizerOf(scores(file("llama").boolean("tokenizer.ggml.add_space_prefix", false)));
+  EXPECT_EQ(bare["normalizer"]["type"], "Replace");
+  json t5 = tokenizerOf(scores(file("t5")));
+  EXPECT_EQ(t5["model"]["type"], "Unigram");
+  EXPECT_EQ(t5["model"]["vocab"][5], json::parse(R"(["▁a",-2.5])"));
+  EXPECT_EQ(t5["post_processor"]["single"][1]["SpecialToken"]["id"], "<s>")
+      << "id 1, unless the metadata says otherwise";
+  EXPECT_EQ(tokenizerErrorOf(file("llama")), "m.gguf: missing key 'tokenizer.ggml.scores'");
+  EXPECT_EQ(tokenizerErrorOf(file("t5").integers("tokenizer.ggml.scores", {1})),
+            "m.gguf: key 'tokenizer.ggml.scores': expected an array of 6 numbers of type float32, one a token");
+  EXPECT_EQ(tokenizerErrorOf(scores(file("t5")).integers("tokenizer.ggml.precompiled_charsmap", {1})),
+            "m.gguf: key 'tokenizer.ggml.precompiled_charsmap': expected an array of bytes");
+}
+
+TEST(Gguf, WordPieceTokenizer) {
+  auto file = [] {
+    return GgufBytes::llama()
+        .text("tokenizer.ggml.model", "bert")
+        .texts("tokenizer.ggml.tokens", {"[UNK]", "[CLS]", "[SEP]", "▁un", "able"})
+        .integers("tokenizer.ggml.token_type", {2, 3, 3, 1, 1})
+        .integer("tokenizer.ggml.bos_token_id", 1)
+        .integer("tokenizer.ggml.seperator_token_id", 2);
+  };
+  json bert =
+      tokenizerOf(file().integer("tokenizer.ggml.eos_token_id", 2).integer("tokenizer.ggml.unknown_token_id", 0));
+  EXPECT_EQ(bert["model"]["vocab"], json::parse(R"({"[UNK]":0,"[CLS]":1,"[SEP]":2,"un":3,"##able":4})"));
+  EXPECT_EQ(bert["post_processor"]["single"].size(), 3u);
+  EXPECT_EQ(tokenizerErrorOf(file()), "m.gguf: missing key 'tokenizer.ggml.unknown_token_id'");
 }

@@ -342,6 +342,9 @@ TEST(HuggingFace, TokenizerFacts) {
             json::parse(R"({"bos_token_id":0,"eos_token_ids":[1],"add_bos":false,"chat_template":"from a file"})"));
   std::string post =
       R"({"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>","type_id":0}},{"Sequence":{"id":"A","type_id":0}}]})";
+  EXPECT_EQ(factsOf(config, replaced(kTokenizer, "null", post))["add_bos"], false)
+      << "the template begins with another token than 7, and says all that is added";
+  config.bosTokenId = 0;
   EXPECT_EQ(factsOf(config, replaced(kTokenizer, "null", post))["add_bos"], true);
   EXPECT_EQ(
       factsOf(config, replaced(kTokenizer, "null",

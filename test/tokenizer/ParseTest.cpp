@@ -90,60 +90,111 @@ TEST(Parse, Model) {
   json content = tinyJson();
   content.erase("model");
   EXPECT_EQ(parseError(content), "tokenizer.json: model: expected an object, found null");
+  EXPECT_EQ(
+      parseError(with("/model/type", "Trigram")),
+      "tokenizer.json: model.type: model \"Trigram\" is not supported; supported: BPE, Unigram, WordPiece, WordLevel");
   EXPECT_EQ(parseError(with("/model/type", "Unigram")),
-            "tokenizer.json: model.type: model \"Unigram\" is not supported; supported: BPE");
+            "tokenizer.json: model.vocab: expected an array of [token, score], found an object");
+  EXPECT_EQ(parseError(with("/model/type", "WordPiece")),
+            "tokenizer.json: model.unk_token: \"[UNK]\" is not in model.vocab");
+  EXPECT_EQ(parseError(with("/model/type", "WordLevel")),
+            "tokenizer.json: model.unk_token: \"<unk>\" is not in model.vocab");
   EXPECT_EQ(parseError(with("/model/type", 5)), "tokenizer.json: model.type: expected a string, found number");
   EXPECT_EQ(parseError(with("/model/dropout", 0.1)),
             "tokenizer.json: model.dropout: expected null, found 0.1; random merges are not supported");
-  EXPECT_EQ(parseError(with("/model/byte_fallback", true)),
-            "tokenizer.json: model.byte_fallback: expected false; only byte-level BPE is supported");
-  EXPECT_EQ(parseError(with("/model/end_of_word_suffix", "</w>")),
-            "tokenizer.json: model.end_of_word_suffix: expected null or \"\", found \"</w>\"; only byte-level BPE is "
-            "supported");
   EXPECT_EQ(parseError(with("/model/continuing_subword_prefix", "##")),
-            "tokenizer.json: model.continuing_subword_prefix: expected null or \"\", found \"##\"; only byte-level BPE "
-            "is supported");
+            "tokenizer.json: model.merges[0]: \"b\" has no continuing_subword_prefix \"##\"");
   EXPECT_EQ(parseError(with("/model/fuse_unk", 1)),
             "tokenizer.json: model.fuse_unk: expected true or false, found number");
 }
 
 TEST(Parse, Components) {
-  EXPECT_EQ(parseError(with("/normalizer", {{"type", "Lowercase"}})),
-            "tokenizer.json: normalizer: normalizer \"Lowercase\" is not supported; supported: null, NFC, Sequence");
+  const std::string normalizers =
+      "Sequence, NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, Strip, Prepend, Replace, Nmt, "
+      "Precompiled, BertNormalizer, ByteLevel";
+  EXPECT_EQ(parseError(with("/normalizer", {{"type", "Uppercase"}})),
+            "tokenizer.json: normalizer: normalizer \"Uppercase\" is not supported; supported: " + normalizers);
   EXPECT_EQ(
-      parseError(with("/normalizer", {{"type", "Sequence"}, {"normalizers", {{{"type", "NFC"}}, {{"type", "NFKC"}}}}})),
-      "tokenizer.json: normalizer.normalizers[1]: normalizer \"NFKC\" is not supported; supported: null, NFC, "
-      "Sequence");
-  EXPECT_EQ(parseError(with("/pre_tokenizer", nullptr)),
-            "tokenizer.json: pre_tokenizer: no ByteLevel in it; only byte-level BPE is supported");
-  EXPECT_EQ(parseError(with("/pre_tokenizer", steps({{"type", "Metaspace"}}))),
-            "tokenizer.json: pre_tokenizer.pretokenizers[0]: pre-tokenizer \"Metaspace\" is not supported; supported: "
-            "Sequence, Split, "
-            "Digits, ByteLevel");
-  EXPECT_EQ(parseError(with("/pre_tokenizer", steps({{"type", "ByteLevel"}}))),
-            "tokenizer.json: pre_tokenizer.pretokenizers[1]: \"ByteLevel\" follows ByteLevel, which is supported only "
-            "as the last one");
-  EXPECT_EQ(
-      parseError(with("/pre_tokenizer", steps(json::object()))),
-      "tokenizer.json: pre_tokenizer.pretokenizers[0]: has no type; supported: Sequence, Split, Digits, ByteLevel");
+      parseError(with("/normalizer", {{"type", "Sequence"}, {"normalizers", {{{"type", "NFC"}}, {{"type", "NFX"}}}}})),
+      "tokenizer.json: normalizer.normalizers[1]: normalizer \"NFX\" is not supported; supported: " + normalizers);
+  const std::string preTokenizers =
+      "Sequence, ByteLevel, Metaspace, Whitespace, WhitespaceSplit, BertPreTokenizer, Punctuation, Digits, "
+      "CharDelimiterSplit, Split, UnicodeScripts, FixedLength";
+  const std::string place = "tokenizer.json: pre_tokenizer.pretokenizers[0]";
+  EXPECT_EQ(parseError(with("/pre_tokenizer", steps({{"type", "Jieba"}}))),
+            place + ": pre-tokenizer \"Jieba\" is not supported; supported: " + preTokenizers);
+  EXPECT_EQ(parseError(with("/pre_tokenizer", steps(json::object()))),
+            place + ": has no type; supported: " + preTokenizers);
   EXPECT_EQ(parseError(with("/pre_tokenizer", steps(7))),
-            "tokenizer.json: pre_tokenizer.pretokenizers[0]: expected an object with a type (Sequence, Split, Digits, "
-            "ByteLevel), found "
-            "number");
+            place + ": expected an object with a type (" + preTokenizers + "), found number");
+  EXPECT_EQ(parseError(with("/pre_tokenizer", steps({{"type", "Metaspace"}, {"replacement", "ab"}}))),
+            place + ".replacement: expected one character, found \"ab\"");
+  EXPECT_EQ(parseError(with("/pre_tokenizer", steps({{"type", "Metaspace"}, {"prepend_scheme", "last"}}))),
+            place + ".prepend_scheme: expected always, first or never, found \"last\"");
+  EXPECT_EQ(parseError(with("/pre_tokenizer", steps({{"type", "CharDelimiterSplit"}}))),
+            place + ".delimiter: expected one character, found \"\"");
+  EXPECT_EQ(parseError(with("/pre_tokenizer", steps({{"type", "FixedLength"}, {"length", 0}}))),
+            place + ".length: expected at least 1, found 0");
   EXPECT_EQ(parseError(with("/pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", 1}})),
             "tokenizer.json: pre_tokenizer.pretokenizers: expected an array, found number");
+  EXPECT_EQ(parseError(with("/post_processor", {{"type", "PairProcessing"}})),
+            "tokenizer.json: post_processor: post-processor \"PairProcessing\" is not supported; supported: null, "
+            "ByteLevel, TemplateProcessing, BertProcessing, RobertaProcessing, Sequence");
+  EXPECT_EQ(parseError(with("/post_processor", {{"type", "BertProcessing"}})),
+            "tokenizer.json: post_processor.cls: expected [token, id], found 0 values");
   EXPECT_EQ(
-      parseError(with("/post_processor", {{"type", "BertProcessing"}})),
-      "tokenizer.json: post_processor: post-processor \"BertProcessing\" is not supported; supported: null, ByteLevel, "
-      "TemplateProcessing, Sequence");
-  EXPECT_EQ(parseError(with("/decoder", {{"type", "Metaspace"}})),
-            "tokenizer.json: decoder: decoder \"Metaspace\" is not supported; supported: ByteLevel");
-  EXPECT_EQ(parseError(with("/decoder", nullptr)),
-            "tokenizer.json: decoder: expected an object with a type (ByteLevel), found null");
+      parseError(with("/post_processor", {{"type", "RobertaProcessing"}, {"cls", {"<s>", 14}}, {"sep", {"x", 99}}})),
+      "tokenizer.json: post_processor.sep[1]: expected the id of a token");
+  EXPECT_EQ(
+      parseError(with("/decoder", {{"type", "CTC"}})),
+      "tokenizer.json: decoder: decoder \"CTC\" is not supported; supported: null, Sequence, ByteLevel, Metaspace, "
+      "WordPiece, ByteFallback, Fuse, Strip, Replace, BPEDecoder");
+  EXPECT_EQ(parseError(with("/decoder", {{"type", "Strip"}, {"content", ""}})),
+            "tokenizer.json: decoder.content: expected one character, found \"\"");
+  EXPECT_EQ(parseError(with("/decoder", {{"type", "Metaspace"}, {"replacement", ""}})),
+            "tokenizer.json: decoder.replacement: expected one character, found none");
+  EXPECT_EQ(parseError(with("/decoder", {{"type", "BPEDecoder"}, {"suffix", ""}})),
+            "tokenizer.json: decoder.suffix: expected a text, found \"\"");
+  json groups = {{"type", "Replace"}, {"pattern", {{"Regex", "(a)"}}}, {"content", "$1"}};
+  for (const char *key : {"normalizer", "decoder"})
+    EXPECT_EQ(parseError(with(("/" + std::string(key)).c_str(), groups)),
+              fmt::format("tokenizer.json: {}.content: \"$1\" refers to a group; that is not supported", key));
   json nested = {{"type", "NFC"}};
   for (int level = 0; level < 12; ++level)
     nested = {{"type", "Sequence"}, {"normalizers", {nested}}};
   EXPECT_TRUE(parseError(with("/normalizer", nested)).ends_with(": sequences nested deeper than 8 levels"));
+}
+
+TEST(Parse, CharsMaps) {
+  auto error = [](const char *text) {
+    return parseError(with("/normalizer", {{"type", "Precompiled"}, {"precompiled_charsmap", text}}));
+  };
+  const std::string place = "tokenizer.json: normalizer.precompiled_charsmap: ";
+  EXPECT_EQ(error("A"), place + "expected base64");
+  EXPECT_EQ(error("A=AA"), place + "expected base64");
+  EXPECT_EQ(error("AA=="), place + "1 bytes long, expected at least 4");
+  EXPECT_EQ(error("CAAAAAAAAAA="), place + "has a trie of 8 bytes, expected a multiple of 4 from 4 to 4");
+  EXPECT_EQ(error("BAAAAAAAAAD/"), place + "has replacements that are no UTF-8");
+}
+
+TEST(Parse, ScoredVocabulary) {
+  auto error = [](json vocabulary, json model = json::object()) {
+    model.update({{"type", "Unigram"}, {"vocab", std::move(vocabulary)}});
+    return parseError(with("/model", model));
+  };
+  EXPECT_EQ(error(json::array({{"a", 1, 2}})),
+            "tokenizer.json: model.vocab[1]: expected [token, score], found another number");
+  EXPECT_EQ(error(json::array({{"a", "b"}})),
+            "tokenizer.json: model.vocab[0]: expected [token, score], found a second text");
+  EXPECT_EQ(error(json::array({json::array({"a"})})),
+            "tokenizer.json: model.vocab[0]: expected [token, score], found 1 values");
+  EXPECT_EQ(error(json::array({"a"})), "tokenizer.json: model.vocab[0]: expected [token, score], found string");
+  EXPECT_EQ(error(json::array({json::array({"a", -1}), json::array({"a", -2})})),
+            "tokenizer.json: model.vocab[1]: token \"a\" appears twice, with ids 0 and 1");
+  EXPECT_EQ(error(json::array({json::array({"a", -1})}), {{"unk_id", 1}}),
+            "tokenizer.json: model.unk_id: 1 is the id of no token of 1");
+  EXPECT_EQ(error(json::array({json::array({"a", -1})}), {{"unk_id", "a"}}),
+            "tokenizer.json: model.unk_id: expected a number from 0, found string");
 }
 
 TEST(Parse, Splits) {
@@ -230,7 +281,10 @@ TEST(Parse, Templates) {
 TEST(Parse, LatheObject) {
   EXPECT_EQ(parseError(with("/lathe", 1)), "tokenizer.json: lathe: expected an object, found number");
   EXPECT_EQ(parseError(with("/lathe/eos_token_id", 1)), "tokenizer.json: lathe: unknown key \"eos_token_id\"; known: "
-                                                        "bos_token_id, eos_token_ids, add_bos, chat_template");
+                                                        "bos_token_id, eos_token_ids, add_bos, chat_template, "
+                                                        "sentencepiece");
+  EXPECT_EQ(parseError(with("/lathe", {{"sentencepiece", {{"unmatched_ids", {-1}}}}})),
+            "tokenizer.json: lathe.sentencepiece.unmatched_ids[0]: expected an id from 0 to 2097151");
   EXPECT_EQ(parseError(with("/lathe/add_bos", true)),
             "tokenizer.json: lathe: add_bos is true, but there is no bos_token_id");
   EXPECT_EQ(parseError(with("/lathe", {{"add_bos", true}, {"bos_token_id", 99}})),
@@ -263,14 +317,73 @@ TEST(Parse, SecondDecoderAndUnknownTopLevelKeys) {
   EXPECT_EQ(parsed(content)->encode("a b").size(), 3u);
 }
 
+namespace {
+
+/// Small files that have every component between them.
+std::vector<std::string> everyComponent() {
+  auto type = [](const char *name) { return json{{"type", name}}; };
+  json normalizers = {type("NFD"),
+                      type("NFKC"),
+                      type("Lowercase"),
+                      type("StripAccents"),
+                      type("Nmt"),
+                      type("BertNormalizer"),
+                      {{"type", "Strip"}, {"strip_left", true}, {"strip_right", true}},
+                      {{"type", "Replace"}, {"pattern", {{"Regex", "a+|\\s{2,}"}}}, {"content", "b"}},
+                      {{"type", "Precompiled"}, {"precompiled_charsmap", "CAAAAAAEAAABAQAAYQBiAA=="}},
+                      {{"type", "Prepend"}, {"prepend", "x"}}};
+  json steps = {type("UnicodeScripts"),
+                type("BertPreTokenizer"),
+                {{"type", "CharDelimiterSplit"}, {"delimiter", "x"}},
+                {{"type", "Punctuation"}, {"behavior", "MergedWithNext"}},
+                {{"type", "FixedLength"}, {"length", 7}},
+                {{"type", "Metaspace"}, {"replacement", "_"}, {"prepend_scheme", "first"}, {"split", true}}};
+  json decoders = {type("ByteFallback"),
+                   {{"type", "Metaspace"}, {"replacement", "_"}},
+                   {{"type", "WordPiece"}, {"prefix", "##"}},
+                   {{"type", "BPEDecoder"}, {"suffix", "b"}},
+                   type("Fuse"),
+                   {{"type", "Strip"}, {"content", "a"}, {"start", 1}, {"stop", 1}},
+                   {{"type", "Replace"}, {"pattern", {{"String", "ab"}}}, {"content", ""}}};
+  json scores = json::array();
+  for (auto [token, score] : {std::pair("<unk>", 0.0), {"_a", -1.5}, {"b", -2e-3}, {"<0x41>", -9}, {"ab", -3}})
+    scores.push_back(json::array({token, score}));
+  std::vector<json> models = {
+      {{"type", "Unigram"}, {"unk_id", 0}, {"byte_fallback", true}, {"vocab", scores}},
+      {{"type", "WordPiece"}, {"unk_token", "b"}, {"max_input_chars_per_word", 9}, {"vocab", {{"b", 0}, {"##a", 1}}}},
+      {{"type", "WordLevel"}, {"unk_token", "b"}, {"vocab", {{"b", 0}, {"a", 1}}}},
+      {{"type", "BPE"},
+       {"unk_token", "b"},
+       {"byte_fallback", true},
+       {"end_of_word_suffix", "_"},
+       {"vocab", {{"b", 0}, {"a_", 1}, {"ba_", 2}}},
+       {"merges", {"b a_"}}}};
+  std::vector<std::string> texts;
+  for (const json &model : models)
+    texts.push_back(json{
+        {"added_tokens", json::array()},
+        {"normalizer", {{"type", "Sequence"}, {"normalizers", normalizers}}},
+        {"pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", steps}}},
+        {"post_processor", {{"type", "BertProcessing"}, {"cls", {"b", 0}}, {"sep", {"b", 0}}}},
+        {"decoder", {{"type", "Sequence"}, {"decoders", decoders}}},
+        {"lathe", {{"sentencepiece", {{"user_defined_ids", {1}}, {"unmatched_ids", {0}}}}}},
+        {"model",
+         model}}.dump());
+  return texts;
+}
+
+} // namespace
+
 // Bits flipped, spans dropped, doubled or replaced, ends cut off: an error of one line, or a tokenizer that works.
 TEST(Parse, DamagedFilesEndInAnErrorOrWork) {
   std::mt19937 random(11);
   const std::string numbers[] = {
       "99999999999999999999", "-1", "1e999", "4294967296", "2147483647", "null", "[]", "{}", "\"\"", "[[[[["};
   int accepted = 0, refused = 0;
-  for (const char *name : {"gpt2", "llama3", "qwen2", "smollm"}) {
-    std::string whole = fixtureText(name);
+  std::vector<std::string> files = everyComponent();
+  for (const char *name : {"gpt2", "llama3", "qwen2", "smollm"})
+    files.push_back(fixtureText(name));
+  for (const std::string &whole : files) {
     for (int round = 0; round < LATHE_DAMAGE_ROUNDS; ++round) {
       std::string text = whole;
       // Half of the damage goes where the components are, before and behind the vocabulary.
