@@ -1,5 +1,5 @@
-// Models of sentencepiece, vocabulary files and the kinds of GGUF that carry the same: what they become, every error, and
-// seeded damage.
+// Models of sentencepiece, vocabulary files and the kinds of GGUF that carry the same: what they become, every error,
+// and seeded damage.
 #include "compiler/importers/SentencePiece.h"
 #include "runtime/Tokenizer.h"
 #include "test/front/Fixtures.h"
@@ -24,14 +24,15 @@ std::string textField(uint32_t field, std::string_view text) {
   return varint(field << 3 | 2) + varint(text.size()) + std::string(text);
 }
 std::string piece(std::string_view text, float score, int type = 1) {
-  return textField(1, textField(1, text) + varint(2 << 3 | 5) + littleEndian(score) + numberField(3, static_cast<uint64_t>(type)));
+  return textField(1, textField(1, text) + varint(2 << 3 | 5) + littleEndian(score) +
+                          numberField(3, static_cast<uint64_t>(type)));
 }
 
 /// <unk> <s> </s> and a few letters; `trainer` and `normalizer` are more fields of theirs.
 std::string model(int type, std::string_view trainer = {}, std::string_view normalizer = {}) {
-  return piece("<unk>", 0, 2) + piece("<s>", 0, 3) + piece("</s>", 0, 3) + piece("▁", -1) + piece("a", -2) + piece("b", -3) +
-         piece("ab", -3.5F) + piece("▁a", -4) + textField(2, numberField(3, static_cast<uint64_t>(type)) + std::string(trainer)) +
-         textField(3, normalizer);
+  return piece("<unk>", 0, 2) + piece("<s>", 0, 3) + piece("</s>", 0, 3) + piece("▁", -1) + piece("a", -2) +
+         piece("b", -3) + piece("ab", -3.5F) + piece("▁a", -4) +
+         textField(2, numberField(3, static_cast<uint64_t>(type)) + std::string(trainer)) + textField(3, normalizer);
 }
 
 std::string errorOf(std::string_view bytes) {
@@ -94,22 +95,26 @@ TEST(SentencePiece, TokensAroundATextAreThoseOfTheClass) {
 TEST(SentencePiece, Errors) {
   EXPECT_EQ(errorOf("\x08"), "m.model: byte 1: expected a sentencepiece model, found a number without end");
   EXPECT_EQ(errorOf("\x0F"), "m.model: byte 1: expected a sentencepiece model, found a field of an unknown kind");
-  EXPECT_EQ(errorOf("\x0A\x05x"), "m.model: byte 2: expected a sentencepiece model, found a field of 5 bytes where 1 are left");
+  EXPECT_EQ(errorOf("\x0A\x05x"),
+            "m.model: byte 2: expected a sentencepiece model, found a field of 5 bytes where 1 are left");
   EXPECT_EQ(errorOf(piece("a", 0, 9)), "m.model: byte 12: expected a sentencepiece model, found a piece of type 9");
   EXPECT_EQ(errorOf(model(7)).substr(0, 14), "m.model: byte ");
   EXPECT_EQ(errorOf(model(3)), "m.model: models of whole words are not supported: unigram, BPE and characters are");
   EXPECT_EQ(errorOf(model(2, numberField(24, 1))), "m.model: treat_whitespace_as_suffix is not supported");
   EXPECT_EQ(errorOf(""), "m.model: expected a piece of type unknown among 0");
   EXPECT_EQ(errorOf(model(2) + piece("\xFF", 0)), "m.model: piece 8: expected UTF-8 of at most 1024 bytes");
-  EXPECT_EQ(errorOf(model(2) + piece("x", std::numeric_limits<float>::infinity())), "m.model: piece 8: expected a finite score");
+  EXPECT_EQ(errorOf(model(2) + piece("x", std::numeric_limits<float>::infinity())),
+            "m.model: piece 8: expected a finite score");
   EXPECT_EQ(errorOf(model(2) + piece("a", 0)), "m.model: piece 8 repeats \"a\"");
   EXPECT_EQ(errorOf(model(2) + piece("x", 0, 5)), "m.model: piece 8 is unused; that is not supported in BPE");
   TemporaryFolder folder;
   folder.write("tokenizer.model", model(1));
   folder.write("tokenizer_config.json", R"({"tokenizer_class":"XLMRobertaTokenizer"})");
-  EXPECT_EQ(messageOf(importFolder(folder), folder.path()),
-            "tokenizer_config.json: tokenizer_class \"XLMRobertaTokenizer\" with tokenizer.model is not supported: give its "
-            "tokenizer.json; supported: those whose ids are the pieces' own, as LlamaTokenizer, GemmaTokenizer and T5Tokenizer");
+  EXPECT_EQ(
+      messageOf(importFolder(folder), folder.path()),
+      "tokenizer_config.json: tokenizer_class \"XLMRobertaTokenizer\" with tokenizer.model is not supported: give its "
+      "tokenizer.json; supported: those whose ids are the pieces' own, as LlamaTokenizer, GemmaTokenizer and "
+      "T5Tokenizer");
 }
 
 TEST(VocabularyFiles, BytePair) {
@@ -125,9 +130,11 @@ TEST(VocabularyFiles, BytePair) {
   folder.write("tokenizer_config.json", R"({"tokenizer_class":"RobertaTokenizer"})");
   EXPECT_EQ(tokenizerOf(folder)->encode("ab"), (Ids{4, 3, 5}));
   folder.write("tokenizer_config.json", R"({"tokenizer_class":"CLIPTokenizer"})");
-  EXPECT_EQ(messageOf(importFolder(folder), folder.path()),
-            "tokenizer_config.json: tokenizer_class \"CLIPTokenizer\" with vocab.json and merges.txt is not supported: give its "
-            "tokenizer.json; supported: GPT2Tokenizer, RobertaTokenizer, BartTokenizer, LongformerTokenizer, Qwen2Tokenizer");
+  EXPECT_EQ(
+      messageOf(importFolder(folder), folder.path()),
+      "tokenizer_config.json: tokenizer_class \"CLIPTokenizer\" with vocab.json and merges.txt is not supported: give "
+      "its "
+      "tokenizer.json; supported: GPT2Tokenizer, RobertaTokenizer, BartTokenizer, LongformerTokenizer, Qwen2Tokenizer");
   folder.write("tokenizer_config.json", "{}");
   folder.write("merges.txt", "a b\nab\n");
   EXPECT_EQ(messageOf(importFolder(folder), folder.path()),
@@ -151,9 +158,10 @@ TEST(VocabularyFiles, WordPiece) {
   EXPECT_EQ(messageOf(importFolder(folder), folder.path()),
             "vocab.txt: has no token for unknown words ([UNK], or what unk_token names)");
   folder.write("tokenizer_config.json", R"({"tokenizer_class":"BertJapaneseTokenizer"})");
-  EXPECT_EQ(messageOf(importFolder(folder), folder.path()),
-            "tokenizer_config.json: tokenizer_class \"BertJapaneseTokenizer\" with vocab.txt is not supported: give its "
-            "tokenizer.json; supported: BertTokenizer, DistilBertTokenizer, ElectraTokenizer");
+  EXPECT_EQ(
+      messageOf(importFolder(folder), folder.path()),
+      "tokenizer_config.json: tokenizer_class \"BertJapaneseTokenizer\" with vocab.txt is not supported: give its "
+      "tokenizer.json; supported: BertTokenizer, DistilBertTokenizer, ElectraTokenizer");
 }
 
 TEST(VocabularyFiles, AddedTokens) {
@@ -162,7 +170,8 @@ TEST(VocabularyFiles, AddedTokens) {
   folder.write("added_tokens.json", R"({"<x>":2,"yes":3})");
   EXPECT_EQ(tokenizerOf(folder)->encode("a<x>yes"), (Ids{1, 2, 3}));
   folder.write("added_tokens.json", R"({"<x>":-2})");
-  EXPECT_EQ(messageOf(importFolder(folder), folder.path()), "added_tokens.json: token \"<x>\": expected an id from 0 to 2097151");
+  EXPECT_EQ(messageOf(importFolder(folder), folder.path()),
+            "added_tokens.json: token \"<x>\": expected an id from 0 to 2097151");
   folder.write("added_tokens.json", "{}");
   folder.write("tokenizer_config.json", R"({"added_tokens_decoder":{"x":{"content":"a"}}})");
   EXPECT_EQ(messageOf(importFolder(folder), folder.path()),
@@ -175,7 +184,8 @@ TEST(Damage, SentencePieceModels) {
   int accepted = 0, refused = 0;
   for (int type : {1, 2, 4})
     for (int round = 0; round < 700; ++round) {
-      std::string bytes = model(type, numberField(35, 1) + numberField(41, 1), numberField(3, 1) + textField(2, std::string(12, '\0')));
+      std::string bytes =
+          model(type, numberField(35, 1) + numberField(41, 1), numberField(3, 1) + textField(2, std::string(12, '\0')));
       for (size_t count = 1 + random() % 3; count > 0; --count) {
         size_t at = random() % bytes.size(), length = 1 + random() % 8;
         switch (random() % 4) {

@@ -55,8 +55,7 @@ TEST(Decoder, NoneJoinsWithSpaces) { EXPECT_EQ(shown({"a", "b", "c"}, nullptr), 
 
 TEST(Decoder, FirstSpaceOfATextIsDropped) {
   EXPECT_EQ(shown({"▁Hey", "▁you", "▁", "▁▁x"}, {{"type", "Metaspace"}}), (Texts{"Hey", " you", " ", "  x", ""}));
-  EXPECT_EQ(shown({"▁Hey", "▁you"}, {{"type", "Metaspace"}, {"prepend_scheme", "never"}}),
-            (Texts{" Hey", " you", ""}));
+  EXPECT_EQ(shown({"▁Hey", "▁you"}, {{"type", "Metaspace"}, {"prepend_scheme", "never"}}), (Texts{" Hey", " you", ""}));
   EXPECT_EQ(shown({"▁Hey", "▁you"}, llama), (Texts{"Hey", " you", ""}));
   EXPECT_EQ(shown({"▁▁Hey", "▁you"}, llama), (Texts{" Hey", " you", ""}));
 }
@@ -66,7 +65,10 @@ TEST(Decoder, BytesWaitForTheirCharacter) {
             (Texts{"", "", "你", "", "\xEF\xBF\xBD a", ""}));
   EXPECT_EQ(shown({"a", "<0xF0>", "<0x9F>"}, llama), (Texts{"a", "", "", "\xEF\xBF\xBD\xEF\xBF\xBD"}))
       << "a mark for each byte that makes no character";
-  EXPECT_EQ(shown({"<0xE4>", "<0x41>"}, llama), (Texts{"", "\xEF\xBF\xBD" "A", ""}));
+  EXPECT_EQ(shown({"<0xE4>", "<0x41>"}, llama), (Texts{"",
+                                                       "\xEF\xBF\xBD"
+                                                       "A",
+                                                       ""}));
   EXPECT_EQ(shown({"<0x4G>", "<0x041>"}, llama), (Texts{"<0x4G>", "<0x041>", ""})) << "not spelled as bytes";
 }
 

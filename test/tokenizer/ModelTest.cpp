@@ -45,7 +45,8 @@ TEST(Model, BytePairFallsBackToBytes) {
   EXPECT_EQ(parsed(content)->encode("aäö"), (Ids{0, 2, 3, 1})) << "ö lacks its second byte";
 }
 
-// `tokenizers` gives each way to make a token its own rank; the library sentencepiece merges the leftmost of equal scores.
+// `tokenizers` gives each way to make a token its own rank; the library sentencepiece merges the leftmost of equal
+// scores.
 TEST(Model, EqualRanksOfTheSameToken) {
   json content = bytePair({"a", "aa", "aaa", "b"}, {"a a", "a aa", "aa a"});
   EXPECT_EQ(parsed(content)->encode("aaaaa"), (Ids{1, 2}));
@@ -65,7 +66,8 @@ TEST(Model, UserDefinedTokensAreFoundFirst) {
 }
 
 TEST(Model, UnigramTakesTheBestSum) {
-  Scores vocabulary = {{"<unk>", 0}, {"a", 0}, {"b", 0}, {"c", 0}, {"d", 0}, {"cd", 1}, {"ab", 2}, {"abc", 5}, {"abcd", 10}};
+  Scores vocabulary = {{"<unk>", 0}, {"a", 0},  {"b", 0},   {"c", 0},    {"d", 0},
+                       {"cd", 1},    {"ab", 2}, {"abc", 5}, {"abcd", 10}};
   auto tokenizer = parsed(unigram(vocabulary));
   EXPECT_EQ(tokenizer->encode("abcdacdxx"), (Ids{8, 1, 5, 0})) << "what is unknown is one";
   EXPECT_EQ(tokenizer->encode(""), Ids{});
@@ -80,7 +82,8 @@ TEST(Model, UnigramFallsBackToBytes) {
   EXPECT_EQ(parsed(content)->encode("aäö"), (Ids{1, 0})) << "one byte without a token, and none is taken";
 }
 
-// Two segmentations tie but for a bit that serde_json, and so `tokenizers`, loses: 0.1 + 0.2 against 0.3 as it is written.
+// Two segmentations tie but for a bit that serde_json, and so `tokenizers`, loses: 0.1 + 0.2 against 0.3 as it is
+// written.
 TEST(Model, UnigramRoundsScoresLikeTokenizers) {
   json content = unigram({{"<unk>", 0}, {"a", 0.1}, {"b", 0.2}, {"ab", 0.30000000000000004}});
   EXPECT_EQ(parsed(content)->encode("ab"), (Ids{3})) << "the first of equal sums stays";
@@ -96,12 +99,13 @@ TEST(Model, UnigramRoundsScoresLikeTokenizers) {
 }
 
 TEST(Model, WordPieceIsLongestFirst) {
-  json content = {{"pre_tokenizer", {{"type", "BertPreTokenizer"}}},
-                  {"model",
-                   {{"type", "WordPiece"},
-                    {"unk_token", "[UNK]"},
-                    {"max_input_chars_per_word", 6},
-                    {"vocab", {{"[UNK]", 0}, {"un", 1}, {"##aff", 2}, {"##able", 3}, {"##a", 4}, {"a", 5}, {",", 6}}}}}};
+  json content = {
+      {"pre_tokenizer", {{"type", "BertPreTokenizer"}}},
+      {"model",
+       {{"type", "WordPiece"},
+        {"unk_token", "[UNK]"},
+        {"max_input_chars_per_word", 6},
+        {"vocab", {{"[UNK]", 0}, {"un", 1}, {"##aff", 2}, {"##able", 3}, {"##a", 4}, {"a", 5}, {",", 6}}}}}};
   auto tokenizer = parsed(content);
   EXPECT_EQ(tokenizer->encode("unaff, a"), (Ids{1, 2, 6, 5}));
   EXPECT_EQ(tokenizer->encode("unafx a"), (Ids{0, 5})) << "unknown as a whole";
@@ -110,8 +114,9 @@ TEST(Model, WordPieceIsLongestFirst) {
 }
 
 TEST(Model, WordLevelKnowsWholeWords) {
-  json content = {{"pre_tokenizer", {{"type", "Whitespace"}}},
-                  {"model", {{"type", "WordLevel"}, {"unk_token", "<unk>"}, {"vocab", {{"<unk>", 0}, {"hey", 1}, {"!", 2}}}}}};
+  json content = {
+      {"pre_tokenizer", {{"type", "Whitespace"}}},
+      {"model", {{"type", "WordLevel"}, {"unk_token", "<unk>"}, {"vocab", {{"<unk>", 0}, {"hey", 1}, {"!", 2}}}}}};
   EXPECT_EQ(parsed(content)->encode("hey you!"), (Ids{1, 0, 2}));
 }
 

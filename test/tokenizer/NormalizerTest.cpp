@@ -58,12 +58,14 @@ TEST(Normalizer, Bert) {
   EXPECT_EQ(normalized(bert, "Ünï\x01\tcafé 你好\uFFFD"), "uni cafe  你  好 ");
   EXPECT_EQ(normalized({{"type", "BertNormalizer"}, {"lowercase", false}}, "Ünï"), "Ünï") << "accents follow the case";
   EXPECT_EQ(normalized({{"type", "BertNormalizer"}, {"lowercase", false}, {"strip_accents", true}}, "Ünï"), "Uni");
-  EXPECT_EQ(normalized({{"type", "BertNormalizer"}, {"clean_text", false}, {"handle_chinese_chars", false}}, "\x01你"), "\x01你");
+  EXPECT_EQ(normalized({{"type", "BertNormalizer"}, {"clean_text", false}, {"handle_chinese_chars", false}}, "\x01你"),
+            "\x01你");
 }
 
 TEST(Normalizer, ByteLevelAndSequences) {
   EXPECT_EQ(normalized("ByteLevel", "a ä"), "aĠÃ¤");
-  EXPECT_EQ(normalized({{"type", "Sequence"}, {"normalizers", {{{"type", "NFD"}}, {{"type", "StripAccents"}}}}}, "é"), "e");
+  EXPECT_EQ(normalized({{"type", "Sequence"}, {"normalizers", {{{"type", "NFD"}}, {{"type", "StripAccents"}}}}}, "é"),
+            "e");
   EXPECT_EQ(normalized(json(nullptr), "É "), "É ");
 }
 
