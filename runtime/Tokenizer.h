@@ -20,9 +20,22 @@
 
 namespace lathe {
 
+/// Bytes of a text.
+struct TextRange {
+  size_t begin = 0, end = 0;
+};
+
 struct EncodeOptions {
-  bool addSpecial = true;   ///< BOS/EOS as the model's post-processor says
-  bool parseSpecial = true; ///< special tokens written out in the text become their ids
+  bool addSpecial = true;                ///< BOS/EOS as the model's post-processor says
+  bool parseSpecial = true;              ///< special tokens written out in the text become their ids
+  std::span<const TextRange> plain = {}; ///< except where they touch these ranges, which stand in order
+};
+
+/// What the artifact's tokenizer says beside the vocabulary.
+struct TokenizerFacts {
+  std::optional<int32_t> bosTokenId;
+  std::vector<int32_t> eosTokenIds;
+  std::string chatTemplate; ///< Jinja; empty: none
 };
 
 /// The text of tokens that come one by one. What a token becomes may depend on those before it: the first word has no
@@ -53,9 +66,13 @@ public:
   virtual std::unique_ptr<DecodeStream> startDecoding(bool skipSpecial = true) const = 0;
   virtual int32_t size() const = 0; ///< ids are below this
   virtual std::optional<int32_t> id(std::string_view token) const = 0;
+  const TokenizerFacts &facts() const { return facts_; }
 
   /// What a stream gives for all of `ids`. Well-formed UTF-8 always.
   std::string decode(std::span<const int32_t> ids, bool skipSpecial = true) const;
+
+protected:
+  TokenizerFacts facts_;
 };
 
 /// Turns tokens into text that can be shown at once: holds back what the next token may change, as the bytes of an

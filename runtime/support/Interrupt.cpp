@@ -19,7 +19,24 @@ void end(int signal) {
   ::_exit(128 + signal);
 }
 
+volatile std::sig_atomic_t interrupted = 0;
+struct sigaction beforeFlag;
+
 } // namespace
+
+InterruptFlag::InterruptFlag() {
+  interrupted = 0;
+  if (sigaction(SIGINT, nullptr, &beforeFlag) != 0 || beforeFlag.sa_handler == SIG_IGN)
+    return;
+  struct sigaction action = {};
+  action.sa_handler = [](int) { interrupted = 1; };
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGINT, &action, nullptr);
+}
+
+InterruptFlag::~InterruptFlag() { sigaction(SIGINT, &beforeFlag, nullptr); }
+bool InterruptFlag::raised() const { return interrupted; }
+void InterruptFlag::clear() { interrupted = 0; }
 
 void endOnInterrupt() {
   for (int signal : {SIGINT, SIGTERM, SIGHUP}) {

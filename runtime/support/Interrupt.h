@@ -13,4 +13,15 @@ void endOnInterrupt();
 void removeOnInterrupt(const char *path);
 void keepOnInterrupt(const char *path);
 
+/// While one lives, SIGINT only sets a flag: what runs asks for it and ends itself. Signals that were ignored stay so.
+class InterruptFlag {
+public:
+  InterruptFlag();
+  ~InterruptFlag(); ///< what SIGINT did before, it does again
+  InterruptFlag(const InterruptFlag &) = delete;
+  InterruptFlag &operator=(const InterruptFlag &) = delete;
+  bool raised() const;
+  void clear();
+};
+
 } // namespace lathe

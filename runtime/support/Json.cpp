@@ -7,30 +7,60 @@ namespace {
 
 constexpr int kMaxDepth = 64;
 
-/// The library's own document builder, with a limit on depth and errors kept instead of thrown.
-class Builder : public nlohmann::detail::json_sax_dom_parser<Json> {
-  using Base = nlohmann::detail::json_sax_dom_parser<Json>;
-
+/// Stands before other events: a limit on depth, and the place of an error kept instead of thrown.
+class Guard : public nlohmann::json_sax<Json> {
 public:
-  explicit Builder(Json &document) : Base(document, false) {}
-  bool start_object(size_t count) { return descend() && Base::start_object(count); }
-  bool start_array(size_t count) { return descend() && Base::start_array(count); }
-  bool end_object() { return --depth, Base::end_object(); }
-  bool end_array() { return --depth, Base::end_array(); }
-  template <typename Exception> bool parse_error(size_t position, const std::string &, const Exception &) {
+  explicit Guard(nlohmann::json_sax<Json> &events) : events(events) {}
+  bool null() override { return events.null(); }
+  bool boolean(bool value) override { return events.boolean(value); }
+  bool number_integer(number_integer_t value) override { return events.number_integer(value); }
+  bool number_unsigned(number_unsigned_t value) override { return events.number_unsigned(value); }
+  bool number_float(number_float_t value, const string_t &text) override { return events.number_float(value, text); }
+  bool string(string_t &value) override { return events.string(value); }
+  bool binary(binary_t &value) override { return events.binary(value); }
+  bool key(string_t &value) override { return events.key(value); }
+  bool start_object(size_t count) override { return descend() && events.start_object(count); }
+  bool start_array(size_t count) override { return descend() && events.start_array(count); }
+  bool end_object() override { return --depth, events.end_object(); }
+  bool end_array() override { return --depth, events.end_array(); }
+  bool parse_error(size_t position, const std::string &, const nlohmann::detail::exception &) override {
     at = position;
+    wrong = true;
     return false;
   }
 
   size_t at = 0; ///< characters read when the text went wrong
-  bool tooDeep = false;
+  bool wrong = false, tooDeep = false;
 
 private:
   bool descend() {
     tooDeep = ++depth > kMaxDepth;
     return !tooDeep;
   }
+  nlohmann::json_sax<Json> &events;
   int depth = 0;
+};
+
+/// The library's own document builder as events.
+class Builder : public nlohmann::json_sax<Json> {
+public:
+  explicit Builder(Json &document) : parser(document, false) {}
+  bool null() override { return parser.null(); }
+  bool boolean(bool value) override { return parser.boolean(value); }
+  bool number_integer(number_integer_t value) override { return parser.number_integer(value); }
+  bool number_unsigned(number_unsigned_t value) override { return parser.number_unsigned(value); }
+  bool number_float(number_float_t value, const string_t &text) override { return parser.number_float(value, text); }
+  bool string(string_t &value) override { return parser.string(value); }
+  bool binary(binary_t &value) override { return parser.binary(value); }
+  bool key(string_t &value) override { return parser.key(value); }
+  bool start_object(size_t count) override { return parser.start_object(count); }
+  bool start_array(size_t count) override { return parser.start_array(count); }
+  bool end_object() override { return parser.end_object(); }
+  bool end_array() override { return parser.end_array(); }
+  bool parse_error(size_t, const std::string &, const nlohmann::detail::exception &) override { return false; }
+
+private:
+  nlohmann::detail::json_sax_dom_parser<Json> parser;
 };
 
 std::string excerpt(const Json &value) {
@@ -40,19 +70,26 @@ std::string excerpt(const Json &value) {
 
 } // namespace
 
-Result<Json> parseJson(std::string_view text, std::string_view file) {
-  Json document;
-  Builder builder(document);
-  if (Json::sax_parse(text.begin(), text.end(), &builder))
-    return document;
-  if (builder.tooDeep)
+Result<void> parseJsonEvents(std::string_view text, std::string_view file, nlohmann::json_sax<Json> &events) {
+  Guard guard(events);
+  if (Json::sax_parse(text.begin(), text.end(), &guard) || (!guard.wrong && !guard.tooDeep))
+    return {};
+  if (guard.tooDeep)
     return fail(ExitCode::badInput, "{}: expected at most {} levels of nesting", file, kMaxDepth);
-  std::string_view before = text.substr(0, std::min(text.size(), builder.at ? builder.at - 1 : 0));
+  std::string_view before = text.substr(0, std::min(text.size(), guard.at ? guard.at - 1 : 0));
   size_t line = 1 + std::count(before.begin(), before.end(), '\n');
   size_t column = before.size() - (before.rfind('\n') == std::string_view::npos ? 0 : before.rfind('\n') + 1) + 1;
   std::string found =
-      builder.at > text.size() || text.empty() ? "the end of the text" : excerpt(Json(text.substr(before.size(), 20)));
+      guard.at > text.size() || text.empty() ? "the end of the text" : excerpt(Json(text.substr(before.size(), 20)));
   return fail(ExitCode::badInput, "{}:{}:{}: expected JSON, found {}", file, line, column, found);
+}
+
+Result<Json> parseJson(std::string_view text, std::string_view file) {
+  Json document;
+  Builder builder(document);
+  if (auto done = parseJsonEvents(text, file, builder); !done)
+    return propagate(done);
+  return document;
 }
 
 JsonReader::JsonReader(const Json &value, std::string where, std::optional<Error> &error)

@@ -19,6 +19,10 @@ using Json = nlohmann::json;
 /// Parses a whole document. Syntax errors and nesting beyond 64 levels are errors that name `file` and line:column.
 Result<Json> parseJson(std::string_view text, std::string_view file);
 
+/// The same, told as events: for those who keep what a document object does not, such as the order of keys. An event
+/// that returns false ends the reading, which then is no error of this function.
+Result<void> parseJsonEvents(std::string_view text, std::string_view file, nlohmann::json_sax<Json> &events);
+
 /// Reads the fields of one JSON object with checks. The first thing wrong is kept in `error` together with where it was
 /// ("plan.json: kernels[3].tiles"); reading then goes on with neutral values, so that a caller looks at `error` once.
 class JsonReader {

@@ -71,7 +71,7 @@ Result<void> AddedTokens::addToken(const JsonNode &node, Vocabulary &vocabulary,
   return {};
 }
 
-void AddedTokens::split(std::string_view text, bool normalized, bool specialAsText, const Sink &sink) const {
+void AddedTokens::split(std::string_view text, bool normalized, const IsPlain &isPlain, const Sink &sink) const {
   // The steps and their order, also where strips overlap, are those of `tokenizers` (AddedVocabulary::find_matches).
   const Trie &trie = tries[normalized];
   size_t done = 0;
@@ -86,7 +86,7 @@ void AddedTokens::split(std::string_view text, bool normalized, bool specialAsTe
     size_t begin = position, end = position + length;
     position = end;
     const AddedToken &token = tokens[index];
-    if ((token.special && specialAsText) || (token.singleWord && touchesWord(text, begin, end)))
+    if ((token.special && isPlain(begin, end)) || (token.singleWord && touchesWord(text, begin, end)))
       continue;
     if (token.lstrip && done < begin)
       begin -= trailingWhitespace(text.substr(done, begin - done));

@@ -29,9 +29,11 @@ public:
 
   /// Gets text between tokens, or a token.
   using Sink = std::function<void(std::string_view text, const AddedToken *token)>;
-  /// Cuts raw text at the tokens that are not `normalized`, normalized text at those that are. With `specialAsText` a
-  /// special token stays text. Parts of the text are views of it.
-  void split(std::string_view text, bool normalized, bool specialAsText, const Sink &sink) const;
+  /// Says whether a special token from one byte to another stays text.
+  using IsPlain = std::function<bool(size_t begin, size_t end)>;
+  /// Cuts raw text at the tokens that are not `normalized`, normalized text at those that are. Parts
+  /// of the text are views of it.
+  void split(std::string_view text, bool normalized, const IsPlain &isPlain, const Sink &sink) const;
 
   bool isSpecial(int32_t id) const { return id >= 0 && static_cast<size_t>(id) < special.size() && special[id]; }
 

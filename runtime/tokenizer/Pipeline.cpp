@@ -155,19 +155,24 @@ Result<void> Pipeline::readLathe(const JsonNode &node) {
   Result<std::vector<JsonNode>> ends = node.member("eos_token_ids").elements();
   if (!ends)
     return propagate(ends);
-  for (const JsonNode &end : *ends)
-    if (Result<int32_t> id = end.id(); !id)
+  for (const JsonNode &end : *ends) {
+    Result<int32_t> id = end.id();
+    if (!id)
       return propagate(id);
+    facts_.eosTokenIds.push_back(*id);
+  }
   Result<std::string> chatTemplate = node.string("chat_template", "");
   Result<bool> addBos = node.boolean("add_bos", false);
   if (!chatTemplate || !addBos)
     return chatTemplate ? propagate(addBos) : propagate(chatTemplate);
+  facts_.chatTemplate = std::move(*chatTemplate);
   JsonNode bosNode = node.member("bos_token_id");
   if (bosNode.isNull())
     return *addBos ? node.fail("add_bos is true, but there is no bos_token_id") : Result<void>();
   Result<int32_t> bos = bosNode.id();
   if (!bos)
     return propagate(bos);
+  facts_.bosTokenId = *bos;
   if (*addBos && !vocabulary.token(*bos))
     return bosNode.fail("{} is the id of no token, but add_bos is true", *bos);
   std::vector<int32_t> &prefix = postProcessor.prefix;
@@ -224,9 +229,17 @@ std::vector<int32_t> Pipeline::encode(std::string_view input, const EncodeOption
   PreTokenizer::Splitter splitter(preTokenizer, text.size());
   WordEncoder words(*model, preTokenizer.givesBytes(), ids);
   PreTokenizer::Sink addWord = [&](std::string_view word) { words.add(word); };
-  addedTokens.split(text, false, !options.parseSpecial, [&](std::string_view segment, const AddedToken *token) {
+  // Ranges are those of the text that was given; where it had to be repaired, nothing in it is trusted.
+  bool trusted = options.parseSpecial && (options.plain.empty() || text.data() == input.data());
+  auto touchesPlain = [&](size_t begin, size_t end) {
+    auto range = std::ranges::lower_bound(options.plain, begin + 1, {}, &TextRange::end);
+    return !trusted || (range != options.plain.end() && range->begin < end);
+  };
+  addedTokens.split(text, false, touchesPlain, [&](std::string_view segment, const AddedToken *token) {
     if (token)
       return ids.push_back(token->id);
+    size_t from = static_cast<size_t>(segment.data() - text.data());
+    bool plain = touchesPlain(from, from + segment.size()); // normalizing moves bytes: as a whole or not at all
     PreTokenizer::Piece whole{segment};
     if (segment.data() == text.data())
       nextCharacter(segment, whole.atStart);
@@ -236,7 +249,8 @@ std::vector<int32_t> Pipeline::encode(std::string_view input, const EncodeOption
       normalizer.apply(normalized);
       whole = {normalized.text, normalized.atStart};
     }
-    addedTokens.split(whole.text, true, !options.parseSpecial, [&](std::string_view part, const AddedToken *inner) {
+    auto isPlain = [plain](size_t, size_t) { return plain; };
+    addedTokens.split(whole.text, true, isPlain, [&](std::string_view part, const AddedToken *inner) {
       if (inner)
         return ids.push_back(inner->id);
       size_t begin = static_cast<size_t>(part.data() - whole.text.data());

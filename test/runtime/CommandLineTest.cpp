@@ -101,6 +101,13 @@ TEST_F(CommandLine, ExitCodes) {
       {"eval toy.lathe --ppl", 2},
       {"eval toy.lathe --ids 1,2 --ppl --stride 0", 2},
       {"batch toy.lathe in.jsonl", 2},
+      {"chat", 2},
+      {"chat toy.lathe </dev/null", 2},
+      {"chat toy.lathe --script absent.txt -n x", 2},
+      {"chat toy.lathe --script bad.json --chat-template-kwargs '{'", 2},
+      {"chat toy.lathe --script bad.json --chat-template-kwargs '{\"messages\": 1}'", 2},
+      {"chat toy.lathe --script absent.txt", 3},
+      {"chat toy.lathe --script bad.json", 3},
       {"bench toy.lathe -o xml", 2},
       {"generate absent.lathe --ids 1", 3},
       {"generate text.lathe --ids 1", 3},
@@ -138,7 +145,7 @@ TEST_F(CommandLine, ExitCodes) {
   }
   EXPECT_FALSE(fs::exists(folder + "/x.safetensors"));
   for (const char *arguments :
-       {"--help", "generate --help", "batch --help", "eval --help", "bench --help", "--version"}) {
+       {"--help", "generate --help", "chat --help", "batch --help", "eval --help", "bench --help", "--version"}) {
     Outcome done = run(arguments);
     EXPECT_EQ(done.status, 0) << arguments;
     EXPECT_GT(done.out.size(), 10u) << arguments;
@@ -200,14 +207,21 @@ TEST_F(CommandLine, BatchRefusesBadLines) {
   put("out.jsonl", "old\n");
   const std::pair<const char *, const char *> cases[] = {
       {"{\"ids\": [1]}\n{\"ids\": [1], \"n\": \"x\"}\n", "in.jsonl:2: n: expected an integer"},
-      {"{}\n", "in.jsonl:1: expected one of prompt and ids"},
-      {"{\"ids\": [1], \"prompt\": \"x\"}\n", "in.jsonl:1: expected one of prompt and ids"},
+      {"{}\n", "in.jsonl:1: expected one of prompt, ids and messages"},
+      {"{\"ids\": [1], \"prompt\": \"x\"}\n", "in.jsonl:1: expected one of prompt, ids and messages"},
       {"{\"ids\": [1], \"nn\": 3}\n", "unknown key \"nn\""},
       {"\n[", "in.jsonl:2:1:"},
       {"[]", "in.jsonl:1: expected an object"},
       {"{\"prompt\": \"x\"}", "in.jsonl:1: prompt: the model has no tokenizer"},
       {"{\"ids\": [1], \"stop\": \"x\"}", "in.jsonl:1: stop: the model has no tokenizer"},
-      {"{\"messages\": []}", "messages: chat templates"},
+      {"{\"messages\": []}", "in.jsonl:1: messages: expected a list of messages"},
+      {"{\"messages\": [{\"role\": 1}]}", "in.jsonl:1: messages[0]: expected an object with a \"role\""},
+      {"{\"messages\": [{\"role\": \"user\"}], \"tools\": {}}", "in.jsonl:1: tools: expected a list"},
+      {"{\"messages\": [{\"role\": \"user\"}], \"chat_template_kwargs\": {\"tools\": 1}}",
+       "'tools' is set by the request"},
+      {"{\"messages\": [{\"role\": \"user\"}], \"add_generation_prompt\": 1}", "expected true or false"},
+      {"{\"messages\": [{\"role\": \"user\"}]}", "in.jsonl:1: messages: the model has no tokenizer"},
+      {"{\"ids\": [1], \"tools\": []}", "in.jsonl:1: tools: goes with messages"},
       {"{\"ids\": [1], \"temp\": -1}", "temp: expected a number from 0"},
       {"{\"ids\": []}", "the prompt has no tokens"},
       {"{\"ids\": [1, 40]}", "token id 40"},

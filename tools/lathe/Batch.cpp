@@ -1,8 +1,9 @@
 #include "tools/lathe/BatchJournal.h"
+#include "tools/lathe/ChatModel.h"
 #include "tools/lathe/Commands.h"
-#include "tools/lathe/Model.h"
 #include "tools/lathe/Output.h"
 
+#include "runtime/chat/ValueJson.h"
 #include "runtime/support/AtomicFile.h"
 #include "runtime/support/MappedFile.h"
 
@@ -32,12 +33,16 @@ struct Line {
 
 struct Batch {
   ModelFlags model;
-  std::string input, output;
+  std::string input, output, templateFile;
   bool resume = false;
+  std::optional<ChatPrompt> chat; ///< once a line has messages
+  std::vector<int64_t> chatEnds;  ///< what ends an answer to messages
 
   Result<void> run();
   Result<void> submit(Line &line, Scheduler &scheduler);
   void answer(Line &line, const Scheduler &scheduler, const Tokenizer *tokenizer);
+  Result<void> readMessages(std::string_view text, const std::string &where, const Manifest &manifest,
+                            LazyTokenizer &lazy, Line &line);
   Result<std::vector<Line>> readLines(const Manifest &manifest, LazyTokenizer &tokenizer);
   Result<Line> readLine(std::string_view text, const std::string &where, uint64_t index, const Manifest &manifest,
                         LazyTokenizer &lazy);
@@ -47,6 +52,47 @@ std::vector<std::string> readStops(JsonReader &reader, const Json &document) {
   if (document.contains("stop") && document["stop"].is_string())
     return {reader.string("stop")};
   return reader.has("stop") ? reader.strings("stop") : std::vector<std::string>();
+}
+
+/// The prompt of a line with messages. Its text is read again: a template sees keys in the order they stand in.
+Result<void> Batch::readMessages(std::string_view text, const std::string &where, const Manifest &manifest,
+                                 LazyTokenizer &lazy, Line &line) {
+  auto document = chat::parseValue(text, where);
+  if (!document)
+    return propagate(document);
+  auto field = [&](std::string_view key) {
+    const chat::Value *found = document->dict().find(key);
+    return found ? *found : chat::Value(chat::None());
+  };
+  ChatRequest request;
+  request.messages = field("messages");
+  request.tools = field("tools");
+  request.templateKwargs = field("chat_template_kwargs");
+  if (auto good = checkMessages(request.messages, where + ": messages"); !good)
+    return good;
+  if (!request.tools.isNone() && !request.tools.isList())
+    return fail(ExitCode::badInput, "{}: tools: expected a list of tools", where);
+  if (!request.templateKwargs.isNone())
+    if (auto good = checkTemplateKwargs(request.templateKwargs, where + ": chat_template_kwargs"); !good)
+      return good;
+  for (auto [key, flag] : {std::pair("add_generation_prompt", &request.addGenerationPrompt),
+                           std::pair("parse_special", &request.parseSpecial)})
+    if (chat::Value value = field(key); value.isBoolean())
+      *flag = value.truthy();
+    else if (!value.isNone())
+      return fail(ExitCode::badInput, "{}: {}: expected true or false", where, key);
+  if (!chat) {
+    auto loaded = loadChatPrompt(lazy, templateFile, where + ": messages");
+    if (!loaded)
+      return propagate(loaded);
+    chat = std::move(*loaded);
+    chatEnds = chat->endTokens(manifest.eosTokenIds);
+  }
+  auto prompt = chat->encode(request);
+  if (!prompt)
+    return fail(prompt.error().code, "{}: {}", where, prompt.error().message);
+  line.prompt = std::move(*prompt);
+  return {};
 }
 
 Result<Line> Batch::readLine(std::string_view text, const std::string &where, uint64_t index, const Manifest &manifest,
@@ -76,11 +122,17 @@ Result<Line> Batch::readLine(std::string_view text, const std::string &where, ui
                "stop",
                "ignore_eos",
                "logprobs",
-               "samples"});
-  if (reader.has("messages"))
-    reader.refuse("messages", "chat templates are not applied here; give prompt or ids");
-  if (!error && reader.has("prompt") == reader.has("ids"))
-    reader.refuse("expected one of prompt and ids");
+               "samples",
+               "tools",
+               "add_generation_prompt",
+               "chat_template_kwargs",
+               "parse_special"});
+  bool hasMessages = reader.has("messages");
+  if (!error && reader.has("prompt") + reader.has("ids") + hasMessages != 1)
+    reader.refuse("expected one of prompt, ids and messages");
+  for (const char *key : {"tools", "add_generation_prompt", "chat_template_kwargs", "parse_special"})
+    if (!hasMessages && reader.has(key))
+      reader.refuse(key, "goes with messages");
   Line line;
   line.hash = BatchJournal::hash(text);
   Request &request = line.request;
@@ -95,8 +147,7 @@ Result<Line> Batch::readLine(std::string_view text, const std::string &where, ui
   sampling.seed = static_cast<uint64_t>(integer("seed", 0, 0, INT64_MAX));
   sampling.request = reader.has("seed") ? 0 : index;
   line.stops = readStops(reader, *document);
-  if (!(reader.has("ignore_eos") && reader.boolean("ignore_eos")))
-    request.endTokens = manifest.eosTokenIds;
+  bool ignoreEos = reader.has("ignore_eos") && reader.boolean("ignore_eos");
   if (reader.has("logprobs"))
     request.logprobs = (*document)["logprobs"].is_boolean() ? (reader.boolean("logprobs") ? 0 : -1)
                                                             : reader.integer("logprobs", 0, 1000);
@@ -107,6 +158,11 @@ Result<Line> Batch::readLine(std::string_view text, const std::string &where, ui
   int64_t samples = integer("samples", 1, 1, 4096);
   if (error)
     return std::unexpected(*error);
+  if (hasMessages)
+    if (auto read = readMessages(text, where, manifest, lazy, line); !read)
+      return propagate(read);
+  if (!ignoreEos)
+    request.endTokens = hasMessages ? chatEnds : manifest.eosTokenIds;
   auto tokenizer = reader.has("prompt")  ? lazy.require(where + ": prompt")
                    : !line.stops.empty() ? lazy.require(where + ": stop")
                                          : lazy.get();
@@ -263,9 +319,11 @@ void addBatch(CLI::App &app, Action &action) {
   flags->model.add(*command);
   command
       ->add_option("input", flags->input,
-                   "Requests, one JSON object a line: prompt or ids; n, temp, top_k, top_p, min_p, typical_p, "
+                   "Requests, one JSON object a line: prompt, ids or messages; n, temp, top_k, top_p, min_p, typical_p, "
                    "repeat_penalty, presence_penalty, frequency_penalty, logit_bias, mirostat, mirostat_tau, "
-                   "mirostat_eta, seed, stop, ignore_eos, logprobs, samples")
+                   "mirostat_eta, seed, stop, ignore_eos, logprobs, samples; with messages, which the chat template renders, "
+                   "also tools, add_generation_prompt (default true), chat_template_kwargs and parse_special (default "
+                   "false: special tokens written in messages stay text, so that none can end its turn)")
       ->required();
   command
       ->add_option("-o,--output", flags->output, "Answers, in the order of the requests; replaced when all are there")
@@ -276,6 +334,11 @@ void addBatch(CLI::App &app, Action &action) {
       ->add_flag("--resume", flags->resume,
                  "Go on after an interruption: answers that are in OUTPUT.partial are not computed again")
       ->group("Output");
+  command
+      ->add_option("--template", flags->templateFile,
+                   "Chat template (Jinja) for messages, instead of the artifact's own")
+      ->type_name("FILE")
+      ->group("Conversation");
   command->callback([flags, &action] { action = [flags] { return flags->run(); }; });
 }
 

@@ -16,6 +16,7 @@ void addGenerate(CLI::App &app, Action &action);
 void addBatch(CLI::App &app, Action &action);
 void addEval(CLI::App &app, Action &action);
 void addBench(CLI::App &app, Action &action);
+void addChat(CLI::App &app, Action &action);
 void addDoctor(CLI::App &app, Action &action);
 void addCompletion(CLI::App &app, Action &action);
 

@@ -18,6 +18,7 @@ Result<void> runCommandLine(int count, char **arguments, ExitCode &ending) {
   Action action;
   CLI::App &app = line.app();
   addGenerate(app, action);
+  addChat(app, action);
   addBatch(app, action);
   addEval(app, action);
   addCompilerCommands(app);

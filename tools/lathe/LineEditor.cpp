@@ -1,0 +1,81 @@
+#include "tools/lathe/LineEditor.h"
+
+#include <clocale>
+#include <cstdio>
+#include <cstring>
+#include <histedit.h>
+#include <langinfo.h>
+
+namespace lathe {
+
+struct LineEditor::Impl {
+  EditLine *editor = nullptr;
+  History *history = nullptr;
+  std::string prompt;
+  bool interrupted = false;
+
+  static Impl &of(EditLine *editor) {
+    Impl *impl = nullptr;
+    el_get(editor, EL_CLIENTDATA, &impl);
+    return *impl;
+  }
+  static char *showPrompt(EditLine *editor) { return of(editor).prompt.data(); }
+  static unsigned char interrupt(EditLine *editor, int) {
+    of(editor).interrupted = true;
+    return CC_NEWLINE;
+  }
+};
+
+LineEditor::LineEditor() : impl(std::make_unique<Impl>()) {
+  // libedit counts columns by the locale's characters; text here is UTF-8 in any case.
+  std::setlocale(LC_CTYPE, "");
+  if (std::strcmp(nl_langinfo(CODESET), "UTF-8") != 0)
+    std::setlocale(LC_CTYPE, "C.UTF-8");
+  impl->history = history_init();
+  HistEvent event;
+  history(impl->history, &event, H_SETSIZE, 1000);
+  history(impl->history, &event, H_SETUNIQUE, 1);
+  impl->editor = el_init("lathe", stdin, stdout, stderr);
+  el_set(impl->editor, EL_CLIENTDATA, impl.get());
+  el_set(impl->editor, EL_PROMPT, Impl::showPrompt);
+  el_set(impl->editor, EL_EDITOR, "emacs");
+  el_set(impl->editor, EL_SIGNAL, 1);
+  el_set(impl->editor, EL_HIST, history, impl->history);
+  el_set(impl->editor, EL_BIND, "^R", "em-inc-search-prev", nullptr);
+  // While a line is edited, Ctrl-C is a key like others: it takes the line back and ends nothing.
+  el_set(impl->editor, EL_ADDFN, "interrupt", "Take the line back", Impl::interrupt);
+  el_set(impl->editor, EL_BIND, "^C", "interrupt", nullptr);
+  el_set(impl->editor, EL_SETTY, "-d", "intr=", nullptr);
+  el_source(impl->editor, nullptr);
+}
+
+LineEditor::~LineEditor() {
+  el_end(impl->editor);
+  history_end(impl->history);
+}
+
+LineEditor::Ending LineEditor::read(const std::string &prompt, std::string &line) {
+  impl->prompt = prompt;
+  impl->interrupted = false;
+  int count = 0;
+  const char *text = el_gets(impl->editor, &count);
+  line.assign(text && count > 0 ? text : "", text && count > 0 ? static_cast<size_t>(count) : 0);
+  if (impl->interrupted) {
+    std::fputs("^C\n", stdout);
+    std::fflush(stdout);
+    return Ending::interrupted;
+  }
+  if (!text || count <= 0)
+    return Ending::end;
+  while (!line.empty() && (line.back() == '\n' || line.back() == '\r'))
+    line.pop_back();
+  return Ending::line;
+}
+
+void LineEditor::remember(const std::string &line) {
+  HistEvent event;
+  if (!line.empty())
+    history(impl->history, &event, H_ENTER, line.c_str());
+}
+
+} // namespace lathe
