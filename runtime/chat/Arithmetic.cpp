@@ -107,10 +107,10 @@ Value Run::arithmetic(std::string_view op, const Value &left, const Value &right
   if (left.isNumber() && right.isNumber())
     return left.isInteger() && right.isInteger() ? integerArithmetic(op, left.integer(), right.integer())
                                                  : realArithmetic(op, left.number(), right.number());
-  if (left.isUndefined() || right.isUndefined())
-    return fail((left.isUndefined() ? left : right).whyUndefined());
   if (op == "%" && left.isText())
     return formatPercent(left.text(), right);
+  if (left.isUndefined() || right.isUndefined())
+    return fail((left.isUndefined() ? left : right).whyUndefined());
   bool lists = (left.isList() && right.isList()) || (left.isTuple() && right.isTuple());
   if (op == "+" && left.isText() && right.isText()) {
     if (!charge(left.weight() + right.weight()))

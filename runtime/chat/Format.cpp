@@ -146,7 +146,9 @@ std::optional<Spec> parseSpec(std::string_view text) {
 
 Value Run::formatPercent(const Text &format, const Value &arguments) {
   size_t given = 0;
-  bool tuple = arguments.isTuple(), whole = false; // a single value, or a dict whose items are named, may stay over
+  // What has items may stay over: they could have been asked for by their names.
+  bool tuple = arguments.isTuple(),
+       whole = arguments.isDict() || arguments.isUndefined() || (arguments.isSequence() && !tuple);
   auto nextArgument = [&]() -> Value {
     if (tuple ? given < arguments.sequence().items.size() : given == 0)
       return ++given, tuple ? arguments.sequence().items[given - 1] : arguments;
@@ -219,7 +221,7 @@ Value Run::formatPercent(const Text &format, const Value &arguments) {
     int64_t integer = integral ? (value.isReal() ? static_cast<int64_t>(value.number()) : value.integer()) : 0;
     out.append(pad(Text(integral ? integerText(integer, spec) : realFormat(value.number(), spec)), spec, '>'));
   }
-  if (!whole && !arguments.isDict() && (tuple ? given < arguments.sequence().items.size() : given == 0))
+  if (!whole && (tuple ? given < arguments.sequence().items.size() : given == 0))
     return fail("not all arguments of a format with '%' are used");
   return out;
 }

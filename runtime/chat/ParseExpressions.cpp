@@ -319,10 +319,16 @@ NodePtr Parser::parseSubscript(NodePtr object) {
   part();
   while (count < 3 && skipSymbol(":"))
     part();
+  if (count == 1 && (!parts[0] || current().isSymbol(","))) { // none or several make a tuple
+    NodePtr tuple = makeAt(Kind::tuple, token.offset);
+    if (parts[0])
+      adopt(*tuple, std::move(parts[0]));
+    while (skipSymbol(",") && !error)
+      adopt(*tuple, parseConditional());
+    parts[0] = std::move(tuple);
+  }
   NodePtr node = makeAt(count > 1 ? Kind::slice : Kind::item, token.offset);
   adopt(*node, std::move(object));
-  if (count == 1 && !parts[0])
-    unexpected("an index");
   for (int i = 0; i < (count > 1 ? 3 : 1); ++i)
     adopt(*node, std::move(parts[i]));
   expectSymbol("]");

@@ -263,8 +263,17 @@ Value Run::slice(const Value &object, const Value &begin, const Value &end, cons
     std::vector<Value> items;
     for (int64_t i = from; stride > 0 ? i < to : i > to; i += stride)
       items.push_back(object.sequence().items[static_cast<size_t>(i)]);
-    bool tuple = object.isTuple();
-    return tuple ? Value::tuple(std::move(items)) : Value::list(std::move(items));
+    if (const Sequence &range = object.sequence(); range.form == Sequence::Form::range) {
+      auto part = std::make_shared<Sequence>(*Sequence::make(range.form, std::move(items)));
+      auto at = [&](int64_t index) { // may wrap where the range itself ends at the last int
+        return static_cast<int64_t>(static_cast<uint64_t>(range.begin) +
+                                    static_cast<uint64_t>(index) * static_cast<uint64_t>(range.step));
+      };
+      part->begin = at(from), part->end = at(to);
+      part->step = static_cast<int64_t>(static_cast<uint64_t>(range.step) * static_cast<uint64_t>(stride));
+      return std::shared_ptr<const Sequence>(std::move(part));
+    }
+    return object.isTuple() ? Value::tuple(std::move(items)) : Value::list(std::move(items));
   }
   const Text &text = object.text();
   std::vector<size_t> offsets = characterOffsets(text.view());

@@ -88,8 +88,6 @@ Value last(Run &run, Arguments &arguments) {
     return {};
   if (bound[0].isSequence() && bound[0].sequence().form == Sequence::Form::generator)
     return run.fail("last: a generator cannot be walked from its end; use the filter list");
-  if (bound[0].isUndefined())
-    return run.fail(bound[0].whyUndefined());
   auto items = run.iterate(bound[0]);
   return items.empty() ? Value::undefined("the last item of nothing") : items[items.size() - 1];
 }
@@ -123,8 +121,6 @@ Value reverse(Run &run, Arguments &arguments) {
     return {};
   if (bound[0].isText())
     return run.slice(bound[0], None(), None(), int64_t(-1));
-  if (bound[0].isUndefined())
-    return run.fail(bound[0].whyUndefined());
   bool generator = bound[0].isSequence() && bound[0].sequence().form == Sequence::Form::generator;
   Values items = run.iterate(bound[0]).values();
   std::ranges::reverse(items);
@@ -184,7 +180,7 @@ Value sort(Run &run, Arguments &arguments) {
     Values parts;
     for (const Getter &get : getters)
       parts.push_back(get(item));
-    keys.push_back(parts.size() == 1 ? parts[0] : Value::list(std::move(parts)));
+    keys.push_back(Value::list(std::move(parts))); // also one alone: lists compare equal items without ordering them
   }
   sortByKeys(run, items, keys, bound.flag(1, false));
   return Value::list(std::move(items));
@@ -264,6 +260,8 @@ Value sum(Run &run, Arguments &arguments) {
 
 Value map(Run &run, Arguments &arguments) {
   Values out;
+  if (!arguments.values[0].truthy()) // also where it cannot be walked
+    return Value::generator({});
   if (arguments.values.size() == 1 && !arguments.named.empty() && arguments.named[0].first == "attribute") {
     Bound bound(run, "map", {"value", "attribute", "default"}, 2, arguments);
     if (!bound)
@@ -303,6 +301,8 @@ template <bool wanted, bool byAttribute> Value select(Run &run, Arguments &argum
     test = std::string(arguments.values[next++].view());
   }
   Values out;
+  if (!arguments.values[0].truthy())
+    return Value::generator({});
   for (const Value &item : run.iterate(arguments.values[0])) {
     Value value = get(item);
     bool passes = value.truthy();

@@ -88,21 +88,32 @@ bool same(Run &run, Arguments &arguments) {
   if (!pairOf(run, arguments))
     return false;
   const Value &left = arguments.values[0], &right = arguments.values[1];
-  bool scalar = (left.isBoolean() && right.isBoolean()) || (left.isNone() && right.isNone()) ||
-                (left.isObject() && right.isObject());
-  if (!scalar && !(left.isNumber() != right.isNumber()))
-    run.fail("the test sameas is supported for true, false, none and objects");
-  return scalar && left == right;
+  // Python's `is`: what has identity here, and what cannot be the same; whether two equal texts are is not defined.
+  bool valued = (left.isText() && right.isText()) || (left.isReal() && right.isReal()) ||
+                (left.isInteger() && right.isInteger() && !left.isBoolean() && !right.isBoolean());
+  if (valued && left == right)
+    run.fail("the test sameas is not for equal texts and numbers; use ==");
+  if (left.isSequence() && right.isSequence())
+    return &left.sequence() == &right.sequence();
+  if (left.isDict() && right.isDict())
+    return &left.dict() == &right.dict();
+  return !valued && left.isBoolean() == right.isBoolean() && !left.isNumber() + !right.isNumber() != 1 && left == right;
 }
 
-bool callable(Run &run, Arguments &arguments) { return only(run, arguments).as<Callable>(); }
+bool callable(Run &run, Arguments &arguments) {
+  const Value &value = only(run, arguments);
+  return value.isUndefined() || value.as<Callable>(); // jinja2's Undefined can be called: it raises then
+}
 
-bool filterExists(Run &run, Arguments &arguments) {
-  return only(run, arguments).isText() && findFilter(arguments.values[0].view());
+/// The text that may name a filter or a test.
+std::string_view nameOf(Run &run, Arguments &arguments) {
+  const Value &name = only(run, arguments);
+  if (!name.hashable())
+    run.fail(fmt::format("a {} is no name", name.typeName()));
+  return name.isText() ? name.view() : std::string_view();
 }
-bool testExists(Run &run, Arguments &arguments) {
-  return only(run, arguments).isText() && findTest(arguments.values[0].view());
-}
+bool filterExists(Run &run, Arguments &arguments) { return findFilter(nameOf(run, arguments)); }
+bool testExists(Run &run, Arguments &arguments) { return findTest(nameOf(run, arguments)); }
 
 constexpr std::pair<std::string_view, Test> kTests[] = {
     {"!=", unequal},

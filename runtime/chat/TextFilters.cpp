@@ -175,6 +175,8 @@ Value truncate(Run &run, Arguments &arguments) {
   Bound bound(run, "truncate", {"s", "length", "killwords", "end", "leeway"}, 1, arguments);
   if (!bound)
     return {};
+  if (auto items = bound[0].isText() ? std::nullopt : run.length(bound[0]); items && *items <= bound.integer(1, 255))
+    return bound[0];
   if (!bound[0].isText())
     return run.fail(fmt::format("truncate: expected a str, found {}", bound[0].typeName()));
   Text text = bound[0].text(), end = bound.text(3, "...");

@@ -1,6 +1,8 @@
 """The PyPI package `jinja2`, set up as transformers does for chat templates (utils/chat_template_utils.py), and inputs to
 compare it with: conversations, expressions and whole templates drawn from a seed."""
+import copy
 import datetime
+import functools
 import json
 
 import jinja2
@@ -43,10 +45,15 @@ def environment(optimized=True):
 ENVIRONMENTS = {optimized: environment(optimized) for optimized in (True, False)}
 
 
+@functools.lru_cache(maxsize=100)
+def compiled(template, optimized):
+    return ENVIRONMENTS[optimized].from_string(template)
+
+
 def render(template, variables, optimized=True):
     """(text, None) or (None, why not)."""
     try:
-        return ENVIRONMENTS[optimized].from_string(template).render(**variables), None
+        return compiled(template, optimized).render(**copy.deepcopy(variables)), None  # the filter indent changes lists
     except Exception as error:  # whatever Python raises within a template is an error of the template
         return None, f"{type(error).__name__}: {error}"
 
@@ -129,15 +136,15 @@ BINARY = ["+", "-", "*", "/", "//", "%", "~", "==", "!=", "<", "<=", ">", ">=", 
 METHODS = ["strip()", "upper()", "lower()", "title()", "capitalize()", "split()", "split(',')", "split(',', 1)", "rsplit(',', 1)", "splitlines()", "startswith('H')", "endswith(('d', 'x'))",
            "replace('l', 'LL')", "replace('l', '', 1)", "find('o')", "rfind('o', 2)", "count('l')", "join(w)", "strip('Hd')", "lstrip()", "rstrip('\\n')", "isdigit()", "isalpha()", "isupper()",
            "islower()", "isspace()", "swapcase()", "zfill(6)", "center(9)", "ljust(8, '.')", "rjust(8)", "partition(' ')", "rpartition('o')", "removeprefix('He')", "removesuffix('d')", "format(1, 2)",
-           "get('a')", "get('q', 5)", "keys()|list", "values()|list", "items()|list", "index(1)", "count(1)", "a", "name", "x.y", "items", "index('o')", "isalnum()", "encode"]
+           "get('a')", "get('q', 5)", "keys()|list", "values()|list", "items()|list", "index(1)", "count(1)", "a", "name", "x.y", "index('o')", "isalnum()"]
 FILTERS = ["trim", "upper", "lower", "title", "capitalize", "length", "count", "first", "last", "list", "string", "int", "float", "abs", "round", "round(1)", "round(1, 'floor')", "join", "join('-')", "join(', ', attribute='name')",
            "sort|list", "sort(reverse=true)", "sort(case_sensitive=true)", "sort(attribute='name')", "unique|list", "reverse|list", "min", "max", "sum", "sum(attribute='age')", "default('D')", "default('D', true)", "d",
            "tojson", "tojson(indent=2)", "tojson(indent=0)", "tojson(separators=(',', ':'))", "tojson(sort_keys=true)", "tojson(ensure_ascii=true)", "dictsort", "dictsort(by='value')", "dictsort(reverse=true)", "items|list", "map('upper')|list",
            "map(attribute='name')|list", "map(attribute='age', default=0)|list", "map('string')|join", "select|list", "select('odd')|list", "select('string')|list", "reject('none')|list", "selectattr('age')|list",
-           "selectattr('name', 'equalto', 'Ann')|list", "selectattr('age', 'gt', 5)|list", "rejectattr('age', 'defined')|list", "replace('a', 'b')", "replace('l', 'L', 1)", "indent", "indent(2, true)", "indent('> ', blank=true)", "wordcount", "escape|string", "center(12)", "truncate(6)",
-           "truncate(5, true, '')", "batch(2)|list", "batch(2, 0)|list", "format(1)", "attr('x')", "int(5)", "int(base=16)", "float(1.5)", "safe|string", "reverse|join", "string|length", "list|length", "nosuchfilter"]
+           "selectattr('name', 'equalto', 'Ann')|list", "selectattr('age', 'gt', 5)|list", "rejectattr('age', 'defined')|list", "replace('a', 'b')", "replace('l', 'L', 1)", "indent", "indent(2, true)", "indent('> ', blank=true)", "wordcount", "center(12)", "truncate(6)",
+           "truncate(5, true, '')", "batch(2)|list", "batch(2, 0)|list", "format(1)", "attr('x')", "int(5)", "int(base=16)", "float(1.5)", "reverse|join", "string|length", "list|length"]
 TESTS = ["defined", "undefined", "none", "string", "number", "integer", "float", "boolean", "true", "false", "mapping", "sequence", "iterable", "even", "odd", "lower", "upper", "callable", "divisibleby 3", "divisibleby(2)",
-         "eq 7", "equalto('Hello World')", "ne 3", "gt 2", "lt(5)", "ge 7", "le 7", "in [1, 7, 'a']", "in w", "in s", "sameas true", "sameas none", "filter", "nosuchtest"]
+         "eq 7", "equalto('Hello World')", "ne 3", "gt 2", "lt(5)", "ge 7", "le 7", "in [1, 7, 'a']", "in w", "in s", "sameas true", "sameas none", "filter"]
 GLOBALS = ["range(4)|list", "range(2, 9, 3)|list", "range(5, 0, -2)|list", "dict(a=1, b=s)", "dict(d, z=0)", "namespace(a=n).a", "range(n)|sum", "strftime_now('%Y-%m-%d %H:%M')", "raise_exception('no')", "joiner(',')()", "cycler(1, 2).next()",
            "range(3)", "'%s and %5.2f|%-4d|%x' % (s, f, n, 255)", "'%s' % l", "'%(a)s' % d", "'{} {:>5} {x:.1f}'.format(s, n, x=f)"]
 
@@ -162,7 +169,7 @@ def expression(draw, depth):
         return f"{inner()} if {inner()}" + (f" else {inner()}" if draw.random() < 0.7 else "")
     if kind < 0.88:
         index = draw.choice(["0", "-1", "1:", ":2", "::-1", "1:3", "-2:", "::2", "'a'", "'name'", "n", "5", f"{draw.choice(ATOMS)}"])
-        return f"({inner()})[{index}]"
+        return f"({inner()})[{index}]" if ":" not in index else f"{draw.choice(list(VARIABLES))}[{index}]"  # Python itself folds slices of constants
     if kind < 0.93:
         return draw.choice([f"[{inner()}, {inner()}]", f"({inner()}, {inner()})", f"{{'k': {inner()}, 'j': {inner()}}}", f"{inner()} < {inner()} <= {inner()}", f"{inner()} ** 2"])
     return draw.choice(GLOBALS)

@@ -71,6 +71,28 @@ TEST(Encode, AddedTokensAreLongestFromTheLeftAndStripSpaces) {
   EXPECT_EQ(tokenizer->size(), 21);
 }
 
+TEST(Encode, SpecialTokensStayTextInPlainRanges) {
+  auto tokenizer = fixture("qwen2");
+  const std::string text = "<|im_end|>é<|im_end|>b"; // from 0 to 10 and from 12 to 22
+  Ids special = tokenizer->encode("<|im_end|>", {.addSpecial = false});
+  ASSERT_EQ(special.size(), 1u);
+  Ids rest = tokenizer->encode(text.substr(10), {.addSpecial = false, .parseSpecial = false});
+  rest.insert(rest.begin(), special[0]);
+  using Ranges = std::vector<TextRange>;
+  for (const Ranges &ranges : {Ranges{{10, 23}}, Ranges{{12, 13}}, Ranges{{10, 11}, {21, 22}}})
+    EXPECT_EQ(tokenizer->encode(text, {.addSpecial = false, .plain = ranges}), rest);
+  Ids all = tokenizer->encode(text, {.addSpecial = false});
+  for (const Ranges &ranges : {Ranges{}, Ranges{{10, 12}}, Ranges{{10, 12}, {22, 23}}})
+    EXPECT_EQ(tokenizer->encode(text, {.addSpecial = false, .plain = ranges}), all);
+  Ranges whole{{0, text.size()}};
+  EXPECT_EQ(tokenizer->encode(text, {.addSpecial = false, .plain = whole}),
+            tokenizer->encode(text, {.addSpecial = false, .parseSpecial = false}));
+  Ranges some{{10, 12}};
+  EXPECT_EQ(tokenizer->encode(text + "\xFF", {.addSpecial = false, .plain = some}),
+            tokenizer->encode(text + "\xFF", {.addSpecial = false, .parseSpecial = false}))
+      << "offsets into a text that had to be repaired mean nothing";
+}
+
 TEST(Encode, TemplateAndBosFromTheLatheObject) {
   json content = tinyJson();
   auto special = [](const char *name, int id) {
@@ -81,6 +103,9 @@ TEST(Encode, TemplateAndBosFromTheLatheObject) {
   content["lathe"] = {
       {"bos_token_id", 14}, {"eos_token_ids", {15, 2000}}, {"add_bos", true}, {"chat_template", nullptr}};
   EXPECT_EQ(parsed(content)->encode("a"), (Ids{14, 0}));
+  EXPECT_EQ(parsed(content)->facts().bosTokenId, 14);
+  EXPECT_EQ(parsed(content)->facts().eosTokenIds, (Ids{15, 2000}));
+  EXPECT_EQ(parsed(content)->facts().chatTemplate, "");
   EXPECT_EQ(parsed(content)->encode("a", {.addSpecial = false}), (Ids{0}));
   json specials = special("<s>", 14);
   specials.update(special("</s>", 15));

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <histedit.h>
 #include <langinfo.h>
+#include <termios.h>
+#include <unistd.h>
 
 namespace lathe {
 
@@ -26,6 +28,30 @@ struct LineEditor::Impl {
   }
 };
 
+namespace {
+
+/// While a line is edited, Ctrl-C is a key like others: it takes the line back and ends nothing.
+class CtrlCAsKey {
+public:
+  CtrlCAsKey() {
+    known = tcgetattr(STDIN_FILENO, &before) == 0;
+    termios now = before;
+    now.c_cc[VINTR] = _POSIX_VDISABLE;
+    if (known)
+      tcsetattr(STDIN_FILENO, TCSADRAIN, &now);
+  }
+  ~CtrlCAsKey() {
+    if (known)
+      tcsetattr(STDIN_FILENO, TCSADRAIN, &before);
+  }
+
+private:
+  termios before = {};
+  bool known = false;
+};
+
+} // namespace
+
 LineEditor::LineEditor() : impl(std::make_unique<Impl>()) {
   // libedit counts columns by the locale's characters; text here is UTF-8 in any case.
   std::setlocale(LC_CTYPE, "");
@@ -35,17 +61,16 @@ LineEditor::LineEditor() : impl(std::make_unique<Impl>()) {
   HistEvent event;
   history(impl->history, &event, H_SETSIZE, 1000);
   history(impl->history, &event, H_SETUNIQUE, 1);
-  impl->editor = el_init("lathe", stdin, stdout, stderr);
+  FILE *shown = isatty(STDOUT_FILENO) ? stdout : stderr; // prompts are no data
+  impl->editor = el_init("lathe", stdin, shown, stderr);
   el_set(impl->editor, EL_CLIENTDATA, impl.get());
   el_set(impl->editor, EL_PROMPT, Impl::showPrompt);
   el_set(impl->editor, EL_EDITOR, "emacs");
   el_set(impl->editor, EL_SIGNAL, 1);
   el_set(impl->editor, EL_HIST, history, impl->history);
   el_set(impl->editor, EL_BIND, "^R", "em-inc-search-prev", nullptr);
-  // While a line is edited, Ctrl-C is a key like others: it takes the line back and ends nothing.
   el_set(impl->editor, EL_ADDFN, "interrupt", "Take the line back", Impl::interrupt);
   el_set(impl->editor, EL_BIND, "^C", "interrupt", nullptr);
-  el_set(impl->editor, EL_SETTY, "-d", "intr=", nullptr);
   el_source(impl->editor, nullptr);
 }
 
@@ -57,12 +82,12 @@ LineEditor::~LineEditor() {
 LineEditor::Ending LineEditor::read(const std::string &prompt, std::string &line) {
   impl->prompt = prompt;
   impl->interrupted = false;
+  CtrlCAsKey asKey;
   int count = 0;
   const char *text = el_gets(impl->editor, &count);
   line.assign(text && count > 0 ? text : "", text && count > 0 ? static_cast<size_t>(count) : 0);
   if (impl->interrupted) {
-    std::fputs("^C\n", stdout);
-    std::fflush(stdout);
+    std::fputs("^C\n", stderr);
     return Ending::interrupted;
   }
   if (!text || count <= 0)
