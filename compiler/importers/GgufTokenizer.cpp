@@ -80,7 +80,7 @@ private:
   const GgufFile &file;
   const ModelConfig &config;
   TokenizerParts parts;
-  TokenizerFacts facts;
+  ImportedFacts facts;
   std::optional<int64_t> eos; ///< where one is added
   std::vector<SentencePiece> tokens;
   std::unordered_set<std::string_view> vocabulary;

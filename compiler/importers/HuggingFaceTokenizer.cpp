@@ -106,7 +106,7 @@ Result<std::string> importHuggingFaceTokenizer(const std::string &folderName, co
   if (root->contains("lathe"))
     return fail(ExitCode::badInput, "{}: the key 'lathe' is reserved: remove it", placeInJson(text, path, "lathe"));
 
-  TokenizerFacts facts;
+  ImportedFacts facts;
   facts.chatTemplate = std::move(*chatTemplate);
   // A tokenizer that says which token begins a text, or that none does, knows better than config.json.
   const json &beginning = side->contains("bos_token") ? *side : *map;

@@ -38,7 +38,7 @@ std::shared_ptr<const WeightSource> openGgufWeights(std::shared_ptr<const GgufFi
 Result<ModelConfig> importOscConfig(std::string_view text, const std::string &path);
 
 /// What the object "lathe" of a tokenizer.json says.
-struct TokenizerFacts {
+struct ImportedFacts {
   std::optional<int64_t> bosTokenId;
   std::vector<int64_t> eosTokenIds;
   bool addBos = false;
@@ -51,6 +51,6 @@ struct TokenizerFacts {
   std::optional<SentencePiece> sentencePiece = {};
 };
 /// "lathe":{…}, without a comma.
-std::string printTokenizerFacts(const TokenizerFacts &facts);
+std::string printTokenizerFacts(const ImportedFacts &facts);
 
 } // namespace lathe

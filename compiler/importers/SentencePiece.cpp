@@ -216,7 +216,7 @@ private:
   bool bytePair() const { return model.algorithm != SentencePieceModel::Algorithm::unigram; }
 
   Result<void> checkPieces() {
-    TokenizerFacts::SentencePiece rules;
+    ImportedFacts::SentencePiece rules;
     bool hasUnknown = false;
     for (size_t id = 0; id < model.pieces.size(); ++id) {
       const SentencePiece &piece = model.pieces[id];

@@ -34,7 +34,7 @@ std::string printTokenizer(const TokenizerParts &parts) {
       .append("}\n");
 }
 
-std::string printTokenizerFacts(const TokenizerFacts &facts) {
+std::string printTokenizerFacts(const ImportedFacts &facts) {
   json object = json::object();
   object["bos_token_id"] = facts.bosTokenId ? json(*facts.bosTokenId) : json(nullptr);
   object["eos_token_ids"] = facts.eosTokenIds;

@@ -12,7 +12,7 @@ struct TokenizerParts {
   nlohmann::json addedTokens = nlohmann::json::array();
   nlohmann::json normalizer, preTokenizer, postProcessor, decoder; ///< null: none
   std::string model;                                               ///< JSON text, as it is long
-  TokenizerFacts facts;
+  ImportedFacts facts;
 };
 std::string printTokenizer(const TokenizerParts &parts);
 

@@ -317,7 +317,7 @@ TEST(HuggingFace, WeightsFromElsewhere) {
                 "with shape [96]; check attention_bias");
 }
 
-TEST(HuggingFace, TokenizerFacts) {
+TEST(HuggingFace, ImportedFacts) {
   ModelConfig config;
   config.bosTokenId = 7;
   config.eosTokenIds = {3};

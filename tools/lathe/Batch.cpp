@@ -19,8 +19,12 @@ struct SampleText {
   std::string text = {};
 };
 
-/// One line of the input.
+/// One line of the input. Its samples' streams cannot be copied, so neither can it.
 struct Line {
+  Line() = default;
+  Line(Line &&) = default;
+  Line &operator=(Line &&) = default;
+
   uint64_t hash = 0; ///< of its text
   std::vector<int32_t> prompt;
   Request request;
