@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <limits>
 #include <unordered_map>
 
 namespace lathe {
@@ -276,18 +275,15 @@ private:
   }
 
   Result<void> writeUnigram() {
-    float most = std::numeric_limits<float>::min(); // what the library begins with, and so the most of negative scores
-    for (const SentencePiece &piece : model.pieces)
-      if (piece.type == PieceType::normal)
-        most = std::max(most, piece.score);
     parts.model =
         fmt::format(R"({{"type":"Unigram","unk_id":{},"byte_fallback":{},"vocab":[)", unknown, model.byteFallback);
     for (const SentencePiece &piece : model.pieces) {
       parts.model += &piece == model.pieces.data() ? "[" : ",[";
       appendJsonString(parts.model, piece.text);
-      // What is user-defined is taken wherever it stands (unigram_model.cc, EncodeOptimized).
-      double score = piece.type == PieceType::userDefined ? static_cast<float>(piece.text.size()) * most - 0.1
-                                                          : static_cast<double>(piece.score);
+      // What is user-defined is taken wherever it stands, as all other scores are negative: 0.1 for each byte but one.
+      double score = piece.type == PieceType::userDefined
+                         ? 0.1 * static_cast<double>(std::max<size_t>(piece.text.size(), 1) - 1)
+                         : static_cast<double>(piece.score);
       fmt::format_to(std::back_inserter(parts.model), ",{}]", score);
       if (auto fine = checkSize("pieces"); !fine)
         return fine;

@@ -118,7 +118,7 @@ Result<std::unique_ptr<const Model>> parseUnigramModel(const JsonNode &node, con
     int32_t token = static_cast<int32_t>(id);
     if (rules && rules->isUnmatched(token))
       continue;
-    if (rules && !rules->isUserDefined(token))
+    if (rules)
       model->scores[id] = static_cast<double>(static_cast<float>(model->scores[id]));
     model->trie.add(*vocabulary.token(token), static_cast<uint32_t>(id));
     if (!rules || !rules->isUserDefined(token))
