@@ -21,7 +21,7 @@ struct CompileOptions {
   std::vector<std::string> targets; ///< as compiler/Target.h says; empty: cpu
   std::vector<std::string> tiers;   ///< of the target cpu; empty: all, without features
   std::string schedules;            ///< a table of schedules that goes before the built-in one, or ""
-  std::string useKernels;         ///< a folder of kernels' texts (NAME.cu) that go before the printed ones, or ""
+  std::string useKernels;           ///< a folder of kernels' texts (NAME.cu) that go before the printed ones, or ""
   std::string dumpDir;              ///< writes every stage there
   std::string stopAfter;            ///< 00, 10, 20 or 30
   std::string from;                 ///< a stage file (00-…, 10-… or 20-…) to go on from

@@ -196,13 +196,14 @@ Result<void> checkEditedKernels(ModuleOp cuda, const Plan &plan, const std::stri
   }
   Runner runner{plan, architecture, *objects[0], *objects[1]};
   int64_t far = std::min<int64_t>(plan.context - 1, 700);
-  const std::vector<Part> batches[] = {{{0, 1}}, {{far, 1}, {far / 3, 7}}, {{0, std::min<int64_t>(plan.context, 41)}, {far / 2, 1}, {3, 5}}};
+  const std::vector<Part> batches[] = {
+      {{0, 1}}, {{far, 1}, {far / 3, 7}}, {{0, std::min<int64_t>(plan.context, 41)}, {far / 2, 1}, {3, 5}}};
   for (const CudaText &text : after)
     for (size_t number = 0; number < plan.kernels.size(); ++number)
       if (plan.kernels[number].symbol == text.name)
         for (uint64_t seed = 1; const std::vector<Part> &parts : batches)
-          if (auto same = runner.trial(static_cast<int64_t>(number), cuda.lookupSymbol<func::FuncOp>(text.name), parts,
-                                       seed++);
+          if (auto same =
+                  runner.trial(static_cast<int64_t>(number), cuda.lookupSymbol<func::FuncOp>(text.name), parts, seed++);
               !same)
             return same;
   return {};

@@ -14,7 +14,7 @@ import tomllib
 from cli_check import Small, oneLineError
 from harness import ROOT, Failed, expect, expectEqual, main, run, start
 
-VERBS = ("generate", "batch", "eval", "bench", "compile", "import", "inspect", "tune", "doctor", "completion")
+VERBS = ("generate", "chat", "batch", "eval", "bench", "compile", "import", "inspect", "tune", "doctor", "completion")
 CODES = "0 ok, 1 run-time failure, 2 usage, 3 bad input, 4 the artifact does not fit this machine or version"
 
 

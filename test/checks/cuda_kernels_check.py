@@ -65,6 +65,13 @@ def artifact(lathe, _probe):
         for architecture in ("sm_80", "sm_90a"):
             expect(f"kernels/{architecture}/attention.cubin" in names, f"no cubins of {architecture} in {sorted(names)}")
         expectEqual(listing["tiers"], ["cuda:sm_90a", "cuda:sm_80"], "targets")
+        shown = lathe.run("inspect", path, "kernel", "attention").expect(0).text
+        for part in ("sm_90a", "sm_80", " registers, 0 bytes of spills", "blocks of 256 threads a multiprocessor", "score_chunk(", ".entry attention"):
+            expect(part in shown, f"inspect kernel attention does not show {part!r}")
+        kernels = lathe.run("inspect", path, "kernels", "--json").expect(0).json()
+        expect(all(set(kernel["architectures"]) == {"sm_80", "sm_90a"} for kernel in kernels), f"architectures of kernels: {kernels}")
+        for what in (["stages", "20"], ["memory"], ["explain"], ["--verify"]):
+            lathe.run("inspect", path, *what).expect(0)
         refused = lathe.run("generate", path, "--ids", "1,2", "-n", "1")
         expectEqual(refused.status, 4, "exit status of running it without a GPU")
 

@@ -1,4 +1,5 @@
 //===- Inspect.cpp - lathe inspect ---------------------------------------------===//
+#include "tools/lathe-compiler/Inspect.h"
 #include "compiler/Disassembly.h"
 #include "compiler/Explain.h"
 #include "runtime/Artifact.h"
@@ -90,6 +91,8 @@ std::string scheduleText(const ScheduleEntry &schedule) {
 }
 
 Result<void> kernels(const Artifact &artifact, const Plan &plan, const InspectOptions &options) {
+  if (artifact.manifest().target == "cuda")
+    return inspectCudaKernels(artifact, plan, options.json);
   auto schedules = readSchedules(textOf(artifact, "stages/20-kern.mlir"));
   if (!schedules)
     return propagate(schedules);
@@ -133,6 +136,8 @@ Result<void> kernels(const Artifact &artifact, const Plan &plan, const InspectOp
 }
 
 Result<void> kernel(const Artifact &artifact, const Plan &plan, const InspectOptions &options) {
+  if (artifact.manifest().target == "cuda")
+    return inspectCudaKernel(artifact, plan, options.name);
   std::string names;
   for (size_t i = 0; i < plan.kernels.size(); ++i) {
     const Kernel &k = plan.kernels[i];

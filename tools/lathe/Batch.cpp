@@ -322,12 +322,13 @@ void addBatch(CLI::App &app, Action &action) {
                   "  lathe batch smollm2.lathe questions.jsonl -o answers.jsonl --resume");
   flags->model.add(*command);
   command
-      ->add_option("input", flags->input,
-                   "Requests, one JSON object a line: prompt, ids or messages; n, temp, top_k, top_p, min_p, typical_p, "
-                   "repeat_penalty, presence_penalty, frequency_penalty, logit_bias, mirostat, mirostat_tau, "
-                   "mirostat_eta, seed, stop, ignore_eos, logprobs, samples; with messages, which the chat template renders, "
-                   "also tools, add_generation_prompt (default true), chat_template_kwargs and parse_special (default "
-                   "false: special tokens written in messages stay text, so that none can end its turn)")
+      ->add_option(
+          "input", flags->input,
+          "Requests, one JSON object a line: prompt, ids or messages; n, temp, top_k, top_p, min_p, typical_p, "
+          "repeat_penalty, presence_penalty, frequency_penalty, logit_bias, mirostat, mirostat_tau, "
+          "mirostat_eta, seed, stop, ignore_eos, logprobs, samples; with messages, which the chat template renders, "
+          "also tools, add_generation_prompt (default true), chat_template_kwargs and parse_special (default "
+          "false: special tokens written in messages stay text, so that none can end its turn)")
       ->required();
   command
       ->add_option("-o,--output", flags->output, "Answers, in the order of the requests; replaced when all are there")

@@ -5,18 +5,17 @@
 namespace lathe {
 
 void ChatFlags::add(CLI::App &command) {
-  command
-      .add_option("--template", templateFile, "Chat template (Jinja) to use instead of the artifact's own")
+  command.add_option("--template", templateFile, "Chat template (Jinja) to use instead of the artifact's own")
       ->type_name("FILE")
       ->group("Conversation");
   command
       .add_option("--chat-template-kwargs", kwargs,
-                     "Further variables of the template, a JSON object: '{\"enable_thinking\": false}'")
+                  "Further variables of the template, a JSON object: '{\"enable_thinking\": false}'")
       ->group("Conversation");
   command
       .add_flag("--parse-special", parseSpecial,
-                   "Special tokens written in messages become special tokens: what a message says can then end its "
-                   "turn and speak for another role (default: only the template's own do)")
+                "Special tokens written in messages become special tokens: what a message says can then end its "
+                "turn and speak for another role (default: only the template's own do)")
       ->group("Conversation");
 }
 

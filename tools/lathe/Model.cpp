@@ -38,7 +38,7 @@ void ModelFlags::add(CLI::App &command) {
       ->capture_default_str()
       ->group("Machine");
   command
-      .add_flag("!--no-host-check", hostCheck.strict,
+      .add_flag("--no-host-check", looseHostCheck,
                 "cuda-host: look for wrong places only, not for races and memory that nobody wrote")
       ->group("Machine");
   command
@@ -52,6 +52,7 @@ EngineOptions ModelFlags::engine() const {
   EngineOptions options;
   options.device = device;
   options.hostCheck = hostCheck;
+  options.hostCheck.strict = !looseHostCheck;
   options.tier = cpu;
   options.threads = threads;
   options.context = context;

@@ -18,7 +18,7 @@ struct ModelFlags {
   std::string artifact, cpu, device;
   HostCheck hostCheck;
   int64_t threads = 0, context = 0;
-  bool map = false;
+  bool map = false, looseHostCheck = false;
 
   void add(CLI::App &command);
   /// Engine options that follow from the flags alone.
