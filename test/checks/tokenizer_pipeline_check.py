@@ -255,6 +255,33 @@ def combination(program, folder, seed, kind, lines):
     return f"{' '.join(drawn.names)}: {len(inputs)} lines, {count} ids"
 
 
+def speed(program, folder, kind):
+    """Figures only: a busy machine is no defect."""
+    makers = {
+        "BPE": (models.BPE(), None, pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel(), trainers.BpeTrainer),
+        "Unigram": (models.Unigram(), normalizers.NFKC(), pre_tokenizers.Metaspace(), decoders.Metaspace(), trainers.UnigramTrainer),
+        "WordPiece": (models.WordPiece(unk_token="<unk>"), normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer(), decoders.WordPiece(),
+                      trainers.WordPieceTrainer),
+        "WordLevel": (models.WordLevel(unk_token="<unk>"), None, pre_tokenizers.Whitespace(), None, trainers.WordLevelTrainer),
+    }
+    model, normalizer, preTokenizer, decoder, trainer = makers[kind]
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = preTokenizer
+    if normalizer:
+        tokenizer.normalizer = normalizer
+    if decoder:
+        tokenizer.decoder = decoder
+    lines = corpus() + [line for path in sorted(ROOT.glob("*/**/*.cpp"))[:150] if "build" not in path.parts for line in path.read_text().splitlines()]
+    unknown = {"unk_token": "<unk>"} if kind == "Unigram" else {}
+    tokenizer.train_from_iterator(lines, trainer(vocab_size=8000, show_progress=False, special_tokens=["<unk>"], **unknown))
+    path, text = folder / f"speed-{kind}.json", folder / "speed.txt"
+    tokenizer.save(str(path))
+    text.write_text(("\n".join(lines) + "\n") * max(1, 4_000_000 // sum(map(len, lines))))
+    done = run([program, path, "--speed", text], timeout=600).expect(0)
+    encoding, decoding = done.text.split()
+    return f"{encoding} MB/s to ids, {decoding} MB/s back"
+
+
 def fill(suite, lathe, args):
     program = programOf(lathe)
     folder = scratch(Path(tempfile.mkdtemp(dir=scratch(lathe.work))))
@@ -263,6 +290,8 @@ def fill(suite, lathe, args):
     for index in range(count):
         kind = MODELS[index % len(MODELS)]
         suite.add(f"{kind} {index}", combination, program, folder, SEED + index, kind, LINES)
+    for kind in MODELS:
+        suite.add(f"{kind}: speed", speed, program, folder, kind)
 
 
 if __name__ == "__main__":
