@@ -23,15 +23,12 @@ struct Memory {
 } // namespace
 
 extern "C" __global__ __launch_bounds__(kThreads, 1) void attention(Batch batch, Global<const float, 2048> q_rope,
-                                                                    Global<const bf16, 8, 32, 128> keys,
-                                                                    Global<const bf16, 8, 128, 32> values,
-                                                                    Global<float, 2304> partials,
-                                                                    Global<float, 2048> attn) {
+    Global<const bf16, 8, 32, 128> keys, Global<const bf16, 8, 128, 32> values, Global<float, 2304> partials,
+    Global<float, 2048> attn) {
   Memory &memory = shared_memory<Memory>();
   const int first = block_y() * 1;
   const int last = min(first + 1, batch.items());
-  if (first >= last)
-    return;
+  if (first >= last) return;
   const int tile = block_x();
   // attn
   const int item_row = batch.item_row(first);
@@ -70,9 +67,7 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void attention(Batch batch,
       float running = -1e+30f;
       for (int attn_3 = 0; attn_3 < product_5; attn_3 += 16) {
         const int sum_4 = attn_3 + product_4;
-        const float chosen = sum_3 + attn_3 <= batch.row_position(item_row + min(q_2, product - 1) / 2)
-                                 ? memory.scores(q_2, sum_4 + lane())
-                                 : -1e+30f;
+        const float chosen = sum_3 + attn_3 <= batch.row_position(item_row + min(q_2, product - 1) / 2) ? memory.scores(q_2, sum_4 + lane()) : -1e+30f;
         memory.scores(q_2, sum_4 + lane()) = chosen;
         running = running > chosen ? running : chosen;
       }
@@ -90,8 +85,7 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void attention(Batch batch,
       memory.chunk_sums(q_2, lane()) = total_2;
     }
     block_barrier();
-    weigh_chunk(batch, values, row_sequence, tile, attn_2, larger, smaller, row_position + 1, product, memory.scores,
-                memory.products);
+    weigh_chunk(batch, values, row_sequence, tile, attn_2, larger, smaller, row_position + 1, product, memory.scores, memory.products);
     block_barrier();
     for (int q_3 = group(); q_3 < product; q_3 += 16) {
       const float chunk_maxima_2 = memory.chunk_maxima(q_3, lane());
@@ -115,8 +109,7 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void attention(Batch batch,
         memory.sums(q_3, lane()) = fma(memory.sums(q_3, lane()), power, chunk_sums_2 * power_2);
         memory.maxima(q_3, lane()) = chosen_3;
         for (int column_4 = 0; column_4 < 128; column_4 += 16)
-          memory.outputs(q_3, column_4 + lane()) =
-              fma(memory.outputs(q_3, column_4 + lane()), power, memory.products(q_3, column_4 + lane()) * power_2);
+          memory.outputs(q_3, column_4 + lane()) = fma(memory.outputs(q_3, column_4 + lane()), power, memory.products(q_3, column_4 + lane()) * power_2);
       }
     }
   }
@@ -141,8 +134,7 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void attention(Batch batch,
           memory.sums(q_4, lane()) = fma(memory.sums(q_4, lane()), power_3, partials(sum_8, product_7 + 129) * power_4);
           memory.maxima(q_4, lane()) = chosen_4;
           for (int column_5 = 0; column_5 < 128; column_5 += 16)
-            memory.outputs(q_4, column_5 + lane()) = fma(memory.outputs(q_4, column_5 + lane()), power_3,
-                                                         partials(sum_8, product_7 + column_5 + lane()) * power_4);
+            memory.outputs(q_4, column_5 + lane()) = fma(memory.outputs(q_4, column_5 + lane()), power_3, partials(sum_8, product_7 + column_5 + lane()) * power_4);
         }
       }
       const int sum_9 = item_row + q_4 / 2;

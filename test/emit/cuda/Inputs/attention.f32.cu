@@ -23,15 +23,12 @@ struct Memory {
 } // namespace
 
 extern "C" __global__ __launch_bounds__(kThreads, 1) void attention(Batch batch, Global<const float, 96> q_rope,
-                                                                    Global<const float, 2, 32, 32> keys,
-                                                                    Global<const float, 2, 32, 32> values,
-                                                                    Global<float, 288> partials,
-                                                                    Global<float, 96> attn) {
+    Global<const float, 2, 32, 32> keys, Global<const float, 2, 32, 32> values, Global<float, 288> partials,
+    Global<float, 96> attn) {
   Memory &memory = shared_memory<Memory>();
   const int first = block_y() * 1;
   const int last = min(first + 1, batch.items());
-  if (first >= last)
-    return;
+  if (first >= last) return;
   const int tile = block_x();
   // attn
   const int item_row = batch.item_row(first);
@@ -68,9 +65,7 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void attention(Batch batch,
       float running = -1e+30f;
       for (int attn_3 = 0; attn_3 < product_4; attn_3 += 16) {
         const int sum_3 = attn_3 + product_3;
-        const float chosen = sum_2 + attn_3 <= batch.row_position(item_row + min(q_2, product - 1) / 3)
-                                 ? memory.scores(q_2, sum_3 + lane())
-                                 : -1e+30f;
+        const float chosen = sum_2 + attn_3 <= batch.row_position(item_row + min(q_2, product - 1) / 3) ? memory.scores(q_2, sum_3 + lane()) : -1e+30f;
         memory.scores(q_2, sum_3 + lane()) = chosen;
         running = running > chosen ? running : chosen;
       }
@@ -88,8 +83,7 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void attention(Batch batch,
       memory.chunk_sums(q_2, lane()) = total_2;
     }
     block_barrier();
-    weigh_chunk(batch, values, row_sequence, tile, attn_2, larger, smaller, row_position + 1, product, memory.scores,
-                memory.products);
+    weigh_chunk(batch, values, row_sequence, tile, attn_2, larger, smaller, row_position + 1, product, memory.scores, memory.products);
     block_barrier();
     for (int q_3 = group(); q_3 < product; q_3 += 16) {
       const float chunk_maxima_2 = memory.chunk_maxima(q_3, lane());
@@ -113,8 +107,7 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void attention(Batch batch,
         memory.sums(q_3, lane()) = fma(memory.sums(q_3, lane()), power, chunk_sums_2 * power_2);
         memory.maxima(q_3, lane()) = chosen_3;
         for (int column_3 = 0; column_3 < 32; column_3 += 16)
-          memory.outputs(q_3, column_3 + lane()) =
-              fma(memory.outputs(q_3, column_3 + lane()), power, memory.products(q_3, column_3 + lane()) * power_2);
+          memory.outputs(q_3, column_3 + lane()) = fma(memory.outputs(q_3, column_3 + lane()), power, memory.products(q_3, column_3 + lane()) * power_2);
       }
     }
   }
@@ -139,12 +132,10 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void attention(Batch batch,
           memory.sums(q_4, lane()) = fma(memory.sums(q_4, lane()), power_3, partials(sum_7, product_6 + 33) * power_4);
           memory.maxima(q_4, lane()) = chosen_4;
           for (int column_4 = 0; column_4 < 32; column_4 += 16)
-            memory.outputs(q_4, column_4 + lane()) = fma(memory.outputs(q_4, column_4 + lane()), power_3,
-                                                         partials(sum_7, product_6 + column_4 + lane()) * power_4);
+            memory.outputs(q_4, column_4 + lane()) = fma(memory.outputs(q_4, column_4 + lane()), power_3, partials(sum_7, product_6 + column_4 + lane()) * power_4);
         }
       }
-      attn(item_row + q_4 / 3, (tile * 3 + q_4 % 3) * 16 + lane()) =
-          memory.outputs(q_4, lane()) * (1.0f / memory.sums(q_4, lane()));
+      attn(item_row + q_4 / 3, (tile * 3 + q_4 % 3) * 16 + lane()) = memory.outputs(q_4, lane()) * (1.0f / memory.sums(q_4, lane()));
     }
   }
 }

@@ -12,11 +12,10 @@ constexpr int kThreads = 256;
 } // namespace
 
 extern "C" __global__ __launch_bounds__(kThreads, 1) void embed(Batch batch, Global<const bf16, 32, 8, 32> embed_weight,
-                                                                Global<float, 1024> x) {
+    Global<float, 1024> x) {
   const int first = block_y() * 1;
   const int last = min(first + 1, batch.rows());
-  if (first >= last)
-    return;
+  if (first >= last) return;
   // x
   for (int row = first; row < last; row += 1) {
     const int token_ids = batch.token_id(row);

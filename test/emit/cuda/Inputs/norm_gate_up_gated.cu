@@ -22,15 +22,12 @@ struct Memory {
 };
 } // namespace
 
-extern "C" __global__
-__launch_bounds__(kThreads, 1) void norm_gate_up_gated(Batch batch, Global<const float, 1024> x,
-                                                       Global<const bf16, 32, 8, 32> gate_up_weight,
-                                                       Global<const float> mlp_norm_gain, Global<float, 3072> gated) {
+extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_gate_up_gated(Batch batch, Global<const float, 1024> x,
+    Global<const bf16, 32, 8, 32> gate_up_weight, Global<const float> mlp_norm_gain, Global<float, 3072> gated) {
   Memory &memory = shared_memory<Memory>();
   const int first = block_y() * 24;
   const int last = min(first + 24, batch.rows());
-  if (first >= last)
-    return;
+  if (first >= last) return;
   const int tile_2 = block_x();
   // gate_up
   for (int row = first; row < last; row += 1) {
@@ -45,8 +42,7 @@ __launch_bounds__(kThreads, 1) void norm_gate_up_gated(Batch batch, Global<const
     const float quotient = 1.0f / sqrtf((total / 1024.0f) + 1e-06f);
     // gate_up
     for (int gate_up = 0; gate_up < 1024; gate_up += 256)
-      memory.input(difference, gate_up + thread()) =
-          to_bf16(x(row, gate_up + thread()) * quotient * mlp_norm_gain(gate_up + thread()));
+      memory.input(difference, gate_up + thread()) = to_bf16(x(row, gate_up + thread()) * quotient * mlp_norm_gain(gate_up + thread()));
   }
   block_barrier();
   dot(last - first, memory.input, gate_up_weight, tile_2 * 4, memory.tile, memory.sums);
@@ -55,7 +51,6 @@ __launch_bounds__(kThreads, 1) void norm_gate_up_gated(Batch batch, Global<const
     const int difference_2 = row_2 - first;
     const float tile_3 = memory.tile(difference_2, lane());
     // gated
-    gated(row_2, tile_2 * 16 + lane()) =
-        tile_3 / (exponential(-tile_3) + 1.0f) * memory.tile(difference_2, 16 + lane());
+    gated(row_2, tile_2 * 16 + lane()) = tile_3 / (exponential(-tile_3) + 1.0f) * memory.tile(difference_2, 16 + lane());
   }
 }

@@ -22,14 +22,11 @@ struct Memory {
 } // namespace
 
 extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_logits(Batch batch, Global<const float, 1024> x,
-                                                                      Global<const bf16, 32, 8, 32> embed_weight,
-                                                                      Global<const float> final_norm_gain,
-                                                                      Global<float, 151936> logits) {
+    Global<const bf16, 32, 8, 32> embed_weight, Global<const float> final_norm_gain, Global<float, 151936> logits) {
   Memory &memory = shared_memory<Memory>();
   const int first = block_y() * 24;
   const int last = min(first + 24, batch.logit_rows());
-  if (first >= last)
-    return;
+  if (first >= last) return;
   const int tile_2 = block_x();
   // logits
   for (int row = first; row < last; row += 1) {
@@ -45,8 +42,7 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_logits(Batch batc
     const float quotient = 1.0f / sqrtf((total / 1024.0f) + 1e-06f);
     // logits
     for (int logits_2 = 0; logits_2 < 1024; logits_2 += 256)
-      memory.input(difference, logits_2 + thread()) =
-          to_bf16(x(logit_row, logits_2 + thread()) * quotient * final_norm_gain(logits_2 + thread()));
+      memory.input(difference, logits_2 + thread()) = to_bf16(x(logit_row, logits_2 + thread()) * quotient * final_norm_gain(logits_2 + thread()));
   }
   block_barrier();
   dot(last - first, memory.input, embed_weight, tile_2 * 4, memory.tile, memory.sums);

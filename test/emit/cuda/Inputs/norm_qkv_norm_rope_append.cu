@@ -26,16 +26,14 @@ struct Memory {
 };
 } // namespace
 
-extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_norm_rope_append(
-    Batch batch, Global<const float, 1024> x, Global<const bf16, 32, 8, 32> qkv_weight,
-    Global<const float> attn_norm_gain, Global<const float> q_norm_gain, Global<const float> k_norm_gain,
-    Global<const float, 256, 64> rope_low, Global<const float, 32, 64> rope_high, Global<bf16, 8, 32, 128> keys,
-    Global<bf16, 8, 128, 32> values, Global<float, 2048> q_rope) {
+extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_norm_rope_append(Batch batch, Global<const float, 1024> x,
+    Global<const bf16, 32, 8, 32> qkv_weight, Global<const float> attn_norm_gain, Global<const float> q_norm_gain,
+    Global<const float> k_norm_gain, Global<const float, 256, 64> rope_low, Global<const float, 32, 64> rope_high,
+    Global<bf16, 8, 32, 128> keys, Global<bf16, 8, 128, 32> values, Global<float, 2048> q_rope) {
   Memory &memory = shared_memory<Memory>();
   const int first = block_y() * 24;
   const int last = min(first + 24, batch.rows());
-  if (first >= last)
-    return;
+  if (first >= last) return;
   const int tile_2 = block_x();
   // qkv
   for (int row = first; row < last; row += 1) {
@@ -50,8 +48,7 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_norm_rope_app
     const float quotient = 1.0f / sqrtf((total / 1024.0f) + 1e-06f);
     // qkv
     for (int qkv = 0; qkv < 1024; qkv += 256)
-      memory.input(difference, qkv + thread()) =
-          to_bf16(x(row, qkv + thread()) * quotient * attn_norm_gain(qkv + thread()));
+      memory.input(difference, qkv + thread()) = to_bf16(x(row, qkv + thread()) * quotient * attn_norm_gain(qkv + thread()));
   }
   block_barrier();
   dot(last - first, memory.input, qkv_weight, tile_2 * 16, memory.tile, memory.sums);
@@ -68,8 +65,7 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_norm_rope_app
       const float total_2 = group_sum(running_2);
       const float quotient_2 = 1.0f / sqrtf((total_2 / 128.0f) + 1e-06f);
       for (int column_2 = 0; column_2 < 128; column_2 += 16)
-        memory.tile(difference_2, column_2 + lane()) =
-            memory.tile(difference_2, column_2 + lane()) * quotient_2 * q_norm_gain(column_2 + lane());
+        memory.tile(difference_2, column_2 + lane()) = memory.tile(difference_2, column_2 + lane()) * quotient_2 * q_norm_gain(column_2 + lane());
       // q_rope
       const int row_position = batch.row_position(row_2);
       const int rest = row_position % 256;
@@ -106,8 +102,7 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_norm_rope_app
       const float total_3 = group_sum(running_3);
       const float quotient_4 = 1.0f / sqrtf((total_3 / 128.0f) + 1e-06f);
       for (int column_6 = 0; column_6 < 128; column_6 += 16)
-        memory.tile(difference_2, column_6 + lane()) =
-            memory.tile(difference_2, column_6 + lane()) * quotient_4 * k_norm_gain(column_6 + lane());
+        memory.tile(difference_2, column_6 + lane()) = memory.tile(difference_2, column_6 + lane()) * quotient_4 * k_norm_gain(column_6 + lane());
       // k_rope
       const int row_position_2 = batch.row_position(row_2);
       const int rest_2 = row_position_2 % 256;
@@ -131,8 +126,7 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_norm_rope_app
       const int page_number = batch.page(batch.row_sequence(row_2), row_position_2 / 32);
       const int rest_3 = row_position_2 % 32;
       for (int column_8 = 0; column_8 < 128; column_8 += 16)
-        keys(page_number, difference_4, rest_3, column_8 + lane()) =
-            to_bf16(memory.tile(difference_2, column_8 + lane()));
+        keys(page_number, difference_4, rest_3, column_8 + lane()) = to_bf16(memory.tile(difference_2, column_8 + lane()));
     }
     if (tile_2 >= 24 && tile_2 < 32) {
       // qkv
@@ -142,8 +136,7 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_norm_rope_app
       const int page_number_2 = batch.page(batch.row_sequence(row_2), row_position_3 / 32);
       const int rest_4 = row_position_3 % 32;
       for (int column_9 = 0; column_9 < 128; column_9 += 16)
-        values(page_number_2, difference_6, column_9 + lane(), rest_4) =
-            to_bf16(memory.tile(difference_2, column_9 + lane()));
+        values(page_number_2, difference_6, column_9 + lane(), rest_4) = to_bf16(memory.tile(difference_2, column_9 + lane()));
     }
   }
 }

@@ -24,15 +24,14 @@ struct Memory {
 };
 } // namespace
 
-extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_rope_append(
-    Batch batch, Global<const float, 96> x, Global<const float, 6, 8, 16> qkv_weight, Global<const float> qkv_bias,
-    Global<const float> attn_norm_gain, Global<const float, 256, 16> rope_low, Global<const float, 1, 16> rope_high,
-    Global<float, 2, 32, 32> keys, Global<float, 2, 32, 32> values, Global<float, 96> q_rope) {
+extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_rope_append(Batch batch, Global<const float, 96> x,
+    Global<const float, 6, 8, 16> qkv_weight, Global<const float> qkv_bias, Global<const float> attn_norm_gain,
+    Global<const float, 256, 16> rope_low, Global<const float, 1, 16> rope_high, Global<float, 2, 32, 32> keys,
+    Global<float, 2, 32, 32> values, Global<float, 96> q_rope) {
   Memory &memory = shared_memory<Memory>();
   const int first = block_y() * 8;
   const int last = min(first + 8, batch.rows());
-  if (first >= last)
-    return;
+  if (first >= last) return;
   const int tile_2 = block_x();
   // qkv
   for (int row = first; row < last; row += 1) {
@@ -40,9 +39,7 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_rope_append(
     // attn_norm
     const float total = block_sum(x_2 * x_2 + 0.0f, memory.partial);
     if (thread() < 96)
-      memory.input(row - first, thread()) = thread() < 96 ? x_2 * (1.0f / sqrtf((total / 96.0f) + 1e-06f)) *
-                                                                (thread() < 96 ? float(attn_norm_gain(thread())) : 0.0f)
-                                                          : 0.0f;
+      memory.input(row - first, thread()) = thread() < 96 ? x_2 * (1.0f / sqrtf((total / 96.0f) + 1e-06f)) * (thread() < 96 ? float(attn_norm_gain(thread())) : 0.0f) : 0.0f;
   }
   // qkv
   block_barrier();
@@ -111,8 +108,7 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_rope_append(
       const int page_number_2 = batch.page(batch.row_sequence(row_2), row_position_3 / 32);
       const int rest_4 = row_position_3 % 32;
       for (int column_2 = 0; column_2 < 32; column_2 += 16)
-        values(page_number_2, difference_5, column_2 + lane(), rest_4) =
-            memory.tile(difference, column_2 + lane()) + qkv_bias(tile_2 * 32 + column_2 + lane());
+        values(page_number_2, difference_5, column_2 + lane(), rest_4) = memory.tile(difference, column_2 + lane()) + qkv_bias(tile_2 * 32 + column_2 + lane());
     }
   }
 }
