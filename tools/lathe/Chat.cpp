@@ -247,7 +247,9 @@ void addChat(CLI::App &app, Action &action) {
       "Turns from a file instead of the terminal, - for standard input: each line, or text between \"\"\", is a user's "
       "turn, /COMMAND a command; the dialogue goes to standard output");
   flags->scriptOption->group("Conversation");
-  command->add_option("-n,--n-predict", flags->count, "New tokens of an answer at most (default: what the context has room for)")
+  command
+      ->add_option("-n,--n-predict", flags->count,
+                   "New tokens of an answer at most (default: what the context has room for)")
       ->check(CLI::NonNegativeNumber)
       ->group("Output");
   flags->sampling.add(*command);
