@@ -4,8 +4,10 @@
 The mistakes are a barrier left out, a bound left out or moved by one, and arguments of a product changed. Swapped lanes of mma
 are test/device's (ExecutorTest), since they are in the device library and not in a kernel's text.
 """
+import os
 import re
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from harness import expect, expectEqual, main, referenceModel, scratch
@@ -53,10 +55,11 @@ def compileWith(lathe, model, quant, name, text):
 
 
 def refused(lathe, model, quant):
-    survivors, count = [], 0
-    for name, text, what in mutants(kernels(lathe, model, quant)):
-        count += 1
-        result = compileWith(lathe, model, quant, name, text)
+    all = list(mutants(kernels(lathe, model, quant)))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = list(pool.map(lambda mutant: compileWith(lathe, model, quant, *mutant[:2]), all))
+    survivors, count = [], len(all)
+    for (name, _, what), result in zip(all, results):
         expect(result.status in (0, 6), f"{name}, {what}: exit status {result.status}: {result.stderr[-500:]}")
         if result.status == 0:
             survivors.append(f"{name}: {what}")
