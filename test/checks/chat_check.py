@@ -9,6 +9,7 @@ import re
 import select
 import signal
 import tempfile
+import termios
 import time
 from functools import cache
 from pathlib import Path
@@ -268,6 +269,12 @@ class Terminal:
         before, self.text = self.text.split(what, 1)
         return before
 
+    def prompt(self, what=">>> "):
+        """Awaits a prompt and that keys are read as they come: libedit shows the one before it does the other."""
+        self.await_(what)
+        while termios.tcgetattr(self.fd)[3] & termios.ICANON:
+            time.sleep(0.002)
+
     def send(self, text):
         os.write(self.fd, text.encode())
 
@@ -285,50 +292,50 @@ def plain(text):
 
 def terminal(model):
     screen = Terminal(model, "-n", 20)
-    screen.await_(">>> ")
+    screen.prompt()
     screen.send("What is the capital of France?\r")
     screen.await_("Paris")
-    screen.await_(">>> ")
+    screen.prompt()
     # The up arrow brings the line back.
     screen.send("\x1b[A")
     expect("What is the capital of France?" in plain(screen.await_("France?") + "France?"), "the line before")
     screen.send("\x15/stats\r")
     screen.await_("2 messages, ")
-    screen.await_(">>> ")
+    screen.prompt()
     # Several lines between quotes, with their own prompt.
     screen.send('"""one\r')
-    screen.await_("... ")
+    screen.prompt("... ")
     screen.send('two"""\r')
-    screen.await_(">>> ")
+    screen.prompt()
     screen.send("/stats\r")
     screen.await_("4 messages, ")
-    screen.await_(">>> ")
+    screen.prompt()
     screen.send("/reset\r")
-    screen.await_(">>> ")
+    screen.prompt()
     screen.send("/stats\r")
     screen.await_("0 messages, ")
-    screen.await_(">>> ")
+    screen.prompt()
     # A mistake is said, and the chat goes on.
     screen.send("/nonsense\r")
     screen.await_("lathe: error: unknown command '/nonsense'")
-    screen.await_(">>> ")
+    screen.prompt()
     # Characters of several bytes are characters: one backspace takes one.
     screen.send("/sé\x7f\x7ftats\x01\x05\r")
     screen.await_("unknown command '/tats'")
-    screen.await_(">>> ")
+    screen.prompt()
     screen.send("\x04")
     expectEqual(screen.end(), 0, "exit status after Ctrl-D")
 
 
 def interrupts(model):
     screen = Terminal(model, "--temp", 0)
-    screen.await_(">>> ")
+    screen.prompt()
     # Ctrl-C takes a line back.
     screen.send("never sent\x03")
     screen.await_("^C")
-    screen.await_(">>> ")
+    screen.prompt()
     screen.send("/set n 4000\r")
-    screen.await_(">>> ")
+    screen.prompt()
     screen.send("Write a very long story about a dragon, a knight and a castle.\r")
     screen.await_("castle.")
     screen.await_("\n")
@@ -336,25 +343,25 @@ def interrupts(model):
         expect(screen.read(), "the program ended")
     screen.send("\x03")
     screen.await_("(stopped)")
-    screen.await_(">>> ")
+    screen.prompt()
     screen.send("/stats\r")
     screen.await_("2 messages, ")
     screen.await_("interrupted")
-    screen.await_(">>> ")
+    screen.prompt()
     screen.send("/set n 3\r")
-    screen.await_(">>> ")
+    screen.prompt()
     screen.send("Go on.\r")
     screen.await_("(cut after 3 tokens)")
-    screen.await_(">>> ")
+    screen.prompt()
     screen.send("/stats\r")
     cached = screen.await_("from the KV cache") + "from"
     numbers = re.search(r"prompt (\d+) tokens, (\d+) of them", plain(cached))
     expect(numbers and 0 < int(numbers[1]) - int(numbers[2]) < 40, f"a stopped answer stays in the KV cache: {plain(cached)!r}")
-    screen.await_(">>> ")
+    screen.prompt()
     # The first at an empty prompt warns, the second leaves.
     screen.send("\x03")
     screen.await_("(Ctrl-C again or Ctrl-D leaves)")
-    screen.await_(">>> ")
+    screen.prompt()
     screen.send("\x03")
     expectEqual(screen.end(), 0, "exit status after Ctrl-C twice")
     return f"prompt {numbers[1]} tokens, {numbers[2]} cached"
