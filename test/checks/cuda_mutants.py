@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Kernels with one mistake in their text: `lathe compile --use-kernels` must refuse nearly all of them, and take what only reads otherwise.
 
-The mistakes are a barrier left out, a bound left out or moved by one, and arguments of a product changed. Swapped lanes of mma
+Run by hand: it takes some twenty minutes on two busy cores. The mistakes are a barrier left out, a bound left out or moved by one, and arguments of a product changed. Swapped lanes of mma
 are test/device's (ExecutorTest), since they are in the device library and not in a kernel's text.
 """
 import os
