@@ -202,7 +202,6 @@ std::optional<Expression> Printer::expression(Operation &op) {
       .Case<arith::MulFOp, arith::MulIOp>([&](auto) { return binary(op, "*", product); })
       .Case<arith::DivFOp, arith::DivUIOp, arith::DivSIOp>([&](auto) { return binary(op, "/", product); })
       .Case<arith::RemUIOp, arith::RemSIOp>([&](auto) { return binary(op, "%", product); })
-      .Case([&](arith::CeilDivUIOp) { return call("ceil_div", op.getOperands()); })
       .Case([&](arith::NegFOp) { return Expression{"-" + use(op.getOperand(0), atom), product}; })
       .Case([&](arith::AndIOp) { return binary(op, "&&", both); })
       .Case<arith::MinSIOp, arith::MinUIOp>([&](auto) { return call("min", op.getOperands()); })
@@ -254,7 +253,6 @@ std::optional<Expression> Printer::expression(Operation &op) {
       })
       .Case([&](math::FmaOp) { return call("fma", op.getOperands()); })
       .Case([&](math::SqrtOp) { return call("sqrtf", op.getOperands()); })
-      .Case([&](math::AbsFOp) { return call("fabsf", op.getOperands()); })
       .Case([&](math::ExpOp) { return call("exponential", op.getOperands()); })
       .Case([&](arith::ExtFOp) { return call("to_float", op.getOperands()); })
       .Case([&](arith::TruncFOp) { return call("to_bf16", op.getOperands()); })
@@ -489,14 +487,11 @@ std::string Printer::parameters() {
   size_t width = 60; // of the line so far, with what stands before it
   for (Value argument : kernel.getArguments()) {
     auto type = cast<MemRefType>(argument.getType());
-    bool written = llvm::any_of(argument.getUsers(), [&](Operation *user) {
-      return isa<memref::StoreOp, vector::StoreOp, vector::MaskedStoreOp, StoreAlongOp>(user);
-    });
     std::string sizes;
     for (int64_t size : type.getShape().drop_front())
       sizes += ", " + std::to_string(size);
-    std::string parameter = fmt::format("Global<{}{}{}> {}", written ? "" : "const ", typeOf(type.getElementType()),
-                                        sizes, names.take(argument, "buffer"));
+    std::string parameter = fmt::format("Global<{}{}{}> {}", isStoredTo(argument) ? "" : "const ",
+                                        typeOf(type.getElementType()), sizes, names.take(argument, "buffer"));
     bool fits = width + parameter.size() + 2 < 118;
     text += (fits ? ", " : ",\n    ") + parameter;
     width = (fits ? width + 2 : 4) + parameter.size();

@@ -2,6 +2,7 @@
 
 #include "compiler/CudaCodegen.h"
 #include "compiler/Half.h"
+#include "dialects/kern/KernDialect.h"
 #include "runtime/AttentionItems.h"
 #include "runtime/HostLaunches.h"
 
@@ -41,7 +42,7 @@ public:
   Trial(const Plan &plan, std::vector<Part> parts, uint64_t seed) : plan(plan), random(seed) {
     int64_t stride = 1;
     for (const Part &part : parts)
-      stride = std::max(stride, ceilDiv(part.position + part.rows, plan.pageTokens));
+      stride = std::max(stride, kern::ceilDiv(part.position + part.rows, plan.pageTokens));
     pages = stride * static_cast<int64_t>(parts.size());
     for (int64_t page = 0; page < pages; ++page)
       pageTable.push_back(static_cast<int32_t>(page));
@@ -98,7 +99,6 @@ public:
 
 private:
   static constexpr int64_t workers = 16;
-  static int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
   const Plan &plan;
   std::mt19937_64 random;

@@ -62,10 +62,8 @@ public:
       entry.barrier = !plan.launches.empty();
       plan.launches.push_back(std::move(entry));
     }
-    if (cuda) {
-      if (auto done = completeForCuda(); !done)
-        return propagate(done);
-    }
+    if (cuda)
+      completeForCuda();
     if (plan.logitStride == 0)
       return fail(ExitCode::badInput, "the step gives no logits: expected a kern.buffer logits in stage 20");
     return plan;
@@ -115,7 +113,7 @@ private:
   }
 
   /// What kernels expect of their arguments, and what orders their launches.
-  Result<void> completeForCuda() {
+  void completeForCuda() {
     for (const Launch &launch : plan.launches) {
       Kernel &kernel = plan.kernels[launch.kernel];
       if (!kernel.parameters.empty())
@@ -126,21 +124,17 @@ private:
       function.walk([&](ArriveOp) { kernel.counters = true; });
     }
     chainLaunches(plan);
-    return {};
   }
 
   lathe::Parameter parameterOf(Value argument, const Buffer &buffer) {
     auto type = cast<MemRefType>(argument.getType());
-    bool written = llvm::any_of(argument.getUsers(), [&](Operation *user) {
-      return isa<memref::StoreOp, vector::StoreOp, vector::MaskedStoreOp, StoreAlongOp>(user);
-    });
     auto word = argument.getLoc()->findInstanceOf<NameLoc>();
     lathe::Parameter parameter{.name = word ? word.getName().str() : buffer.name};
     int64_t elements = 1;
     for (int64_t size : type.getShape().drop_front(type.isDynamicDim(0)))
       elements *= size;
     parameter.bytes = elements * type.getElementTypeBitWidth() / 8;
-    if (written) // pages keep what is not appended
+    if (isStoredTo(argument)) // pages keep what is not appended
       parameter.access = buffer.kind == Buffer::Kind::activation || buffer.kind == Buffer::Kind::logits
                              ? Access::write
                              : Access::update;

@@ -230,8 +230,6 @@ Result<void> Engine::Impl::resolveHost(const EngineOptions &options, const std::
     }
     extents.push_back({addresses[i], bytes});
   }
-  for (const Launch &launch : plan.launches)
-    weightBytes += static_cast<uint64_t>(plan.kernels[launch.kernel].tiles * plan.kernels[launch.kernel].bytesPerTile);
   launchCount = static_cast<int64_t>(plan.launches.size());
   std::memset(memory.pool.data(), 0xff, memory.pool.bytes()); // what was never appended must not look like a number
   auto made = HostLaunches::create(plan, *code, tier.substr(tier.find(':') + 1), std::move(extents), options.hostCheck);
@@ -249,6 +247,8 @@ Result<void> Engine::Impl::resolve(const EngineOptions &options) {
       return propagate(found);
     addresses.push_back(*found);
   }
+  for (const Launch &launch : plan.launches)
+    weightBytes += static_cast<uint64_t>(plan.kernels[launch.kernel].tiles * plan.kernels[launch.kernel].bytesPerTile);
   if (artifact->manifest().target == "cuda")
     return resolveHost(options, addresses);
   std::vector<KernelFn> functions;
@@ -285,7 +285,6 @@ Result<void> Engine::Impl::resolve(const EngineOptions &options) {
       resolved.buffers.push_back(addresses[argument]);
     }
     launches.push_back(std::move(resolved));
-    weightBytes += static_cast<uint64_t>(kernel.tiles * kernel.bytesPerTile);
   }
   if (!options.kernel.empty()) {
     auto ring = KernelRing::make(plan, *artifact, options.kernel, launches, options.ringBytes);

@@ -34,6 +34,9 @@ inline constexpr int64_t attentionRows = 16;
 #define GEN_PASS_REGISTRATION
 #include "passes/kern/KernPasses.h.inc"
 
+/// Whether a GPU's kernel stores to this buffer.
+bool isStoredTo(mlir::Value buffer);
+
 /// What a kernel's schedule is looked up by.
 ScheduleKey scheduleKeyOf(lm::FusedOp fused, llvm::StringRef tier);
 /// The pass with a table that has been read already.

@@ -1,9 +1,16 @@
 //===- KernelBuilder.cpp - bodies of kernels --------------------------------===//
 #include "passes/kern/KernelBuilder.h"
 
+#include "passes/kern/KernPasses.h"
+
 using namespace mlir;
 using namespace lathe;
 using namespace lathe::kern;
+
+bool kern::isStoredTo(Value buffer) {
+  return llvm::any_of(buffer.getUsers(),
+                      llvm::IsaPred<memref::StoreOp, vector::StoreOp, vector::MaskedStoreOp, StoreAlongOp>);
+}
 
 Value KernelContext::buffer(Argument::Kind kind, Value lmValue, Part part) {
   auto argument = argumentOf(lmValue);

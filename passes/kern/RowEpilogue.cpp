@@ -12,6 +12,33 @@ using namespace mlir;
 using namespace lathe;
 using namespace lathe::kern;
 
+namespace {
+
+/// Cosine and sine of a row's angles, by the addition theorem from the two tables.
+struct RopeAngles {
+  Emitter &e;
+  Value low, high, lowRow, highRow;
+
+  RopeAngles(KernelContext &k, lm::RopeOp rope, Value row)
+      : e(k.e), low(k.ropeTable(rope, Part::rope_low)), high(k.ropeTable(rope, Part::rope_high)) {
+    Value position = e.batch(Field::row_position, row), span = e.index(ropeSpan);
+    lowRow = arith::RemUIOp::create(e.b, position, span);
+    highRow = arith::DivUIOp::create(e.b, position, span);
+  }
+
+  /// Of 16 pairs from one on.
+  std::pair<Value, Value> at(Value pair) {
+    Value zero = e.index(0), one = e.index(1);
+    Value cosLow = e.load(low, {zero, lowRow, pair}), sinLow = e.load(low, {one, lowRow, pair});
+    Value cosHigh = e.load(high, {zero, highRow, pair}), sinHigh = e.load(high, {one, highRow, pair});
+    Value cos = e.sub(e.mul(cosHigh, cosLow), e.mul(sinHigh, sinLow));
+    Value sin = e.add(e.mul(sinHigh, cosLow), e.mul(cosHigh, sinLow));
+    return {cos, sin};
+  }
+};
+
+} // namespace
+
 Value RowEpilogue::columnOf(const Column &column) {
   Value first = e.mul(localTile, e.index(tileColumns()));
   return e.add(first, e.at(column));
@@ -136,9 +163,7 @@ LogicalResult RowEpilogue::normHeadInTile(lm::NormOp norm) {
 
 LogicalResult RowEpilogue::ropeHalves(lm::RopeOp rope) {
   int64_t half = static_cast<int64_t>(rope.getDim()) / 2;
-  Value low = k.ropeTable(rope, Part::rope_low), high = k.ropeTable(rope, Part::rope_high);
-  Value position = e.batch(Field::row_position, row), span = e.index(ropeSpan);
-  Value lowRow = arith::RemUIOp::create(e.b, position, span), highRow = arith::DivUIOp::create(e.b, position, span);
+  RopeAngles angles(k, rope, row);
   LogicalResult made = success();
   e.columns(half, [&](const Column &c) {
     auto x = chunk(rope.getInput(), c), y = chunk(rope.getInput(), Column{c.base, c.offset + half, lanes});
@@ -146,11 +171,8 @@ LogicalResult RowEpilogue::ropeHalves(lm::RopeOp rope) {
       made = failure();
       return;
     }
-    Value at = e.at(c), zero = e.index(0), one = e.index(1);
-    Value cosLow = e.load(low, {zero, lowRow, at}), sinLow = e.load(low, {one, lowRow, at});
-    Value cosHigh = e.load(high, {zero, highRow, at}), sinHigh = e.load(high, {one, highRow, at});
-    Value cos = e.sub(e.mul(cosHigh, cosLow), e.mul(sinHigh, sinLow));
-    Value sin = e.add(e.mul(sinHigh, cosLow), e.mul(cosHigh, sinLow));
+    Value at = e.at(c);
+    auto [cos, sin] = angles.at(at);
     e.store(e.sub(e.mul(*x, cos), e.mul(*y, sin)), tile, {slot, at});
     e.store(e.add(e.mul(*y, cos), e.mul(*x, sin)), tile, {slot, e.add(at, e.index(half))});
   });
@@ -172,9 +194,7 @@ LogicalResult RowEpilogue::ropeHead(lm::RopeOp rope) {
     return ropeHalves(rope);
   int64_t dim = rope.getDim(), half = dim / 2;
   bool interleavedPairs = rope.getRope().getLayout() == lm::RopeLayout::interleaved;
-  Value low = k.ropeTable(rope, Part::rope_low), high = k.ropeTable(rope, Part::rope_high);
-  Value position = e.batch(Field::row_position, row), span = e.index(ropeSpan);
-  Value lowRow = arith::RemUIOp::create(e.b, position, span), highRow = arith::DivUIOp::create(e.b, position, span);
+  RopeAngles angles(k, rope, row);
   if (inTile != rope.getInput()) {
     // Pairs are read at odd places, so the input has to stand in the tile as it is.
     for (int64_t j = 0; j < dim; j += lanes) {
@@ -204,11 +224,7 @@ LogicalResult RowEpilogue::ropeHead(lm::RopeOp rope) {
       x = tileAt({{}, j});
       y = e.load(tile, {slot, e.index(half + j)});
     }
-    Value at = e.index(j), zero = e.index(0), one = e.index(1);
-    Value cosLow = e.load(low, {zero, lowRow, at}), sinLow = e.load(low, {one, lowRow, at});
-    Value cosHigh = e.load(high, {zero, highRow, at}), sinHigh = e.load(high, {one, highRow, at});
-    Value cos = e.sub(e.mul(cosHigh, cosLow), e.mul(sinHigh, sinLow));
-    Value sin = e.add(e.mul(sinHigh, cosLow), e.mul(cosHigh, sinLow));
+    auto [cos, sin] = angles.at(e.index(j));
     results.emplace_back(e.sub(e.mul(x, cos), e.mul(y, sin)), e.add(e.mul(y, cos), e.mul(x, sin)));
   }
   e.sync();

@@ -5,8 +5,6 @@
 
 namespace lathe::device {
 
-LATHE_DEVICE int ceil_div(int x, int y) { return (x + y - 1) / y; }
-
 /// exp, with the bits that it has on the CPU target (passes/kern/ExpandExp.cpp): n = round(x / ln 2), r = x - n ln 2,
 /// exp(x) = 2^n (1 + r + r^2 p(r)), the coefficients those of expf of the Cephes library. 0 below -87; NaN gives NaN.
 LATHE_DEVICE float exponential(float x) {
