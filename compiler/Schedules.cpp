@@ -21,8 +21,8 @@ constexpr int64_t kMaxScratch = int64_t{64} << 20;
 
 constexpr std::array<std::string_view, 6> kQuants{"f32", "bf16", "f16", "int8", "int6", "int4"};
 constexpr std::array<std::string_view, 1> kLibraries{"onednn"};
-/// Weights that a library reads as they are packed.
-constexpr std::array<std::string_view, 2> kLibraryQuants{"f32", "int8"};
+/// Weights that a library multiplies: as f32, or as bytes.
+constexpr std::array<std::string_view, 4> kLibraryQuants{"f32", "bf16", "f16", "int8"};
 
 /// An integer key: which kinds of kernel have it, what it may be, and where it goes.
 struct Field {

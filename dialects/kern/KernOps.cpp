@@ -88,6 +88,8 @@ LogicalResult DotOp::verify() {
       return emitOpError() << "expected one input and one weight array without a coding";
     auto input = cast<MemRefType>(getInput()[0].getType());
     if (input.getRank() == 2 && input.getElementType().isBF16()) {
+      if (getLibrary())
+        return emitOpError() << "expected an input of f32 for a library, found " << input;
       if (failed(check(getInput()[0], "an input", b.getBF16Type(), {roundUp(k, lanes)})))
         return failure();
       return check(getWeight()[0], "a weight", b.getBF16Type(),
@@ -97,7 +99,7 @@ LogicalResult DotOp::verify() {
         input.getDimSize(1) < k)
       return emitOpError() << "expected an input of at least " << k << " columns of f32, found " << input;
     Type element = cast<MemRefType>(getWeight()[0].getType()).getElementType();
-    if (!isValue(element) || getLibrary())
+    if (!isValue(element))
       element = b.getF32Type();
     return check(getWeight()[0], "a weight", element, valuesType(element, 1, k).getShape().drop_front());
   }

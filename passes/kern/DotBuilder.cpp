@@ -68,6 +68,25 @@ Value DotBuilder::groupFactor(Part whole, Part sub, Value g, int64_t lane) {
   return arith::MulFOp::create(b, value, arith::SIToFPOp::create(b, vec(b.getF32Type()), ints).getResult());
 }
 
+SmallVector<Value> DotBuilder::values(Value step, int64_t lane) {
+  Value array = weight[0];
+  Type element = cast<MemRefType>(array.getType()).getElementType(), f32 = b.getF32Type();
+  if (!element.isBF16()) {
+    Value raw = stream(vec(element), at(array, {panel, step, m.index(lane)}));
+    return {element.isF32() ? raw : arith::ExtFOp::create(b, vec(f32), raw).getResult()};
+  }
+  // A bf16 is the high half of its f32: of a pair, the first must be shifted there, the second stands there.
+  auto words = vec(b.getI32Type());
+  auto constant = [&](int32_t value) {
+    return arith::ConstantOp::create(b, DenseElementsAttr::get(words, value)).getResult();
+  };
+  Value pair = stream(vec(element, 2 * lanes), at(array, {panel, step, m.index(lane), m.index(0)}));
+  pair = vector::BitCastOp::create(b, words, pair);
+  Value even = arith::ShLIOp::create(b, pair, constant(16));
+  Value odd = arith::AndIOp::create(b, pair, constant(int32_t(0xffff0000)));
+  return {vector::BitCastOp::create(b, vec(f32), even), vector::BitCastOp::create(b, vec(f32), odd)};
+}
+
 SmallVector<Value> DotBuilder::quads(Value u, Value step, int64_t lane) {
   int64_t bits = coding->getBits();
   auto bytes = vec(b.getI8Type(), 4 * lanes);

@@ -53,6 +53,10 @@ protected:
   llvm::SmallVector<mlir::Value> factors(Part whole, Part sub, mlir::Value g, int64_t first, int64_t vectors);
   /// 16 scales or minima of group g, in f32, from column `lane` on.
   mlir::Value groupFactor(Part whole, Part sub, mlir::Value g, int64_t lane);
+  /// Elements along k that a load of a matrix of floats covers.
+  int64_t stepElements() { return valuesSpan(mlir::cast<mlir::MemRefType>(weight[0].getType()).getElementType()); }
+  /// 16 columns of such a load in f32, from column `lane` on: one vector for each element along k.
+  llvm::SmallVector<mlir::Value> values(mlir::Value step, int64_t lane);
   /// The operands that load number `step` of a unit's codes gives: 16 columns, four elements along k each.
   llvm::SmallVector<mlir::Value> quads(mlir::Value u, mlir::Value step, int64_t lane);
   mlir::Value call(llvm::StringRef name, mlir::Type result, mlir::ValueRange operands) {

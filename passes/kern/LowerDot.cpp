@@ -78,9 +78,6 @@ private:
       addSpan(m.index(k / sumSpan * stepsOfSpan), k % sumSpan);
   }
 
-  /// Elements along k that a load of floats covers.
-  int64_t stepElements() { return valuesSpan(cast<MemRefType>(dot.getWeight()[0].getType()).getElementType()); }
-
   /// The chains of `count` elements along k, from load number `start` on.
   SmallVector<Value> chains(int64_t first, Value start, int64_t count) {
     int64_t span = stepElements();
@@ -130,26 +127,6 @@ private:
       }
     }
     return next;
-  }
-
-  /// 16 columns of a matrix of floats in f32: one vector for each element along k.
-  SmallVector<Value> values(Value step, int64_t lane) {
-    Value array = dot.getWeight()[0];
-    Type element = cast<MemRefType>(array.getType()).getElementType(), f32 = b.getF32Type();
-    if (!element.isBF16()) {
-      Value raw = stream(vec(element), at(array, {dot.getPanel(), step, m.index(lane)}));
-      return {element.isF32() ? raw : arith::ExtFOp::create(b, vec(f32), raw).getResult()};
-    }
-    // A bf16 is the high half of its f32: of a pair, the first must be shifted there, the second stands there.
-    auto words = vec(b.getI32Type());
-    auto constant = [&](int32_t value) {
-      return arith::ConstantOp::create(b, DenseElementsAttr::get(words, value)).getResult();
-    };
-    Value pair = stream(vec(element, 2 * lanes), at(array, {dot.getPanel(), step, m.index(lane), m.index(0)}));
-    pair = vector::BitCastOp::create(b, words, pair);
-    Value even = arith::ShLIOp::create(b, pair, constant(16));
-    Value odd = arith::AndIOp::create(b, pair, constant(int32_t(0xffff0000)));
-    return {vector::BitCastOp::create(b, vec(f32), even), vector::BitCastOp::create(b, vec(f32), odd)};
   }
 
   SmallVector<Value> groups(int64_t first) {

@@ -1,6 +1,7 @@
 //===- LowerLibraryDot.cpp - products that a library makes -------------------===//
 //
-//   f32:    library->floats(rows, k, input, weight, into)
+//   floats: the panel as f32, which f32 is as it stands, once a call
+//           library->floats(rows, k, input, panel, into)
 //   bytes:  the panel's codes as 32 rows of signed bytes, once a call
 //           for each group of the weight:
 //             library->bytes(…) for each of its units      exact sums of all rows
@@ -23,17 +24,18 @@ static_assert(sumSpan == kSumSpan);
 
 namespace {
 
-class LibraryDot {
+class LibraryDot : DotBuilder {
 public:
   LibraryDot(DotOp dot, OpBuilder &builder, const TierProducts &tier, Value library,
-             llvm::function_ref<Value(int64_t)> allocate, DotBuilder::Base base)
-      : dot(dot), m(builder, dot.getLoc()), b(m.b), tier(tier), library(library), allocate(allocate), base(base) {}
+             llvm::function_ref<Value(int64_t)> allocate, Base base)
+      : DotBuilder(builder, dot, tier, base), dot(dot), library(library), allocate(allocate) {}
 
   void floats() {
-    auto input = cast<MemRefType>(dot.getInput()[0].getType()), into = cast<MemRefType>(dot.getInto().getType());
+    auto into = cast<MemRefType>(dot.getInto().getType());
+    bool asIs = cast<MemRefType>(weight[0].getType()).getElementType().isF32();
+    Value floats = asIs ? at(weight[0], {panel, m.index(0), m.index(0)}) : spreadFloats();
     call(offsetof(LatheLibrary, floats),
-         {number(dot.getCount()), number(dot.getK()), at(dot.getInput()[0], {dot.getRow(), m.index(0)}),
-          number(input.getDimSize(1)), at(dot.getWeight()[0], {dot.getPanel(), m.index(0), m.index(0)}),
+         {number(dot.getCount()), number(dot.getK()), inputAt(0, 0, m.index(0)), number(inputStride()), floats,
           at(dot.getInto(), {m.index(0), dot.getColumn()}), number(into.getDimSize(1))});
   }
 
@@ -42,31 +44,28 @@ public:
     plain = allocate(panelWidth * codeStride());
     sums = allocate(group / unit() * dot.getMaxCount() * panelWidth * 4);
     spreadCodes();
-    Value zero = arith::ConstantOp::create(b, DenseElementsAttr::get(vec(b.getF32Type()), 0.0f));
-    loop(dot.getCount(), [&](Value slot) {
+    Value zero = zeros();
+    each(dot.getCount(), [&](Value slot) {
       for (int64_t lane = 0; lane < panelWidth; lane += lanes)
-        m.store(zero, at(dot.getInto(), {slot, add(dot.getColumn(), m.index(lane))}));
+        m.store(zero, at(dot.getInto(), {slot, add(dot.getColumn(), lane)}));
     });
     if (k >= group)
-      loop(m.index(k / group), [&](Value g) { oneGroup(g, group); });
+      each(m.index(k / group), [&](Value g) { oneGroup(g, group); });
     if (k % group != 0)
       oneGroup(m.index(k / group), k % group);
   }
 
 private:
-  VectorType vec(Type element) { return VectorType::get({lanes}, element); }
-  Value add(Value x, Value y) { return arith::AddIOp::create(b, x, y); }
+  using DotBuilder::add;
   Value mul(Value x, int64_t y) { return arith::MulIOp::create(b, x, m.index(y)); }
-  Value at(Value memref, ValueRange indices) {
-    return m.address(base(memref), cast<MemRefType>(memref.getType()), indices);
-  }
   Value number(int64_t value) { return arith::ConstantOp::create(b, b.getI64IntegerAttr(value)); }
   Value number(Value index) { return arith::IndexCastOp::create(b, b.getI64Type(), index); }
-  void loop(Value count, llvm::function_ref<void(Value)> body) {
-    auto op = scf::ForOp::create(b, m.index(0), count, m.index(1));
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(op.getBody());
-    body(op.getInductionVar());
+  int64_t inputStride() { return cast<MemRefType>(input[0].getType()).getDimSize(1); }
+  void each(Value count, llvm::function_ref<void(Value)> body) {
+    loop(m.index(0), count, {}, [&](Value i, ValueRange) {
+      body(i);
+      return SmallVector<Value>();
+    });
   }
 
   /// Calls the library's function at `offset`.
@@ -82,15 +81,28 @@ private:
     LLVM::CallOp::create(b, type, operands);
   }
 
-  int64_t unit() { return std::min<int64_t>(dot.getCoding()->getGroup(), *dot.getInputGroup()); }
   int64_t codeStride() { return roundUp(dot.getK(), 4); }
+
+  /// The panel as f32, [k][column].
+  Value spreadFloats() {
+    int64_t span = stepElements(), steps = ceilDiv(dot.getK(), span);
+    Value floats = allocate(steps * span * panelWidth * 4);
+    each(m.index(steps), [&](Value step) {
+      for (int64_t lane = 0; lane < panelWidth; lane += lanes)
+        for (auto [j, value] : llvm::enumerate(values(step, lane))) {
+          Value k = add(mul(step, span), static_cast<int64_t>(j));
+          m.store(value, m.offset(floats, add(mul(k, panelWidth * 4), lane * 4)));
+        }
+    });
+    return floats;
+  }
 
   /// plain[column][k], signed, from the panel's quads of u8.
   void spreadCodes() {
     Value bias = arith::ConstantOp::create(b, b.getI32IntegerAttr(static_cast<int32_t>(0x80808080u)));
-    loop(m.index(codeStride() / 4), [&](Value quad) {
-      loop(m.index(panelWidth), [&](Value column) {
-        Value codes = m.load(b.getI32Type(), at(dot.getWeight()[0], {dot.getPanel(), quad, column, m.index(0)}));
+    each(m.index(codeStride() / 4), [&](Value quad) {
+      each(m.index(panelWidth), [&](Value column) {
+        Value codes = m.load(b.getI32Type(), at(weight[0], {panel, quad, column, m.index(0)}));
         m.store(arith::XOrIOp::create(b, codes, bias), m.offset(plain, add(mul(column, codeStride()), mul(quad, 4))));
       });
     });
@@ -105,18 +117,17 @@ private:
 
   void oneUnit(Value g, Value place, int64_t count) {
     Value first = add(mul(g, dot.getCoding()->getGroup()), mul(place, unit()));
-    int64_t stride = cast<MemRefType>(dot.getInput()[0].getType()).getDimSize(1);
     call(offsetof(LatheLibrary, bytes),
-         {number(dot.getCount()), number(count), at(dot.getInput()[0], {dot.getRow(), first}), number(stride),
+         {number(dot.getCount()), number(count), inputAt(0, 0, first), number(inputStride()),
           m.offset(plain, first), number(codeStride()), sumsAt(m, place, m.index(0))});
   }
 
   void oneGroup(Value g, int64_t count) {
     int64_t perGroup = dot.getCoding()->getGroup() / unit();
-    loop(m.index(count / unit()), [&](Value place) { oneUnit(g, place, unit()); });
+    each(m.index(count / unit()), [&](Value place) { oneUnit(g, place, unit()); });
     if (count % unit() != 0)
       oneUnit(g, m.index(count / unit()), count % unit());
-    loop(dot.getCount(), [&](Value slot) {
+    each(dot.getCount(), [&](Value slot) {
       addGroup(
           dot, b, tier, slot, g, count,
           [&](Memory &inner, Value number) {
@@ -132,12 +143,8 @@ private:
   }
 
   DotOp dot;
-  Memory m;
-  ImplicitLocOpBuilder &b;
-  const TierProducts &tier;
   Value library;
   llvm::function_ref<Value(int64_t)> allocate;
-  DotBuilder::Base base;
   Value plain, sums;
 };
 

@@ -63,10 +63,13 @@ int64_t deviceBlockWithin(const ScheduleEntry &entry, lm::LinearOp linear) {
   return rows > deviceTileRows ? rows / deviceTileRows * deviceTileRows : rows;
 }
 
-/// A library adds signed bytes: codes are stored with 128 added, and no further bias.
-bool libraryMayRead(lm::LinearOp linear) {
-  auto quant = lm::quantOf(linear.getWeight().getType());
-  return !quant || quant.getBias() == 0;
+/// A library adds signed bytes: codes are stored with 128 added, and no further bias. Of floats it adds f32, so not
+/// where a tier multiplies in bf16.
+bool libraryMayRead(lm::LinearOp linear, StringRef tier) {
+  auto weight = cast<RankedTensorType>(linear.getWeight().getType());
+  if (auto quant = lm::quantOf(weight))
+    return quant.getBias() == 0;
+  return !(weight.getElementType().isBF16() && tierHas(tier, "bf16"));
 }
 
 /// A register tile holds whole groups of query heads, or a part that divides one, so that decode wastes nothing.
@@ -117,7 +120,7 @@ struct SelectSchedule : kern::impl::KernSelectScheduleBase<SelectSchedule> {
         rows = unitBlock = entry->measured() ? unitBlock : deviceBlockWithin(*entry, linear);
       else if (!entry->measured())
         unitBlock = blockWithin(*entry, linear);
-      if (!entry->library.empty() && libraryMayRead(linear) && unitBlock > 1)
+      if (!entry->library.empty() && libraryMayRead(linear, tier) && unitBlock > 1)
         library = text(entry->library), libraryRows = std::min(entry->libraryRows, unitBlock);
     } else if (auto attention = dyn_cast_or_null<lm::AttentionOp>(anchor)) {
       rows = rowsWithin(*entry, attention);

@@ -23,14 +23,14 @@ MODELS = {
     "odd": llamaConfig(hidden_size=90, num_attention_heads=4, num_key_value_heads=2, head_dim=24, intermediate_size=257),
     "wide": llamaConfig(hidden_size=256, num_attention_heads=3, num_key_value_heads=3, head_dim=100, intermediate_size=700, vocab_size=333),
 }
-NUMBERS = {"f32": ["--quant", "f32"], "int8": ["--quant", "int8"], "int8 in groups of 64": ["--quant", "int8", "--group", "64"]}
+NUMBERS = {"f32": ["--quant", "f32"], "bf16": ["--quant", "bf16"], "int8": ["--quant", "int8"], "int8 in groups of 64": ["--quant", "int8", "--group", "64"]}
 
 
 def table(tiers, library=True):
     """Default schedules; the rows of a call are few enough that the model's rows take several calls."""
     entries = ""
     for tier in tiers:
-        for quant in ("f32", "int8"):
+        for quant in ("f32", "bf16", "f16", "int8"):
             entries += (f'[[schedule]]\ntier = "{tier}"\nkind = "linear"\nquant = "{quant}"\nrows = 2\ncolumns = 32\nunit_block = 40\n'
                         + (f'library = "onednn"\nlibrary_rows = {ROWS}\n' if library else "") + "\n")
     return entries
@@ -149,9 +149,9 @@ def inspected(with_):
 
 
 def keptBlocks(with_, library):
-    """A GGUF file's own 8-bit blocks; 4-bit ones stay with our kernels."""
+    """A GGUF file's own 8-bit blocks and halves; 4-bit ones stay with our kernels."""
     config = llamaConfig(hidden_size=96, num_attention_heads=6, intermediate_size=160, head_dim=16)
-    for element in ("Q8_0", "Q4_0"):
+    for element in ("Q8_0", "F16", "Q4_0"):
         model = with_.folder / f"keep-{element}.gguf"
         if not model.exists():
             writeGguf(model, config, 300, element=element)
@@ -207,7 +207,7 @@ def fill(suite, lathe, args):
     if word == "oneDNN":
         suite.add("oneDNN/refused without VNNI", refusedWithoutVnni, with_, library)
     suite.add("stand-in/odd/f32/the same bits", sameBits, with_, "odd", "f32", lathe.tiers[0], with_.fake)
-    for numbers in ("f32", "int8"):
+    for numbers in ("f32", "bf16", "int8"):
         suite.add(f"stand-in/{numbers}/is asked", isAsked, with_, numbers)
     suite.add("stand-in/mistakes", mistakes, with_)
     suite.add("inspect", inspected, with_)
