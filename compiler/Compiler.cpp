@@ -26,6 +26,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include <future>
+#include <map>
+
 using namespace mlir;
 
 namespace lathe {
@@ -59,7 +62,7 @@ private:
   Result<void> fuse();
   Result<void> makeKernels();
   Result<void> generateCode();
-  Result<void> generateCpu(ModuleOp tierModule);
+  Result<TierCompilation> lowerTier(ModuleOp tierModule);
   Result<void> generateCuda(ModuleOp cuda);
   /// Takes texts of --use-kernels instead of those that were printed.
   Result<void> takeEdited();
@@ -214,14 +217,34 @@ Result<void> Compilation::makeKernels() {
 }
 
 Result<void> Compilation::generateCode() {
-  for (auto tierModule : module->getOps<ModuleOp>())
-    if (auto done = tierModule.getName() == kern::cudaTarget ? generateCuda(tierModule) : generateCpu(tierModule);
-        !done)
-      return done;
+  if (forCuda()) {
+    for (auto tierModule : module->getOps<ModuleOp>())
+      if (auto done = generateCuda(tierModule); !done)
+        return done;
+    return {};
+  }
+  // While one tier is lowered, those before it are compiled.
+  std::map<std::string, std::future<Result<NativeCode>>> compiling;
+  for (auto tierModule : module->getOps<ModuleOp>()) {
+    std::string name = tierModule.getName()->str();
+    progress("compiling kernels for " + name, static_cast<int64_t>(compiling.size()),
+             static_cast<int64_t>(options.tiers.size()));
+    auto lowered = lowerTier(tierModule);
+    if (!lowered)
+      return propagate(lowered);
+    auto rest = [tier = std::make_shared<TierCompilation>(std::move(*lowered))] { return tier->compile(); };
+    compiling[name] = std::async(std::launch::async, rest);
+  }
+  for (auto &[name, compiled] : compiling) {
+    auto native = compiled.get();
+    if (!native)
+      return propagate(native);
+    code.tiers[name] = std::move(*native);
+  }
   return {};
 }
 
-Result<void> Compilation::generateCpu(ModuleOp tierModule) {
+Result<TierCompilation> Compilation::lowerTier(ModuleOp tierModule) {
   const CpuTier *tier = findTier(tierModule.getName()->str());
   if (!tier) {
     std::string known;
@@ -231,15 +254,16 @@ Result<void> Compilation::generateCpu(ModuleOp tierModule) {
                 "stage 20 has a module of tier '{}', which is none of {}, perhaps with features that it can have",
                 tierModule.getName()->str(), known);
   }
-  progress("compiling kernels for " + tier->name, code.tiers.size(), options.tiers.size());
   OwningOpRef<ModuleOp> copy = tierModule.clone(); // the module stays as stage 20 describes it
-  std::string lowered;
+  std::string text;
   firstError.clear();
-  auto compiled = compileTier(*copy, *tier, options.dumpDir.empty() && options.stopAfter.empty() ? nullptr : &lowered);
-  if (!compiled)
-    return fail(compiled.error().code, "{}{}{}", compiled.error().message, firstError.empty() ? "" : ": ", firstError);
-  code.tiers[tier->name] = std::move(*compiled);
-  return dump("30-target-" + tier->name + ".mlir", lowered);
+  TierCompilation lowered(*tier);
+  auto done = lowered.lower(*copy, options.dumpDir.empty() && options.stopAfter.empty() ? nullptr : &text);
+  if (!done)
+    return fail(done.error().code, "{}{}{}", done.error().message, firstError.empty() ? "" : ": ", firstError);
+  if (auto dumped = dump("30-target-" + tier->name + ".mlir", text); !dumped)
+    return propagate(dumped);
+  return lowered;
 }
 
 Result<void> Compilation::generateCuda(ModuleOp cuda) {

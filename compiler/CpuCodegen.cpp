@@ -159,14 +159,16 @@ std::map<std::string, LibraryUse> librariesOf(ModuleOp tierModule) {
 
 } // namespace
 
-Result<NativeCode> compileTier(ModuleOp tierModule, const CpuTier &tier, std::string *dumped) {
-  MLIRContext *context = tierModule.getContext();
-  NativeCode code;
+TierCompilation::TierCompilation(const CpuTier &tier) : compiledFor(&tier) {}
+TierCompilation::~TierCompilation() = default;
+TierCompilation::TierCompilation(TierCompilation &&) noexcept = default;
+
+Result<void> TierCompilation::lower(ModuleOp tierModule, std::string *dumped) {
   code.libraries = librariesOf(tierModule);
   if (failed(lowerToLlvm(tierModule, dumped)))
     return fail(ExitCode::internal,
                 "lowering the kernels of tier {} failed; --dump DIR keeps the stages to reproduce it with lathe-opt",
-                tier.name);
+                tier().name);
   for (auto function : tierModule.getOps<LLVM::LLVMFuncOp>())
     if (auto bytes = function->getAttrOfType<IntegerAttr>(kern::scratchBytesAttr))
       code.scratchBytes[function.getName().str()] = bytes.getInt();
@@ -174,21 +176,25 @@ Result<NativeCode> compileTier(ModuleOp tierModule, const CpuTier &tier, std::st
   DialectRegistry registry;
   registerBuiltinDialectTranslation(registry);
   registerLLVMDialectTranslation(registry);
-  context->appendDialectRegistry(registry);
-  llvm::LLVMContext llvmContext;
-  auto module = translateModuleToLLVMIR(tierModule, llvmContext, "kernels");
+  tierModule.getContext()->appendDialectRegistry(registry);
+  context = std::make_unique<llvm::LLVMContext>();
+  module = translateModuleToLLVMIR(tierModule, *context, "kernels");
   if (!module)
-    return fail(ExitCode::internal, "translating the kernels of tier {} to LLVM IR failed", tier.name);
-  auto machine = machineFor(tier);
+    return fail(ExitCode::internal, "translating the kernels of tier {} to LLVM IR failed", tier().name);
+  return {};
+}
+
+Result<NativeCode> TierCompilation::compile() {
+  auto machine = machineFor(tier());
   if (!machine)
     return propagate(machine);
   module->setTargetTriple((*machine)->getTargetTriple());
   module->setDataLayout((*machine)->createDataLayout());
   for (llvm::Function &function : *module)
     if (!function.isDeclaration()) {
-      function.addFnAttr("prefer-vector-width", tier.vectorWidth);
-      function.addFnAttr("target-cpu", tier.cpu);
-      function.addFnAttr("target-features", tier.features);
+      function.addFnAttr("prefer-vector-width", tier().vectorWidth);
+      function.addFnAttr("target-cpu", tier().cpu);
+      function.addFnAttr("target-features", tier().features);
       function.addFnAttr("no-builtins"); // a loop must not become a call of memcpy: the object has no undefined symbol
       function.addFnAttr(llvm::Attribute::NoUnwind);
     }
@@ -215,7 +221,8 @@ Result<NativeCode> compileTier(ModuleOp tierModule, const CpuTier &tier, std::st
   if (!shared)
     return propagate(shared);
   code.sharedObject = std::move(*shared);
-  return code;
+  module.reset();
+  return std::move(code);
 }
 
 } // namespace lathe

@@ -7,8 +7,14 @@
 #include "mlir/IR/BuiltinOps.h"
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
+
+namespace llvm {
+class LLVMContext;
+class Module;
+} // namespace llvm
 
 namespace lathe {
 
@@ -33,8 +39,25 @@ struct NativeCode {
   std::map<std::string, LibraryUse> libraries; ///< by kernel that leaves products to one
 };
 
-/// Compiles a tier's module of kernels (stage 20; it is lowered in place to LLVM). `dumped` gets the module's text
-/// after convert-kern-to-vector (stage 30) when not null.
-Result<NativeCode> compileTier(mlir::ModuleOp tierModule, const CpuTier &tier, std::string *dumped);
+/// A tier's kernels on the way to native code. Once lowered, it shares nothing with others.
+class TierCompilation {
+public:
+  explicit TierCompilation(const CpuTier &tier);
+  ~TierCompilation();
+  TierCompilation(TierCompilation &&) noexcept;
+
+  const CpuTier &tier() const { return *compiledFor; }
+  /// A tier's module of kernels (stage 20; it is lowered in place to LLVM) to LLVM IR. `dumped` gets the module's text
+  /// after convert-kern-to-vector (stage 30) when not null. One at a time in an MLIRContext.
+  Result<void> lower(mlir::ModuleOp tierModule, std::string *dumped);
+  /// What was lowered to code, once. Several may do so at once, each in a thread of its own.
+  Result<NativeCode> compile();
+
+private:
+  const CpuTier *compiledFor;
+  NativeCode code;
+  std::unique_ptr<llvm::LLVMContext> context;
+  std::unique_ptr<llvm::Module> module;
+};
 
 } // namespace lathe

@@ -1,9 +1,9 @@
 #include "compiler/KernelCompiler.h"
 
+#include "compiler/Parallel.h"
+
 #include <algorithm>
-#include <atomic>
 #include <optional>
-#include <thread>
 
 namespace lathe {
 
@@ -30,27 +30,23 @@ Result<CompiledKernels> compileKernels(const Nvrtc &nvrtc, std::span<const Kerne
   // The longest texts first: one of them alone at the end would hold up all.
   std::ranges::stable_sort(missing, std::ranges::greater(), [&](size_t i) { return kernels[i].text.size(); });
   std::vector<std::optional<Error>> errors(kernels.size());
-  std::atomic<size_t> next = 0;
-  auto work = [&] {
-    for (size_t at; (at = next.fetch_add(1)) < missing.size();) {
-      size_t i = missing[at];
-      auto code = nvrtc.compile(kernels[i], headers, architecture);
-      if (!code) {
-        errors[i] = std::move(code.error());
-        continue;
-      }
-      if (cache)
-        cache->store(keys[i], *code);
-      result.code[i] = std::move(*code);
-    }
-  };
-  if (threads == 0)
-    threads = std::max(1u, std::thread::hardware_concurrency());
-  std::vector<std::jthread> others;
-  for (int64_t thread = 1; thread < std::min(threads, static_cast<int64_t>(missing.size())); ++thread)
-    others.emplace_back(work);
-  work();
-  others.clear();
+  auto compiled = inParallel(
+      static_cast<int64_t>(missing.size()),
+      [&](int64_t at) -> Result<void> {
+        size_t i = missing[static_cast<size_t>(at)];
+        auto code = nvrtc.compile(kernels[i], headers, architecture);
+        if (!code) {
+          errors[i] = std::move(code.error());
+          return {};
+        }
+        if (cache)
+          cache->store(keys[i], *code);
+        result.code[i] = std::move(*code);
+        return {};
+      },
+      threads);
+  if (!compiled)
+    return propagate(compiled);
   for (std::optional<Error> &error : errors)
     if (error)
       return std::unexpected(std::move(*error));

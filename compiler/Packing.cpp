@@ -3,12 +3,12 @@
 
 #include "compiler/CodedRows.h"
 #include "compiler/Half.h"
+#include "compiler/Parallel.h"
 #include "compiler/Quantizer.h"
 #include "dialects/lm/LmDialect.h"
 
 #include <algorithm>
 #include <cmath>
-#include <thread>
 
 using namespace mlir;
 
@@ -183,20 +183,9 @@ Result<void> packCodes(CodingAttr coding, int64_t k, const WeightSource &source,
 }
 
 /// Panels are shared out; all parts of a panel are made at once.
-Result<void> inParallel(int64_t panels, llvm::function_ref<Result<void>(int64_t, int64_t)> share) {
-  int64_t workers = std::clamp<int64_t>(std::thread::hardware_concurrency(), 1, ceilDiv(panels, 16));
-  std::vector<Result<void>> done(workers);
-  std::vector<std::thread> threads;
-  auto run = [&](int64_t w) { done[w] = share(panels * w / workers, panels * (w + 1) / workers); };
-  for (int64_t w = 1; w < workers; ++w)
-    threads.emplace_back(run, w);
-  run(0);
-  for (std::thread &thread : threads)
-    thread.join();
-  for (Result<void> &result : done)
-    if (!result)
-      return result;
-  return {};
+Result<void> byPanels(int64_t panels, llvm::function_ref<Result<void>(int64_t, int64_t)> share) {
+  int64_t workers = std::clamp<int64_t>(processorCount(), 1, ceilDiv(panels, 16));
+  return inParallel(workers, [&](int64_t w) { return share(panels * w / workers, panels * (w + 1) / workers); });
 }
 
 /// A norm's gain, or a bias in the order of its linear's packed features; padding is zero.
@@ -296,8 +285,7 @@ Result<void> Packer::pack(WeightOp op, std::span<std::byte> out) {
   if (!map)
     return propagate(map);
   if (part == Part::values)
-    return inParallel(panels,
-                      [&](int64_t begin, int64_t end) { return packFloats(op, source, *map, out, begin, end); });
+    return byPanels(panels, [&](int64_t begin, int64_t end) { return packFloats(op, source, *map, out, begin, end); });
   CodingAttr coding = *op.getCoding();
   std::map<std::string, std::vector<float>> importance;
   for (const std::string &name : map->names) {
@@ -319,7 +307,7 @@ Result<void> Packer::pack(WeightOp op, std::span<std::byte> out) {
     bytes.resize(type.getNumElements() * type.getElementTypeBitWidth() / 8);
     parts[other] = bytes;
   }
-  return inParallel(panels, [&](int64_t begin, int64_t end) {
+  return byPanels(panels, [&](int64_t begin, int64_t end) {
     return packCodes(coding, k, source, *map, importance, parts, begin, end);
   });
 }

@@ -118,8 +118,8 @@ private:
   void oneUnit(Value g, Value place, int64_t count) {
     Value first = add(mul(g, dot.getCoding()->getGroup()), mul(place, unit()));
     call(offsetof(LatheLibrary, bytes),
-         {number(dot.getCount()), number(count), inputAt(0, 0, first), number(inputStride()),
-          m.offset(plain, first), number(codeStride()), sumsAt(m, place, m.index(0))});
+         {number(dot.getCount()), number(count), inputAt(0, 0, first), number(inputStride()), m.offset(plain, first),
+          number(codeStride()), sumsAt(m, place, m.index(0))});
   }
 
   void oneGroup(Value g, int64_t count) {

@@ -133,8 +133,9 @@ TEST(Schedules, Library) {
             "folder/t.toml:12:16: library_rows: expected at most unit_block = 24, found 25");
   EXPECT_EQ(errorOf(replaced(text, "library_rows = 16", "library_rows = 1")),
             "folder/t.toml:12:16: library_rows: expected an integer from 2 to 4096, found the integer 1");
-  EXPECT_EQ(errorOf(replaced(text, "int8", "int4")),
-            "folder/t.toml:5:11: library: onednn multiplies weights of f32, bf16, f16, int8 only, found quant \"int4\"");
+  EXPECT_EQ(
+      errorOf(replaced(text, "int8", "int4")),
+      "folder/t.toml:5:11: library: onednn multiplies weights of f32, bf16, f16, int8 only, found quant \"int4\"");
 }
 
 TEST(Schedules, EmptyTableIsTheBuiltInOne) {
