@@ -14,7 +14,8 @@ namespace lathe {
 inline int64_t processorCount() { return std::max(1u, std::thread::hardware_concurrency()); }
 
 /// Calls `task`, a Result<void>(int64_t), for 0 to count - 1, begun in this order, on up to `threads` threads (0: as
-/// many as there are processors), the caller's among them. All are called; of several errors, the first task's is given.
+/// many as there are processors), the caller's among them. All are called; of several errors, the first task's is
+/// given.
 template <typename Task> Result<void> inParallel(int64_t count, Task task, int64_t threads = 0) {
   std::vector<Result<void>> done(static_cast<size_t>(count));
   std::atomic<int64_t> next = 0;

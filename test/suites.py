@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,6 +20,8 @@ SUITE_SECONDS = 30 * 60
 SUMMARY = re.compile(r"^(\d+) passed, (\d+) failed$")
 # Checks that take minutes; --fast leaves them out.
 SLOW = {"osc_check", "smollm2_check", "atomic_check"}
+# Checks that type at a terminal, send signals at a moment, or fill a disk: nothing else runs beside them.
+ALONE = {"atomic_check", "chat_check", "cli_check", "conventions_check"}
 
 
 class Suite:
@@ -44,20 +47,20 @@ class Suite:
         passed, failed = counted or (0, 0)
         broken = counted is None or passed + failed == 0 or (status != 0 and failed == 0)
         seconds = time.monotonic() - start
-        print(f"{self.name}: {passed} passed, {failed + broken} failed ({seconds:.1f} s)", flush=True)
+        said = [f"{self.name}: {passed} passed, {failed + broken} failed ({seconds:.1f} s)"]
         if failed or broken:
-            show(text, log, f"exit status {status}" if broken else "")
+            said += extract(text, log, f"exit status {status}" if broken else "")
+        print("\n".join(said), flush=True)
         return passed, failed + broken
 
 
-def show(text, log, reason):
+def extract(text, log, reason):
     """The lines of a log that say what failed, or its end."""
     lines = [line for line in text.splitlines() if re.match(r"FAIL|\[  FAILED|.*(ERROR: |runtime error:|Failure$)", line)]
     if reason or not lines:
         lines += text.splitlines()[-25:]
-    for line in lines[:60]:
-        print(f"    {line}")
-    print(f"    {reason + ': ' if reason else ''}all of it in {log.relative_to(ROOT) if log.is_relative_to(ROOT) else log}", flush=True)
+    where = log.relative_to(ROOT) if log.is_relative_to(ROOT) else log
+    return [f"    {line}" for line in lines[:60]] + [f"    {reason + ': ' if reason else ''}all of it in {where}"]
 
 
 def countLastLine(text):
@@ -122,6 +125,7 @@ def main():
     parser.add_argument("--asan", type=Path, help="a build with LATHE_SANITIZE=ON whose tests run as well")
     parser.add_argument("--broken", action="append", default=[], help="a build that failed: counts as one failure")
     parser.add_argument("--fast", action="store_true", help="without the checks that take minutes")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="so many suites at once (default: as many as there are processors)")
     parser.add_argument("--filter", default="", help="only suites whose name matches this regular expression")
     args = parser.parse_args()
     args.build = args.build.resolve()
@@ -132,10 +136,12 @@ def main():
     passed, failed = 0, len(args.broken)
     for build in args.broken:
         print(f"{build}: did not build")
-    for suite in suites(args, logs):
-        if re.search(args.filter, suite.name):
-            good, bad = suite.run(logs)
-            passed, failed = passed + good, failed + bad
+    chosen = [suite for suite in suites(args, logs) if re.search(args.filter, suite.name)]
+    with ThreadPoolExecutor(max(1, args.jobs)) as together:
+        results = list(together.map(lambda suite: suite.run(logs), [suite for suite in chosen if suite.name not in ALONE]))
+    results += [suite.run(logs) for suite in chosen if suite.name in ALONE]
+    for good, bad in results:
+        passed, failed = passed + good, failed + bad
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
 

@@ -182,8 +182,10 @@ class Lathe:
         """Compiles once per build for all checks; returns the path."""
         folder = self.work / "artifacts" / self.stamp()
         if not folder.exists():
-            shutil.rmtree(folder.parent, ignore_errors=True)
-            folder.mkdir(parents=True)
+            for older in scratch(folder.parent).iterdir():
+                if older != folder:
+                    shutil.rmtree(older, ignore_errors=True)
+            scratch(folder) # another check may have made it meanwhile
         key = hashlib.sha256(repr((str(model), options)).encode()).hexdigest()[:12]
         path = folder / f"{Path(model).name}-{key}.lathe"
         if not path.exists():
