@@ -10,7 +10,6 @@ namespace {
 
 constexpr std::string_view supported =
     "null, Sequence, ByteLevel, Metaspace, WordPiece, ByteFallback, Fuse, Strip, Replace, BPEDecoder";
-constexpr size_t stepLimit = 64;
 using MakeStage = Decoder::MakeStage;
 
 Result<MakeStage> parseMetaspace(const JsonNode &node) {
@@ -112,37 +111,23 @@ private:
 
 Result<Decoder> Decoder::parse(const JsonNode &node) {
   Decoder result;
-  if (node.isNull())
+  if (node.isNull()) {
     result.steps.push_back(decodeSpaced);
-  else if (Result<void> added = result.add(node, 0); !added)
-    return propagate(added);
-  return result;
-}
-
-Result<void> Decoder::add(const JsonNode &node, int depth) {
-  Result<std::string> type = node.type(supported);
-  if (!type)
-    return propagate(type);
-  if (steps.size() >= stepLimit)
-    return node.fail("more than {} steps", stepLimit);
-  if (*type != "Sequence") {
-    Result<MakeStage> step = parseStep(node, *type);
+    return result;
+  }
+  auto components = node.components("decoders", supported);
+  if (!components)
+    return propagate(components);
+  for (const JsonNode &component : *components) {
+    auto type = component.type(supported);
+    Result<MakeStage> step = parseStep(component, *type);
     if (!step)
       return propagate(step);
-    byteLevel |= *type == "ByteLevel";
-    byteFallback |= *type == "ByteFallback";
-    steps.push_back(std::move(*step));
-    return {};
+    result.byteLevel |= *type == "ByteLevel";
+    result.byteFallback |= *type == "ByteFallback";
+    result.steps.push_back(std::move(*step));
   }
-  if (depth == 8)
-    return node.fail("sequences nested deeper than 8 levels");
-  Result<std::vector<JsonNode>> members = node.member("decoders").elements();
-  if (!members)
-    return propagate(members);
-  for (const JsonNode &member : *members)
-    if (Result<void> added = add(member, depth + 1); !added)
-      return added;
-  return {};
+  return result;
 }
 
 Decoder::Stream::Stream(const Decoder &decoder) : output(std::make_unique<std::string>()) {

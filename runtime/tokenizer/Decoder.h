@@ -46,8 +46,6 @@ public:
 private:
   std::vector<MakeStage> steps;
   bool byteLevel = false, byteFallback = false;
-
-  Result<void> add(const JsonNode &node, int depth);
 };
 
 } // namespace lathe

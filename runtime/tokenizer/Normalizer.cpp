@@ -14,7 +14,6 @@ namespace {
 constexpr std::string_view supported =
     "Sequence, NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, Strip, Prepend, Replace, "
     "Nmt, Precompiled, BertNormalizer, ByteLevel";
-constexpr size_t stepLimit = 64;
 
 /// `map(c, text)` appends what becomes of a character.
 template <typename Map> void mapCharacters(NormalizedText &text, Map map) {
@@ -333,40 +332,24 @@ StepResult parseStep(const JsonNode &node, const std::string &type, const std::s
 
 Result<Normalizer> Normalizer::parse(const JsonNode &node, std::shared_ptr<const Trie> untouched) {
   Normalizer result;
-  if (!node.isNull())
-    if (Result<void> added = result.add(node, untouched, 0); !added)
-      return propagate(added);
-  // A charsmap sees malformed bytes, for they are not to become what it makes of U+FFFD.
-  if (untouched && !result.beginsWithCharsMap)
-    result.steps.insert(result.steps.begin(), std::make_shared<Repair>());
-  return result;
-}
-
-Result<void> Normalizer::add(const JsonNode &node, const std::shared_ptr<const Trie> &untouched, int depth) {
-  Result<std::string> type = node.type(supported);
-  if (!type)
-    return propagate(type);
-  if (steps.size() >= stepLimit)
-    return node.fail("more than {} steps", stepLimit);
-  if (*type != "Sequence") {
-    StepResult step = parseStep(node, *type, untouched);
+  auto components = node.isNull() ? std::vector<JsonNode>() : node.components("normalizers", supported);
+  if (!components)
+    return propagate(components);
+  bool beginsWithCharsMap = false;
+  for (const JsonNode &component : *components) {
+    auto type = component.type(supported);
+    StepResult step = parseStep(component, *type, untouched);
     if (!step)
       return propagate(step);
-    beginsWithCharsMap |= *type == "Precompiled" && std::ranges::all_of(steps, [](const auto &before) {
+    beginsWithCharsMap |= *type == "Precompiled" && std::ranges::all_of(result.steps, [](const auto &before) {
       return dynamic_cast<const Prepend *>(before.get()) != nullptr;
     });
-    steps.push_back(std::move(*step));
-    return {};
+    result.steps.push_back(std::move(*step));
   }
-  if (depth == 8)
-    return node.fail("sequences nested deeper than 8 levels");
-  Result<std::vector<JsonNode>> members = node.member("normalizers").elements();
-  if (!members)
-    return propagate(members);
-  for (const JsonNode &member : *members)
-    if (Result<void> added = add(member, untouched, depth + 1); !added)
-      return added;
-  return {};
+  // A charsmap sees malformed bytes, for they are not to become what it makes of U+FFFD.
+  if (untouched && !beginsWithCharsMap)
+    result.steps.insert(result.steps.begin(), std::make_shared<Repair>());
+  return result;
 }
 
 void Normalizer::apply(NormalizedText &text) const {

@@ -35,9 +35,6 @@ public:
 
 private:
   std::vector<std::shared_ptr<const Step>> steps;
-  bool beginsWithCharsMap = false;
-
-  Result<void> add(const JsonNode &node, const std::shared_ptr<const Trie> &untouched, int depth);
 };
 
 } // namespace lathe

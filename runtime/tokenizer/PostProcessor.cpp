@@ -31,33 +31,24 @@ Result<std::vector<int32_t>> specialIds(const JsonNode &node, const std::string 
 
 Result<PostProcessor> PostProcessor::parse(const JsonNode &node, const Vocabulary &vocabulary) {
   PostProcessor result;
-  if (!node.isNull())
-    if (Result<void> added = result.add(node, vocabulary, 0); !added)
+  auto components = node.isNull() ? std::vector<JsonNode>() : node.components("processors", supported);
+  if (!components)
+    return propagate(components);
+  for (const JsonNode &component : *components)
+    if (Result<void> added = result.add(component, vocabulary); !added)
       return propagate(added);
   return result;
 }
 
-Result<void> PostProcessor::add(const JsonNode &node, const Vocabulary &vocabulary, int depth) {
-  Result<std::string> type = node.type(supported);
-  if (!type)
-    return propagate(type);
+Result<void> PostProcessor::add(const JsonNode &node, const Vocabulary &vocabulary) {
+  auto type = node.type(supported);
   if (*type == "ByteLevel")
     return {};
   if (*type == "TemplateProcessing")
     return addTemplate(node, vocabulary);
   if (*type == "BertProcessing" || *type == "RobertaProcessing")
     return addPair(node, vocabulary);
-  if (*type != "Sequence")
-    return node.fail("post-processor {} is not supported; supported: {}", quote(*type), supported);
-  if (depth == 8)
-    return node.fail("sequences nested deeper than 8 levels");
-  Result<std::vector<JsonNode>> members = node.member("processors").elements();
-  if (!members)
-    return propagate(members);
-  for (const JsonNode &member : *members)
-    if (Result<void> added = add(member, vocabulary, depth + 1); !added)
-      return added;
-  return {};
+  return node.fail("post-processor {} is not supported; supported: {}", quote(*type), supported);
 }
 
 /// "cls" in front and "sep" behind, both [token, id].

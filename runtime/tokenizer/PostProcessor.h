@@ -14,7 +14,7 @@ struct PostProcessor {
   static Result<PostProcessor> parse(const JsonNode &node, const Vocabulary &vocabulary);
 
 private:
-  Result<void> add(const JsonNode &node, const Vocabulary &vocabulary, int depth);
+  Result<void> add(const JsonNode &node, const Vocabulary &vocabulary);
   Result<void> addPair(const JsonNode &node, const Vocabulary &vocabulary);
   Result<void> addTemplate(const JsonNode &node, const Vocabulary &vocabulary);
 };

@@ -13,7 +13,6 @@ namespace {
 constexpr std::string_view supported =
     "Sequence, ByteLevel, Metaspace, Whitespace, WhitespaceSplit, BertPreTokenizer, Punctuation, Digits, "
     "CharDelimiterSplit, Split, UnicodeScripts, FixedLength";
-constexpr size_t stepLimit = 64;
 using Step = PreTokenizer::Step;
 using StepResult = Result<std::shared_ptr<const Step>>;
 
@@ -135,18 +134,17 @@ StepResult parseStep(const JsonNode &node, const std::string &type) {
 
 Result<PreTokenizer> PreTokenizer::parse(const JsonNode &node) {
   PreTokenizer result;
-  if (!node.isNull())
-    if (Result<void> added = result.add(node, 0, true); !added)
+  auto components = node.isNull() ? std::vector<JsonNode>() : node.components("pretokenizers", supported);
+  if (!components)
+    return propagate(components);
+  for (const JsonNode &component : *components)
+    if (Result<void> added = result.add(component, &component == &components->back()); !added)
       return propagate(added);
   return result;
 }
 
-Result<void> PreTokenizer::add(const JsonNode &node, int depth, bool last) {
-  Result<std::string> type = node.type(supported);
-  if (!type)
-    return propagate(type);
-  if (steps.size() >= stepLimit)
-    return node.fail("more than {} steps", stepLimit);
+Result<void> PreTokenizer::add(const JsonNode &node, bool last) {
+  auto type = node.type(supported);
   if (*type == "ByteLevel")
     return addByteLevel(node, last);
   if (*type == "BertPreTokenizer") {
@@ -154,21 +152,10 @@ Result<void> PreTokenizer::add(const JsonNode &node, int depth, bool last) {
     steps.push_back(splitAtCharacters(isPunctuation, SplitBehavior::isolated));
     return {};
   }
-  if (*type != "Sequence") {
-    StepResult step = parseStep(node, *type);
-    if (!step)
-      return propagate(step);
-    steps.push_back(std::move(*step));
-    return {};
-  }
-  if (depth == 8)
-    return node.fail("sequences nested deeper than 8 levels");
-  Result<std::vector<JsonNode>> members = node.member("pretokenizers").elements();
-  if (!members)
-    return propagate(members);
-  for (const JsonNode &member : *members)
-    if (Result<void> added = add(member, depth + 1, last && &member == &members->back()); !added)
-      return added;
+  StepResult step = parseStep(node, *type);
+  if (!step)
+    return propagate(step);
+  steps.push_back(std::move(*step));
   return {};
 }
 

@@ -66,7 +66,7 @@ private:
   std::vector<std::shared_ptr<const Step>> steps;
   bool bytes = false;
 
-  Result<void> add(const JsonNode &node, int depth, bool last);
+  Result<void> add(const JsonNode &node, bool last);
   Result<void> addByteLevel(const JsonNode &node, bool last);
 };
 

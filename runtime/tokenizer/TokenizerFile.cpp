@@ -395,6 +395,36 @@ Result<std::string> JsonNode::type(std::string_view supported) const {
   return name;
 }
 
+Result<std::vector<JsonNode>> JsonNode::components(const std::string &members, std::string_view supported) const {
+  std::vector<JsonNode> all;
+  if (auto added = addComponents(all, members, supported, 0); !added)
+    return propagate(added);
+  return all;
+}
+
+Result<void> JsonNode::addComponents(std::vector<JsonNode> &all, const std::string &members, std::string_view supported,
+                                     int depth) const {
+  constexpr size_t most = 64;
+  auto name = type(supported);
+  if (!name)
+    return propagate(name);
+  if (*name != "Sequence") {
+    if (all.size() == most)
+      return fail("more than {} steps", most);
+    all.push_back(*this);
+    return {};
+  }
+  if (depth == 8)
+    return fail("sequences nested deeper than 8 levels");
+  auto parts = member(members).elements();
+  if (!parts)
+    return propagate(parts);
+  for (const JsonNode &part : *parts)
+    if (auto added = part.addComponents(all, members, supported, depth + 1); !added)
+      return added;
+  return {};
+}
+
 std::unexpected<Error> JsonNode::failAt(const std::string &message) const {
   return lathe::fail(ExitCode::badInput, "tokenizer.json: {}{}{}", place, place.empty() ? "" : ": ", message);
 }

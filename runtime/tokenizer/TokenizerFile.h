@@ -64,6 +64,8 @@ public:
   Result<int32_t> id() const;
   /// The member `type`, which every component has.
   Result<std::string> type(std::string_view supported) const;
+  /// The node itself, or where it is a Sequence the nodes of its `members` and of the Sequences among these, in order.
+  Result<std::vector<JsonNode>> components(const std::string &members, std::string_view supported) const;
 
   template <typename... Args> std::unexpected<Error> fail(fmt::format_string<Args...> format, Args &&...args) const {
     return failAt(fmt::format(format, std::forward<Args>(args)...));
@@ -73,6 +75,8 @@ private:
   const nlohmann::json *value;
   std::string place;
 
+  Result<void> addComponents(std::vector<JsonNode> &all, const std::string &members, std::string_view supported,
+                             int depth) const;
   std::unexpected<Error> failAt(const std::string &message) const;
 };
 
