@@ -166,8 +166,16 @@ struct Progress {
 
 } // namespace
 
+/// A launch's cut, which stays what it is from step to step of as many units.
+struct CutLaunch {
+  int64_t units = -1;
+  LaunchCut cut = {};
+  int64_t pieces = 0;
+};
+
 struct LaunchTable::Impl {
   std::vector<ResolvedLaunch> launches;
+  std::vector<CutLaunch> cuts;    ///< of the step, one a launch; read by those who hold a piece of it
   std::vector<Progress> progress; ///< one a launch
   int64_t workers = 1, scratchBytes = 0;
   Arena scratch;
@@ -194,6 +202,7 @@ Result<std::unique_ptr<LaunchTable>> LaunchTable::create(std::vector<ResolvedLau
   impl->progress = std::vector<Progress>(launches.size());
   impl->launches = std::move(launches);
   impl->workers = workers;
+  impl->cuts.resize(impl->launches.size());
   impl->scratchBytes = ceilDivide(std::max<int64_t>(scratchBytes, 1), kScratchAlign) * kScratchAlign;
   auto scratch =
       Arena::create(impl->scratchBytes * workers, fmt::format("the scratch memory of {} workers", workers), false);
@@ -219,7 +228,7 @@ int64_t LaunchTable::Impl::claim(size_t index, uint64_t current) {
 
 /// Runs a claimed piece of a launch, and others while there are any. False when the step is over.
 bool LaunchTable::Impl::take(size_t index, uint64_t current, int64_t piece, Pieces pieces) {
-  uint64_t all = Count::make(current, pieces.cut.pieces(pieces.launch)).word;
+  uint64_t all = Count::make(current, static_cast<uint64_t>(cuts[index].pieces)).word;
   for (; piece >= 0; piece = claim(index, current)) {
     pieces.run(piece);
     if (progress[index].done.fetch_add(1) + 1 == all)
@@ -267,10 +276,7 @@ void LaunchTable::Impl::walk(int64_t worker) {
     int64_t piece = claim(i, current);
     if (piece == kStepOver)
       return;
-    LaunchCut cut;
-    if (piece != kNothingLeft)
-      cut = LaunchCut::make(launches[i], unitsOf(step, launches[i].unit), workers);
-    Pieces pieces{launches[i], cut, step, scratch.data() + worker * scratchBytes};
+    Pieces pieces{launches[i], cuts[i].cut, step, scratch.data() + worker * scratchBytes};
     if (launches[i].barrier && waited < i) {
       if (piece != kNothingLeft)
         readAhead(i, pieces.weights(piece));
@@ -303,9 +309,13 @@ void LaunchTable::run(CpuPool &pool, const LatheStep &step) {
   uint64_t next = (impl->number.load() + 1) & 0xffffff;
   for (size_t i = 0; i < impl->launches.size(); ++i) {
     const ResolvedLaunch &launch = impl->launches[i];
-    int64_t pieces = LaunchCut::make(launch, unitsOf(step, launch.unit), impl->workers).pieces(launch);
+    CutLaunch &now = impl->cuts[i];
+    if (int64_t units = unitsOf(step, launch.unit); units != now.units) {
+      now = {units, LaunchCut::make(launch, units, impl->workers)};
+      now.pieces = now.cut.pieces(launch);
+    }
     impl->progress[i].done.store(Count::make(next, 0).word);
-    impl->progress[i].taken.store(Cursor::make(next, pieces).word);
+    impl->progress[i].taken.store(Cursor::make(next, now.pieces).word);
   }
   impl->number.store(next);
   uint64_t begin = impl->trace ? StepTrace::now() : 0;
