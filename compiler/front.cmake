@@ -33,6 +33,7 @@ add_library(lathe_front STATIC
   importers/GenerationConfig.cpp
   importers/GgufConfig.cpp
   importers/GgufFile.cpp
+  importers/GgufShards.cpp
   importers/GgufTokenizer.cpp
   importers/GgufWeights.cpp
   importers/HuggingFace.cpp

@@ -291,13 +291,13 @@ std::optional<RopeConfig> fitLlama3(RopeConfig rope, const std::vector<float> &f
 void Reader::ropeFactors() {
   const GgufTensor &tensor = *file.tensor("rope_freqs.weight");
   auto wrong = [&](const std::string &what) {
-    keep({ExitCode::badInput, fmt::format("{}: tensor 'rope_freqs.weight': {}", file.path(), what)});
+    keep({ExitCode::badInput, fmt::format("{}: tensor 'rope_freqs.weight': {}", tensor.file->path(), what)});
   };
   if (tensor.element != "F32" || tensor.shape != std::vector<int64_t>{config.headDim / 2})
     return wrong(fmt::format("expected F32 [{}] (half of head_dim), found {} [{}]", config.headDim / 2, tensor.element,
                              fmt::join(tensor.shape, ", ")));
   std::vector<float> factors(static_cast<size_t>(config.headDim / 2));
-  auto read = readRows({tensor.name, tensor.element, tensor.shape}, tensor.data, file.path(), 0, 1, factors);
+  auto read = readRows({tensor.name, tensor.element, tensor.shape}, tensor.data, tensor.file->path(), 0, 1, factors);
   if (!read)
     return keep(std::move(read.error()));
   if (std::all_of(factors.begin(), factors.end(), [](float factor) { return factor == 1.0f; }))

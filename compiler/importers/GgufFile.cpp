@@ -105,7 +105,7 @@ public:
   explicit GgufReader(std::shared_ptr<const MappedFile> mapped) : text(mapped->text()) {
     gguf->file = std::move(mapped);
   }
-  Result<std::shared_ptr<const GgufFile>> read();
+  Result<std::shared_ptr<GgufFile>> read();
 
 private:
   std::unexpected<Error> wrong(uint64_t byte, const std::string &what) const {
@@ -289,6 +289,7 @@ Result<void> GgufReader::placeTensors(const std::vector<uint64_t> &offsets) {
           "{}: tensor {}: {} bytes at offset {} go beyond the {} bytes of data: the file is truncated or damaged",
           gguf->path(), inQuotes(tensor.name), sizes[i], offsets[i], room);
     tensor.data = bytes.subspan(base + offsets[i], sizes[i]);
+    tensor.file = gguf->file;
   }
   for (const GgufTensor &tensor : gguf->tensorList)
     order.push_back(&tensor);
@@ -304,7 +305,7 @@ Result<void> GgufReader::placeTensors(const std::vector<uint64_t> &offsets) {
   return {};
 }
 
-Result<std::shared_ptr<const GgufFile>> GgufReader::read() {
+Result<std::shared_ptr<GgufFile>> GgufReader::read() {
   if (!GgufFile::hasMagic(text))
     return wrong(0, "expected the magic \"GGUF\", found " + inQuotes(text.substr(0, 4)));
   offset = 4;
@@ -333,10 +334,10 @@ Result<std::shared_ptr<const GgufFile>> GgufReader::read() {
       return propagate(read);
   if (auto placed = placeTensors(offsets); !placed)
     return propagate(placed);
-  return std::shared_ptr<const GgufFile>(std::move(gguf));
+  return std::move(gguf);
 }
 
-Result<std::shared_ptr<const GgufFile>> GgufFile::open(const std::string &path) {
+Result<std::shared_ptr<GgufFile>> GgufFile::openOne(const std::string &path) {
   auto file = MappedFile::open(path);
   if (!file)
     return propagate(file);

@@ -50,10 +50,13 @@ struct GgufTensor {
   std::string element;        ///< "F32", "Q4_1", … as ggml names its types
   std::vector<int64_t> shape; ///< row-major: reversed from the file's order
   std::span<const std::byte> data;
+  std::shared_ptr<const MappedFile> file; ///< that holds it: one of the shards of a split model
 };
 
+/// A GGUF file, or all shards of a split model as one: metadata of the first, tensors of every shard.
 class GgufFile {
 public:
+  /// `path` may be any shard of a split model: "m-00002-of-00003.gguf" (GgufShards.cpp). The others are read beside it.
   static Result<std::shared_ptr<const GgufFile>> open(const std::string &path);
   static bool hasMagic(std::string_view bytes) { return bytes.starts_with("GGUF"); }
 
@@ -76,6 +79,11 @@ public:
 
 private:
   friend class GgufReader;
+  static Result<std::shared_ptr<GgufFile>> openOne(const std::string &path);
+  static Result<std::shared_ptr<const GgufFile>> joinShards(std::shared_ptr<GgufFile> named, int64_t count);
+  Result<int64_t> splitKey(const std::string &key) const;
+  Result<void> checkShard(int64_t number, int64_t count) const;
+  Result<void> checkMetadataOf(const GgufFile &first) const;
   std::shared_ptr<const MappedFile> file;
   std::map<std::string, GgufValue> values;
   std::vector<GgufTensor> tensorList;

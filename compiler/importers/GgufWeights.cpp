@@ -48,7 +48,7 @@ public:
   explicit GgufSource(std::shared_ptr<const GgufFile> gguf) : file(std::move(gguf)) {
     for (const GgufTensor &tensor : file->tensors()) {
       std::string name = canonicalName(tensor.name);
-      entries.emplace(name, Entry{{name, tensor.element, tensor.shape}, tensor.data});
+      entries.emplace(name, Entry{{name, tensor.element, tensor.shape}, tensor.data, tensor.file->path()});
     }
   }
   const SourceTensor *find(const std::string &name) const override {
@@ -66,20 +66,24 @@ public:
     auto entry = entries.find(name);
     if (entry == entries.end())
       return fail(ExitCode::badInput, "{}: there is no tensor '{}'", file->path(), name);
-    return readRows(entry->second.tensor, entry->second.data, file->path(), row, rows, out);
+    return readRows(entry->second.tensor, entry->second.data, entry->second.path, row, rows, out);
   }
   Result<void> readBlocks(const std::string &name, int64_t row, int64_t rows, const BlockRows &out) const override {
     auto entry = entries.find(name);
     if (entry == entries.end())
       return fail(ExitCode::badInput, "{}: there is no tensor '{}'", file->path(), name);
-    return readBlockRows(entry->second.tensor, entry->second.data, file->path(), row, rows, out);
+    return readBlockRows(entry->second.tensor, entry->second.data, entry->second.path, row, rows, out);
   }
-  std::string origin(const std::string &) const override { return file->path(); }
+  std::string origin(const std::string &name) const override {
+    auto entry = entries.find(name);
+    return entry == entries.end() ? file->path() : entry->second.path;
+  }
 
 private:
   struct Entry {
     SourceTensor tensor;
     std::span<const std::byte> data;
+    std::string path;
   };
   std::shared_ptr<const GgufFile> file;
   std::unordered_map<std::string, Entry> entries;

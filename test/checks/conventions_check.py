@@ -241,7 +241,7 @@ def pipes(small):
 
 
 def exitCodes(small):
-    """Codes that no other check produces. 2, 3, 4, 6 and 130: cli_check; 7: CommandLineSupport in the runtime's tests."""
+    """Codes that no other check produces. 2, 3, 4, 6 and 130: cli_check."""
     alone = small.folder / "alone"
     alone.mkdir()
     shutil.copy(small.lathe.program, alone / "lathe")
@@ -254,6 +254,13 @@ def exitCodes(small):
     requests = small.file("many.jsonl", '{"ids": [5], "n": 100, "ignore_eos": true}\n' * 200)
     done = small.lathe.run("batch", small.artifact, requests, "-o", small.folder / "limited.jsonl", fileSize=50000)
     oneLineError(done, 5, "--resume")
+    # A kernel's text that the C++ compiler refuses is a defect of lathe.
+    clang = small.file("clang", "#!/bin/sh\necho 'kernels/embed.cu:1:1: error: expected a declaration'\nexit 1\n")
+    clang.chmod(0o755)
+    out = small.folder / "refused.lathe"
+    done = small.lathe.compile(small.model, out, "--target", "cuda-host:sm_80", "--quant", "f32", env={"LATHE_CLANG": str(clang)})
+    oneLineError(done, 7, "kernels/embed.cu:1:1: error: expected a declaration")
+    expect(not out.exists(), "a compilation that failed left an artifact")
 
 
 FAKE_DRIVER = r"""

@@ -184,9 +184,9 @@ def ggufOrder(config, name, values):
     return order
 
 
-def writeGguf(path, config, seed, *, element="Q8_0", tokenizer=None):
-    """A llama as llama.cpp's converter writes it: linears in `element`, norms in F32."""
-    writer = gguf.GGUFWriter(str(path), "llama")
+def writeGguf(path, config, seed, *, element="Q8_0", tokenizer=None, shards=None):
+    """A llama as llama.cpp's converter writes it: linears in `element`, norms in F32; `shards`: how GGUFWriter splits it."""
+    writer = gguf.GGUFWriter(str(path), "llama", **(shards or {}))
     writer.add_name("small llama")
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(config["hidden_size"])

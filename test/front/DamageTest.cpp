@@ -104,6 +104,23 @@ TEST(Damage, Gguf) {
                folder.path("m.gguf"));
 }
 
+TEST(Damage, GgufShards) {
+  TemporaryFolder folder;
+  auto shard = [](uint32_t number) {
+    GgufBytes file = number == 0 ? GgufBytes::llama() : GgufBytes();
+    file.integer("split.no", number).integer("split.count", 2).integer("split.tensors.count", 2);
+    if (number == 1)
+      file.tensor("output_norm.weight", {32}, 0, std::string(128, '\0'));
+    return file.bytes();
+  };
+  const std::string names[] = {"m-00001-of-00002.gguf", "m-00002-of-00002.gguf"};
+  for (uint32_t damagedOne : {0u, 1u}) {
+    folder.write(names[1 - damagedOne], shard(1 - damagedOne));
+    for (uint32_t named : {0u, 1u})
+      damageMany(shard(damagedOne), names[damagedOne], 150, 10 + damagedOne, folder, folder.path(names[named]));
+  }
+}
+
 TEST(Damage, HuggingFaceConfig) {
   TemporaryFolder folder;
   for (const char *name : {"llama3-rope-scaled", "qwen3", "mistral-window"})
