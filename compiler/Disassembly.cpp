@@ -31,7 +31,20 @@ static Result<llvm::StringRef> codeOf(const llvm::object::ELFObjectFileBase &obj
   return fail(ExitCode::usage, "no kernel '{}' in this tier's code", kernel);
 }
 
-Result<std::string> disassemble(std::string_view sharedObject, const std::string &kernel, const std::string &tierName) {
+/// "vaddps\tzmm1, zmm2", with a blank where LLVM writes a tab, and where a jump leads.
+static Instruction instruction(llvm::StringRef line, uint64_t offset, uint64_t bytes) {
+  auto [mnemonic, operands] = line.trim().split('\t');
+  Instruction result{.offset = offset, .bytes = bytes, .text = mnemonic.str()};
+  if (!operands.empty())
+    result.text += " " + operands.str();
+  int64_t distance = 0;
+  if (mnemonic.starts_with("j") && !operands.getAsInteger(0, distance))
+    result.target = offset + bytes + distance;
+  return result;
+}
+
+Result<std::vector<Instruction>> disassemble(std::string_view sharedObject, const std::string &kernel,
+                                             const std::string &tierName) {
   llvm::InitializeNativeTarget();
   llvm::InitializeNativeTargetDisassembler();
   const CpuTier *tier = findTier(tierName);
@@ -49,18 +62,18 @@ Result<std::string> disassemble(std::string_view sharedObject, const std::string
   if (!context)
     return fail(ExitCode::internal, "LLVM has no x86-64 disassembler");
   LLVMSetDisasmOptions(context, LLVMDisassembler_Option_AsmPrinterVariant | LLVMDisassembler_Option_PrintImmHex);
-  std::string text;
+  std::vector<Instruction> instructions;
   for (size_t at = 0; at < code->size();) {
     char line[256];
     auto *bytes = reinterpret_cast<uint8_t *>(const_cast<char *>(code->data())) + at;
     size_t length = LLVMDisasmInstruction(context, bytes, code->size() - at, at, line, sizeof line);
     if (length == 0)
       break;
-    text += fmt::format("{:6x}:{}\n", at, line);
+    instructions.push_back(instruction(line, at, length));
     at += length;
   }
   LLVMDisasmDispose(context);
-  return text;
+  return instructions;
 }
 
 } // namespace lathe

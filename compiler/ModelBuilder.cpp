@@ -46,7 +46,8 @@ private:
   lm::RopeAttr rope();
 
   Type rows(int64_t width) { return RankedTensorType::get({ShapedType::kDynamic, width}, b.getF32Type()); }
-  /// `word` around the place of the first of `keys` that the config's source had.
+  /// `word` around the first of `keys` that the config's source had, and its place:
+  /// loc("gated"(fused<"hidden_act">[…])).
   Location at(StringRef word, ArrayRef<StringRef> keys);
   Location place(StringRef key);
 
@@ -75,12 +76,17 @@ Location Builder::place(StringRef key) {
 
 Location Builder::at(StringRef word, ArrayRef<StringRef> keys) {
   Location found = b.getUnknownLoc();
+  StringRef decides = keys.empty() ? StringRef() : keys.front();
   for (StringRef key : keys)
-    if (isa<UnknownLoc>(found))
+    if (isa<UnknownLoc>(found)) {
       found = place(key);
+      decides = isa<UnknownLoc>(found) ? decides : key;
+    }
   // A source without lines (GGUF) has only the place of the whole file.
   if (isa<UnknownLoc>(found))
     found = place("");
+  if (!decides.empty())
+    found = FusedLoc::get(b.getContext(), found, b.getStringAttr(decides));
   return NameLoc::get(b.getStringAttr(word), found);
 }
 

@@ -1,8 +1,9 @@
 //===- ModelBuilder.h - a ModelConfig as lm IR, stage 00 ------------------===//
 //
 // One function, `@step(%batch, %kv0 … %kvN-1) -> (logits, kv0 … kvN-1)`: one KV value a layer, logits [?, vocab] of the
-// rows that the batch asks for. Every op carries a model word ("q_rope", "attn") as NameLoc around the place in the
-// config that caused it, so that a dump reads `%q_rope` and a kernel can name its config line.
+// rows that the batch asks for. Every op carries a model word ("q_rope", "attn") as NameLoc around the key and place in
+// the config that caused it, so that a dump reads `%q_rope` and a kernel can name its config line:
+// loc("gated"(fused<"hidden_act">["model.toml":9:1])); compiler/inspect/Provenance.h reads them.
 //
 //===----------------------------------------------------------------------===//
 #pragma once

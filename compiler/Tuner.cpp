@@ -2,7 +2,7 @@
 #include "compiler/Tuner.h"
 
 #include "compiler/Compiler.h"
-#include "compiler/Explain.h"
+#include "compiler/StageReader.h"
 #include "compiler/TuneCandidates.h"
 #include "compiler/Weights.h"
 #include "runtime/Artifact.h"

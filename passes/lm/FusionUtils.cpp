@@ -253,6 +253,21 @@ Refusal lathe::lm::refuseConsumer(FusedOp region, Operation *op) {
   return std::nullopt;
 }
 
+std::string lathe::lm::whyApart(FusedOp region, Operation *reader) {
+  std::string name = reader->getName().getStringRef().str();
+  Operation *own = anchorOf(region), *other = regionOf(reader) ? anchorOf(regionOf(reader)) : nullptr;
+  auto role = roleOf(reader);
+  if (own && role && role->anchor)
+    return "a region has one anchor, and " + name + " is one beside " + own->getName().getStringRef().str();
+  if (own && role && role->span == 0)
+    return name + " needs a whole row, an epilogue sees a tile of columns";
+  if (other && reader->isBeforeInBlock(other))
+    return name + " prepares the input of " + other->getName().getStringRef().str() + ", the anchor of its region";
+  if (other)
+    return name + " takes the result of " + other->getName().getStringRef().str() + ", the anchor of its region";
+  return name + " cannot be an epilogue";
+}
+
 FusedOp lathe::lm::absorbConsumer(FusedOp region, Operation *op) {
   bool ready = llvm::all_of(op->getOperands(), [&](Value operand) {
     Operation *producer = operand.getDefiningOp();

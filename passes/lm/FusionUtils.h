@@ -69,6 +69,9 @@ Refusal refuseConsumer(FusedOp region, mlir::Operation *op);
 /// it.
 FusedOp absorbConsumer(FusedOp region, mlir::Operation *op);
 
+/// Why `reader`, an op of another region, is not in `region`, whose result it reads.
+std::string whyApart(FusedOp region, mlir::Operation *reader);
+
 /// Readers of the values that leave the op or region, in block order, each once.
 llvm::SmallVector<mlir::Operation *> consumersOf(mlir::Operation *op);
 

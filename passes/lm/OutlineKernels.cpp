@@ -43,14 +43,14 @@ static SmallVector<Value> argumentsOf(FusedOp region) {
   return arguments;
 }
 
-/// All layers share a kernel: "kv" for "kv7".
+/// All layers share a kernel: "kv" for "kv7", which stays inside.
 static Location withoutLayer(Location loc) {
   auto named = dyn_cast<NameLoc>(loc);
   if (!named)
     return loc;
   std::string name = named.getName().str();
   llvm::erase_if(name, llvm::isDigit);
-  return NameLoc::get(StringAttr::get(loc.getContext(), name), named.getChildLoc());
+  return name == named.getName() ? named : NameLoc::get(StringAttr::get(loc.getContext(), name), named);
 }
 
 /// What a kernel's parameter is called: a result of another kernel as it is in there.
@@ -94,6 +94,8 @@ struct OutlineKernels : lathe::lm::impl::LmOutlineKernelsBase<OutlineKernels> {
         region = nullptr;
       }
     llvm::erase(regions, nullptr);
+    for (FusedOp region : remarks ? regions : SmallVector<FusedOp>())
+      sayBoundaries(region);
     auto step = regions.empty() ? func::FuncOp() : regions.front()->getParentOfType<func::FuncOp>();
     for (FusedOp region : regions) {
       SmallVector<Value> arguments = argumentsOf(region);
@@ -111,6 +113,18 @@ struct OutlineKernels : lathe::lm::impl::LmOutlineKernelsBase<OutlineKernels> {
     if (step)
       FusionReport{.remarks = remarks}.say(step, "lm-outline-kernels: " + Twine(kernels.size()) + " kernels of " +
                                                      Twine(regions.size()) + " regions");
+  }
+
+  /// Why those who read the region's results are in other kernels.
+  static void sayBoundaries(FusedOp region) {
+    for (Operation *consumer : consumersOf(region))
+      if (auto other = dyn_cast<FusedOp>(consumer))
+        for (Operation &op : other.getBody().front())
+          if (llvm::any_of(op.getOperands(), [&](Value operand) { return operand.getDefiningOp() == region; })) {
+            FusionReport{.remarks = true}.say(&op, "not in one kernel with " + region.getName() + ": " +
+                                                       whyApart(region, &op));
+            break;
+          }
   }
 
   static func::FuncOp findEqual(ArrayRef<func::FuncOp> kernels, FusedOp region, ArrayRef<Value> arguments) {

@@ -132,12 +132,12 @@ struct Quantize : lathe::lm::impl::LmQuantizeBase<Quantize> {
     return RankedTensorType::get(type.getShape(), IntegerType::get(type.getContext(), bits), quant);
   }
 
-  /// "n_codes" of a value named "n".
+  /// "n_codes" of a value named "n", whose location stays inside.
   static Location codeLoc(Value value) {
     auto name = dyn_cast<NameLoc>(value.getLoc());
     if (!name)
       return value.getLoc();
-    return NameLoc::get(StringAttr::get(name.getContext(), name.getName().strref() + "_codes"), name.getChildLoc());
+    return NameLoc::get(StringAttr::get(name.getContext(), name.getName().strref() + "_codes"), name);
   }
 
   static constexpr int64_t sensitiveGroup = 32;

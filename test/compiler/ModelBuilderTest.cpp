@@ -100,11 +100,13 @@ TEST(ModelBuilder, DumpsReadInTheModelsWordsAndPointIntoTheConfig) {
   EXPECT_NE(text.find("\"small.toml\":12:3"), std::string::npos);
   EXPECT_NE(text.find("\"small.toml\":7:1"), std::string::npos);
   EXPECT_NE(text.find("\"small.toml\":1:1"), std::string::npos) << "what no key decided points at the file";
+  EXPECT_NE(text.find("fused<\"rms_norm_eps\">"), std::string::npos)
+      << "the key that decided an op stands with its place";
   EXPECT_EQ(text.find("/me/"), std::string::npos) << "base names only";
   for (mlir::Operation &op : built.module->lookupSymbol<mlir::func::FuncOp>("step").getBody().front()) {
     auto name = llvm::dyn_cast<mlir::NameLoc>(op.getLoc());
     ASSERT_TRUE(name) << op.getName().getStringRef().str();
-    EXPECT_TRUE(llvm::isa<mlir::FileLineColLoc>(name.getChildLoc()));
+    EXPECT_TRUE(name.getChildLoc()->findInstanceOf<mlir::FileLineColLoc>());
   }
 }
 

@@ -1,9 +1,6 @@
 //===- Inspect.cpp - lathe inspect ---------------------------------------------===//
 #include "tools/lathe-compiler/Inspect.h"
-#include "compiler/Disassembly.h"
-#include "compiler/Explain.h"
-#include "runtime/Artifact.h"
-#include "runtime/Plan.h"
+#include "compiler/inspect/CudaUsage.h"
 #include "tools/lathe-compiler/Commands.h"
 
 #include <nlohmann/json.hpp>
@@ -12,20 +9,6 @@ namespace lathe {
 
 namespace {
 
-struct InspectOptions {
-  std::string artifact, what = "summary", name, tier;
-  bool verify = false, json = false;
-};
-
-std::string_view textOf(const Artifact &artifact, std::string_view name) {
-  auto bytes = artifact.member(name);
-  return bytes ? std::string_view(reinterpret_cast<const char *>(bytes->data()), bytes->size()) : std::string_view();
-}
-
-const char *unitName(Unit unit) {
-  return unit == Unit::rows ? "rows" : unit == Unit::logitRows ? "logit rows" : "attention items";
-}
-
 int64_t launchesOf(const Plan &plan, int64_t kernel) {
   int64_t count = 0;
   for (const Launch &launch : plan.launches)
@@ -33,33 +16,35 @@ int64_t launchesOf(const Plan &plan, int64_t kernel) {
   return count;
 }
 
-void printJson(const nlohmann::json &json) { fmt::print("{}\n", json.dump(2)); }
+} // namespace
 
-Result<void> summary(const Artifact &artifact, const Plan &plan, const InspectOptions &options) {
+void printTable(const nlohmann::json &json) { fmt::print("{}\n", json.dump(2)); }
+
+Result<void> inspectSummary(Inspection &inspection, const InspectOptions &options) {
+  const Artifact &artifact = inspection.artifact();
+  const Plan &plan = inspection.plan();
   const Manifest &m = artifact.manifest();
-  uint64_t weightBytes = 0;
-  for (const PackedWeight &weight : m.weights)
-    weightBytes += weight.bytes;
+  uint64_t weightBytes = inspection.weightBytes();
   int64_t pages = (plan.context + plan.pageTokens - 1) / plan.pageTokens,
           kvBytes = plan.layers * plan.pageBytes() * pages;
   if (options.json) {
     nlohmann::json members = nlohmann::json::array();
     for (const Member &member : artifact.members())
       members.push_back({{"name", member.name}, {"bytes", member.bytes}});
-    printJson({{"model", m.model},
-               {"source", m.source},
-               {"compiler", m.compiler},
-               {"target", m.target},
-               {"quant", m.quant},
-               {"tiers", m.tiers},
-               {"parameters", m.parameters},
-               {"context", m.context},
-               {"kernels", plan.kernels.size()},
-               {"launches", plan.launches.size()},
-               {"weight_bytes", weightBytes},
-               {"kv_bytes", kvBytes},
-               {"kv_element", plan.kvElement},
-               {"members", members}});
+    printTable({{"model", m.model},
+                {"source", m.source},
+                {"compiler", m.compiler},
+                {"target", m.target},
+                {"quant", m.quant},
+                {"tiers", m.tiers},
+                {"parameters", m.parameters},
+                {"context", m.context},
+                {"kernels", plan.kernels.size()},
+                {"launches", plan.launches.size()},
+                {"weight_bytes", weightBytes},
+                {"kv_bytes", kvBytes},
+                {"kv_element", plan.kvElement},
+                {"members", members}});
     return {};
   }
   fmt::print("model       {} (from {})\ncompiler    {}, artifact version {}\ntarget      {}, {}; tiers", m.model,
@@ -75,28 +60,46 @@ Result<void> summary(const Artifact &artifact, const Plan &plan, const InspectOp
   return {};
 }
 
-/// The tier that --cpu names, else the best of the artifact.
-Result<std::string> tierOf(const Artifact &artifact, const InspectOptions &options) {
-  const std::vector<std::string> &tiers = artifact.manifest().tiers;
-  if (options.tier.empty() && !tiers.empty())
-    return tiers.front();
-  for (const std::string &tier : tiers)
-    if (tier == options.tier)
-      return tier;
-  return fail(ExitCode::usage, "--cpu {}: the artifact has code for {}", options.tier, fmt::join(tiers, ", "));
+/// Every kernel with what each architecture needs for it.
+static Result<void> cudaKernels(Inspection &inspection, bool asJson) {
+  auto usages = parseUsages(inspection.text("kernels/usage.json"));
+  if (!usages)
+    return propagate(usages);
+  nlohmann::json all = nlohmann::json::array();
+  for (const Kernel &kernel : inspection.plan().kernels) {
+    nlohmann::json of;
+    for (const auto &[architecture, kernels] : usages->items())
+      if (kernels.is_object() && kernels.contains(kernel.symbol))
+        of[architecture] = kernels[kernel.symbol];
+    all.push_back({{"name", kernel.symbol},
+                   {"tiles", kernel.tiles},
+                   {"weight_bytes", kernel.tiles * kernel.bytesPerTile},
+                   {"flops_per_unit", kernel.flopsPerUnit},
+                   {"fused", kernel.provenance},
+                   {"architectures", of}});
+    if (asJson)
+      continue;
+    auto lines = cudaUsages(inspection.text("kernels/usage.json"), kernel);
+    if (!lines)
+      return propagate(lines);
+    fmt::print("{}: {}; {} tiles, {} weight bytes\n", kernel.symbol, kernel.provenance, kernel.tiles,
+               kernel.tiles * kernel.bytesPerTile);
+    for (const std::string &line : *lines)
+      fmt::print("{}\n", line);
+  }
+  if (asJson)
+    printTable(all);
+  return {};
 }
 
-std::string scheduleText(const ScheduleEntry &schedule) {
-  return fmt::format("{} ({})", schedule.tile(), schedule.origin);
-}
-
-Result<void> kernels(const Artifact &artifact, const Plan &plan, const InspectOptions &options) {
-  if (artifact.manifest().target == "cuda")
-    return inspectCudaKernels(artifact, plan, options.json);
-  auto schedules = readSchedules(textOf(artifact, "stages/20-kern.mlir"));
+Result<void> inspectKernels(Inspection &inspection, const InspectOptions &options) {
+  if (inspection.forCuda())
+    return cudaKernels(inspection, options.json);
+  const Plan &plan = inspection.plan();
+  auto schedules = readSchedules(inspection.text("stages/20-kern.mlir"));
   if (!schedules)
     return propagate(schedules);
-  auto tier = tierOf(artifact, options);
+  auto tier = inspection.tier(options.tier);
   if (!tier)
     return propagate(tier);
   if (options.json) {
@@ -121,7 +124,7 @@ Result<void> kernels(const Artifact &artifact, const Plan &plan, const InspectOp
                      {"fused", k.provenance},
                      {"tiers", variants}});
     }
-    printJson(all);
+    printTable(all);
     return {};
   }
   fmt::print("{:<28} {:>8} {:>10} {:>6} {:>12} {:>12}  {:<40} fused\n", "kernel", "launches", "unit", "tiles",
@@ -135,63 +138,10 @@ Result<void> kernels(const Artifact &artifact, const Plan &plan, const InspectOp
   return {};
 }
 
-Result<void> kernel(const Artifact &artifact, const Plan &plan, const InspectOptions &options) {
-  if (artifact.manifest().target == "cuda")
-    return inspectCudaKernel(artifact, plan, options.name);
-  std::string names;
-  for (size_t i = 0; i < plan.kernels.size(); ++i) {
-    const Kernel &k = plan.kernels[i];
-    names += (names.empty() ? "" : ", ") + k.symbol;
-    if (k.symbol != options.name)
-      continue;
-    auto chosen = tierOf(artifact, options);
-    if (!chosen)
-      return propagate(chosen);
-    const std::string &tier = *chosen;
-    auto variant = k.variants.find(tier);
-    if (variant == k.variants.end())
-      return fail(ExitCode::usage, "--cpu {}: kernel '{}' has no code for this tier", tier, k.symbol);
-    auto schedules = readSchedules(textOf(artifact, "stages/20-kern.mlir"));
-    if (!schedules)
-      return propagate(schedules);
-    fmt::print("// {}: {}\n// {} launches a step, by {}; {} tiles of {} weight bytes; {} flops a unit; blocks of {} "
-               "units, {} bytes of scratch a worker ({})\n// schedule {}\n",
-               k.symbol, k.provenance, launchesOf(plan, i), unitName(k.unit), k.tiles, k.bytesPerTile, k.flopsPerUnit,
-               variant->second.unitBlock, variant->second.scratchBytes, tier,
-               scheduleText((*schedules)[k.symbol][tier]));
-    for (auto [stage, scope] :
-         {std::pair{"stages/10-fused.mlir", std::string()}, std::pair{"stages/20-kern.mlir", tier}}) {
-      auto text = printStage(textOf(artifact, stage), k.symbol, scope);
-      if (!text)
-        return propagate(text);
-      fmt::print("\n// {}\n{}", stage, *text);
-    }
-    auto code = artifact.member("kernels/" + tier + ".so");
-    if (!code)
-      return fail(ExitCode::badInput, "kernels/{}.so is missing", tier);
-    auto assembly = disassemble({reinterpret_cast<const char *>(code->data()), code->size()}, k.symbol, tier);
-    if (!assembly)
-      return propagate(assembly);
-    fmt::print("\n// kernels/{}.so\n{}", tier, *assembly);
-    return {};
-  }
-  return fail(ExitCode::usage, "no kernel '{}'; there are: {}", options.name, names);
-}
-
-Result<void> memory(const Artifact &artifact, const Plan &plan, const InspectOptions &options) {
-  struct Life {
-    int64_t first = -1, last = -1;
-  };
-  std::vector<Life> lives(plan.buffers.size());
-  for (size_t l = 0; l < plan.launches.size(); ++l)
-    for (int64_t argument : plan.launches[l].args) {
-      if (lives[argument].first < 0)
-        lives[argument].first = l;
-      lives[argument].last = l;
-    }
-  uint64_t weightBytes = 0;
-  for (const PackedWeight &weight : artifact.manifest().weights)
-    weightBytes += weight.bytes;
+Result<void> inspectMemory(Inspection &inspection, const InspectOptions &options) {
+  const Plan &plan = inspection.plan();
+  std::vector<Lifetime> lives = inspection.lifetimes();
+  uint64_t weightBytes = inspection.weightBytes();
   if (options.json) {
     nlohmann::json slots = nlohmann::json::array();
     for (size_t s = 0; s < plan.slots.size(); ++s) {
@@ -203,11 +153,11 @@ Result<void> memory(const Artifact &artifact, const Plan &plan, const InspectOpt
       slots.push_back(
           {{"unit", unitName(plan.slots[s].unit)}, {"bytes_per_unit", plan.slots[s].bytesPerUnit}, {"buffers", held}});
     }
-    printJson({{"weight_bytes", weightBytes},
-               {"kv_bytes_per_page", plan.layers * plan.pageBytes()},
-               {"page_tokens", plan.pageTokens},
-               {"logit_bytes_per_row", plan.logitStride * 4},
-               {"slots", slots}});
+    printTable({{"weight_bytes", weightBytes},
+                {"kv_bytes_per_page", plan.layers * plan.pageBytes()},
+                {"page_tokens", plan.pageTokens},
+                {"logit_bytes_per_row", plan.logitStride * 4},
+                {"slots", slots}});
     return {};
   }
   fmt::print("weights  {} bytes, mapped from the file\nKV       {} bytes a page of {} positions ({} layers, {} heads "
@@ -223,72 +173,60 @@ Result<void> memory(const Artifact &artifact, const Plan &plan, const InspectOpt
   return {};
 }
 
-Result<void> stages(const Artifact &artifact, const InspectOptions &options) {
-  bool found = false;
-  for (const Member &member : artifact.members()) {
-    if (!member.name.starts_with("stages/"))
-      continue;
-    std::string file = member.name.substr(7);
-    if (options.name.empty()) {
-      fmt::print("{:>10}  {}\n", member.bytes, file);
-      found = true;
-    } else if (file.starts_with(options.name)) {
-      auto text = printStage(textOf(artifact, member.name), "", "");
-      if (!text)
-        return propagate(text);
-      fmt::print("{}\n", *text);
-      return {};
-    }
+Result<void> inspectStages(Inspection &inspection, const InspectOptions &options) {
+  if (options.name.empty()) {
+    for (const std::string &file : inspection.stageFiles())
+      fmt::print("{:>10}  {}\n", inspection.text("stages/" + file).size(), file);
+    return {};
   }
-  if (!found)
-    return fail(ExitCode::usage, "no stage '{}'; there are 00, 10 and 20", options.name);
+  auto module = inspection.stage(options.name);
+  if (!module)
+    return propagate(module);
+  auto text = printFunction(*module, "", "");
+  if (!text)
+    return propagate(text);
+  fmt::print("{}\n", *text);
   return {};
 }
 
-Result<void> inspect(const InspectOptions &options) {
-  auto artifact = Artifact::open(options.artifact);
-  if (!artifact)
-    return propagate(artifact);
+static Result<void> inspect(const InspectOptions &options) {
+  auto inspection = Inspection::open(options.artifact);
+  if (!inspection)
+    return propagate(inspection);
   if (options.verify) {
-    if (auto verified = (*artifact)->verifyWeights(); !verified)
+    if (auto verified = (*inspection)->artifact().verifyWeights(); !verified)
       return verified;
     fmt::print(stderr, "all members are intact\n");
   }
-  auto plan = parsePlan(textOf(**artifact, "plan.json"));
-  if (!plan)
-    return propagate(plan);
-  if (options.what == "summary")
-    return summary(**artifact, *plan, options);
-  if (options.what == "kernels")
-    return kernels(**artifact, *plan, options);
-  if (options.what == "kernel")
-    return kernel(**artifact, *plan, options);
-  if (options.what == "memory")
-    return memory(**artifact, *plan, options);
-  if (options.what == "stages")
-    return stages(**artifact, options);
-  auto text = explainFusion(textOf(**artifact, "stages/00-model.mlir"), (*artifact)->manifest().quant);
-  if (!text)
-    return propagate(text);
-  fmt::print("{}", *text);
-  return {};
+  static const std::map<std::string, Result<void> (*)(Inspection &, const InspectOptions &)> words{
+      {"summary", inspectSummary}, {"kernels", inspectKernels}, {"kernel", inspectKernel}, {"memory", inspectMemory},
+      {"stages", inspectStages},   {"explain", inspectExplain}, {"diff", inspectDiff}};
+  if (!options.html.empty())
+    return inspectHtml(**inspection, options);
+  return words.at(options.what)(**inspection, options);
 }
-
-} // namespace
 
 void addInspect(CLI::App &app, Action &run) {
   auto options = std::make_shared<InspectOptions>();
   CLI::App *command = app.add_subcommand("inspect", "Show what is inside an artifact");
   command->group(subject::compile);
   command->footer("Examples:\n  lathe inspect smollm2.lathe\n  lathe inspect smollm2.lathe kernel attention --cpu "
-                  "x86-64-v3\n  lathe inspect smollm2.lathe stages 10");
+                  "x86-64-v3\n  lathe inspect smollm2.lathe --html smollm2.html\n  lathe inspect before.lathe diff "
+                  "after.lathe --full\n\ndiff ends with 0 when the artifacts are equal and with 6 when they differ.");
   command->add_option("artifact", options->artifact, "a .lathe file")->required();
-  command->add_option("what", options->what, "summary, stages [NN], kernels, kernel NAME, memory, explain")
-      ->check(CLI::IsMember({"summary", "stages", "kernels", "kernel", "memory", "explain"}))
+  command
+      ->add_option("what", options->what,
+                   "summary, stages [NN], kernels, kernel NAME, memory, explain (what was fused, what was refused and "
+                   "why), diff OTHER.lathe")
+      ->check(CLI::IsMember({"summary", "stages", "kernels", "kernel", "memory", "explain", "diff"}))
       ->capture_default_str();
-  command->add_option("name", options->name, "the stage's number or the kernel's name");
+  command->add_option("name", options->name, "the stage's number, the kernel's name, or the other artifact");
   command->add_option("--cpu", options->tier,
                       "the ISA tier whose code and schedules are shown; default: the best in the artifact");
+  command->add_option("--html", options->html,
+                      "write one self-contained page of it all to this file: stages side by side, kernels with their "
+                      "IR and code, launches, memory over time, what was fused and why not more");
+  command->add_flag("--full", options->full, "diff: unified diffs of the IR and the code of kernels");
   command->add_flag("--verify", options->verify, "check the hash of every member, the weights too");
   command->add_flag("--json", options->json, "tables as JSON");
   command->callback([options, &run] { run = [options] { return inspect(*options); }; });
