@@ -32,8 +32,8 @@ uint32_t bitsOf(float value, mlir::Type type) {
 
 } // namespace
 
-CodedRows::CodedRows(CodingAttr coding, int64_t k)
-    : coding(coding), k(k), paddedK(roundUp(k, 16)), groups(ceilDiv(k, coding.getGroup())),
+CodedRows::CodedRows(CodingAttr coding, int64_t k, bool device)
+    : coding(coding), k(k), paddedK(roundUp(k, 16)), device(device), groups(ceilDiv(k, coding.getGroup())),
       spans(coding.getSuper() ? ceilDiv(k, coding.getSuper()) : groups) {
   codes.resize(panelWidth * paddedK);
   scales.resize(panelWidth * spans);
@@ -206,7 +206,33 @@ void CodedRows::storeCodes(const PackedParts &parts, int64_t panel) const {
   }
 }
 
+void CodedRows::storeForDevice(const PackedParts &parts, int64_t panel) const {
+  constexpr int64_t perPanel = panelWidth / devicePanel;
+  auto codeType = deviceTypeOf(coding, Part::codes, perPanel, k),
+       scaleType = deviceTypeOf(coding, Part::scales, perPanel, k);
+  int64_t rowCodes = codeType.getDimSize(1) * codeType.getDimSize(3), rowScales = scaleType.getDimSize(1);
+  int64_t block = codeType.getDimSize(3), group = deviceGroup(coding), size = scaleType.getElementTypeBitWidth() / 8;
+  std::byte *codeAt = parts.at(Part::codes).data() + panel * panelWidth * rowCodes,
+            *scaleAt = parts.at(Part::scales).data() + panel * panelWidth * rowScales * size;
+  for (int64_t lane = 0; lane < panelWidth; ++lane) {
+    int64_t within = lane / devicePanel, column = lane % devicePanel;
+    for (int64_t i = 0; i < rowCodes; ++i) { // behind k zeros, like the rows that they are multiplied by
+      int64_t place = deviceCodePlace(i);
+      int code = i < k ? codes[lane * paddedK + i] - static_cast<int>(coding.getBias()) : 0;
+      codeAt[((within * rowCodes / block + place / block) * devicePanel + column) * block + place % block] =
+          static_cast<std::byte>(code);
+    }
+    for (int64_t g = 0; g < rowScales; ++g) {
+      int64_t from = g * group / coding.getGroup();
+      uint32_t bits = from < spans ? bitsOf(scales[lane * spans + from], coding.getScale()) : 0;
+      std::memcpy(scaleAt + ((within * rowScales + g) * devicePanel + column) * size, &bits, size); // little-endian
+    }
+  }
+}
+
 void CodedRows::store(const PackedParts &parts, int64_t panel) const {
+  if (device)
+    return storeForDevice(parts, panel);
   storeCodes(parts, panel);
   auto transposed = [&](Part part, auto &values, int64_t width, auto write) {
     auto type = coding.typeOf(part, 1, k);

@@ -12,10 +12,10 @@ namespace lathe {
 using PackedParts = std::map<kern::Part, std::span<std::byte>>;
 
 /// The rows of one panel: codes and scales as `coding` (its method) makes them of the source, then stored in the packed
-/// order that dialects/kern/KernOps.td describes.
+/// order that dialects/kern/KernOps.td describes for CPUs, or for GPUs.
 class CodedRows {
 public:
-  CodedRows(kern::CodingAttr coding, int64_t k);
+  CodedRows(kern::CodingAttr coding, int64_t k, bool device);
 
   /// All rows become padding: codes and scales of zero.
   void clear();
@@ -37,9 +37,11 @@ private:
   void take(std::span<const uint8_t> read, std::span<const uint16_t> halves, std::span<const uint16_t> lows,
             int64_t count, int64_t lane);
   void storeCodes(const PackedParts &parts, int64_t panel) const;
+  void storeForDevice(const PackedParts &parts, int64_t panel) const;
 
   kern::CodingAttr coding;
   int64_t k, paddedK;
+  bool device;
   int64_t groups, spans;                    ///< of a row: groups, and what shares a scale
   std::vector<uint8_t> codes;               ///< [32][paddedK], one a byte
   std::vector<float> scales, minima;        ///< [32][spans]

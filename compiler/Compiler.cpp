@@ -194,6 +194,7 @@ Result<void> Compilation::fuse() {
         lm::FuseOptions fuseOptions;
         fuseOptions.quant = options.quant;
         fuseOptions.group = options.group;
+        fuseOptions.floatInputs = hasFloatInputs(targets.front().family());
         lm::addFusePipeline(passes, fuseOptions);
       },
       stages[1]);
@@ -366,7 +367,7 @@ Result<void> Compilation::writeArtifact() {
   manifest.compiler = "lathe 0.1.0";
   manifest.model = model.config.name;
   manifest.source = baseName(options.model);
-  manifest.target = forCuda() ? "cuda" : "cpu";
+  manifest.target = targets.front().family();
   manifest.quant = options.quant;
   manifest.parameters = summary.parameters;
   manifest.context = options.context;

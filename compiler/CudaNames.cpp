@@ -16,11 +16,11 @@ namespace {
 
 /// Words that the text has a use for: C++'s, the device library's.
 constexpr llvm::StringLiteral reserved[] = {
-    "batch", "memory", "thread", "lane",   "group",    "block",    "min",     "max",  "fma",    "dot",
-    "page",  "float",  "int",    "bool",   "const",    "return",   "if",      "else", "for",    "while",
-    "bf16",  "auto",   "char",   "double", "long",     "short",    "signed",  "new",  "this",   "true",
-    "false", "union",  "using",  "void",   "class",    "struct",   "exp",     "sqrt", "arrive", "switch",
-    "case",  "break",  "static", "inline", "template", "typename", "operator"};
+    "batch",  "memory", "thread", "lane",  "group",  "block",  "min",      "max",      "fma",     "dot",
+    "page",   "code",   "f16",    "float", "int",    "bool",   "const",    "return",   "if",      "else",
+    "for",    "while",  "bf16",   "auto",  "char",   "double", "long",     "short",    "signed",  "new",
+    "this",   "true",   "false",  "union", "using",  "void",   "class",    "struct",   "exp",     "sqrt",
+    "arrive", "switch", "case",   "break", "static", "inline", "template", "typename", "operator"};
 
 /// A name in a location, as an identifier; "" where there is none.
 std::string wordOf(Value value) {
@@ -52,6 +52,7 @@ std::string wordFor(Operation *op) {
       .Case([](kern::BatchOp x) { return stringifyField(x.getField()).str(); })
       .Case<vector::LoadOp, vector::MaskedLoadOp>([](auto x) { return wordOf(x.getBase()); })
       .Case([](memref::LoadOp x) { return wordOf(x.getMemRef()); })
+      .Case([](kern::LoadCodesOp) { return "code"; })
       .Case([](kern::LoadAlongOp x) { return wordOf(x.getMemref()); })
       .Case<arith::TruncFOp>([](auto) { return "rounded"; })
       .Default([](Operation *) { return "value"; });

@@ -39,6 +39,10 @@ private:
   std::string lanesOf(Type vector) {
     return cast<VectorType>(vector).getDimSize(0) == blockThreads ? "thread()" : "lane()";
   }
+  /// `lane` places behind an index.
+  std::string offset(Value index, const std::string &lane) {
+    return matchPattern(index, m_Zero()) ? lane : use(index, sum) + " + " + lane;
+  }
   std::string constant(TypedAttr value);
 
   // Statements.
@@ -70,7 +74,7 @@ private:
   /// it reads cannot have changed.
   bool standsInline(Operation &op);
   static bool isRead(Operation &op) {
-    return isa<memref::LoadOp, vector::LoadOp, vector::MaskedLoadOp, LoadAlongOp>(op);
+    return isa<memref::LoadOp, vector::LoadOp, vector::MaskedLoadOp, LoadAlongOp, LoadCodesOp>(op);
   }
   bool readsLater(Operation &load);
   void wrong(Operation &op, const std::string &what) {
@@ -100,6 +104,10 @@ std::string Printer::typeOf(Type type) {
     return "float";
   if (type.isBF16())
     return "bf16";
+  if (type.isF16())
+    return "f16";
+  if (type.isInteger(8))
+    return "signed char";
   if (type.isInteger(1))
     return "bool";
   if (type.isIndex() || type.isInteger(32))
@@ -129,7 +137,7 @@ std::string Printer::elementAlong(Value memref, ValueRange indices, int64_t dim,
       continue;
     }
     std::string lane = stride == 1 ? lanesOf(vector) : fmt::format("{} * {}", stride, lanesOf(vector));
-    text += matchPattern(index, m_Zero()) ? lane : use(index, sum) + " + " + lane;
+    text += offset(index, lane);
   }
   return text + ")";
 }
@@ -279,6 +287,10 @@ std::optional<Expression> Printer::expression(Operation &op) {
       .Case([&](LoadAlongOp x) {
         return Expression{elementAlong(x.getMemref(), x.getIndices(), x.getDim(), x.getStride(), x.getType())};
       })
+      .Case([&](LoadCodesOp x) {
+        return Expression{fmt::format("code({}, {}, {}, {}, {})", use(x.getCodes()), use(x.getPanel()),
+                                      use(x.getBlock()), use(x.getFeature()), offset(x.getElement(), "lane()"))};
+      })
       .Case([&](vector::MaskedLoadOp x) {
         // An element's proxy and a number have no type in common.
         std::string value = element(x.getBase(), x.getIndices(), x.getType());
@@ -408,7 +420,10 @@ void Printer::statement(Operation &op) {
             return true;
           })
           .Case([&](BlockDotOp x) {
-            line(fmt::format("dot({}, {}, {}, {}, {}, {});", use(x.getCount()), use(x.getInput()), use(x.getWeight()),
+            std::string weight;
+            for (Value array : x.getWeight())
+              weight += use(array) + ", ";
+            line(fmt::format("dot({}, {}, {}{}, {}, {});", use(x.getCount()), use(x.getInput()), weight,
                              use(x.getPanel()), use(x.getInto()), "memory." + sums.lookup(&op)));
             return true;
           })

@@ -32,6 +32,10 @@ struct Numbers {
   float at(int64_t i) const {
     if (element.isF32())
       return static_cast<const float *>(data())[i];
+    if (element.isInteger(8))
+      return static_cast<const int8_t *>(data())[i];
+    if (element.isF16())
+      return halfToFloat(static_cast<const uint16_t *>(data())[i]);
     return bf16ToFloat(static_cast<const uint16_t *>(data())[i]);
   }
 };
@@ -89,6 +93,10 @@ public:
       float value = between(random);
       if (numbers.element.isF32())
         static_cast<float *>(numbers.data())[i] = value;
+      else if (numbers.element.isInteger(8))
+        static_cast<int8_t *>(numbers.data())[i] = static_cast<int8_t>(value * 127.0f);
+      else if (numbers.element.isF16())
+        static_cast<uint16_t *>(numbers.data())[i] = floatToHalf(value);
       else
         static_cast<uint16_t *>(numbers.data())[i] = floatToBf16(value);
     }

@@ -165,11 +165,11 @@ Result<void> packFloats(WeightOp op, const WeightSource &source, const FeatureMa
   return {};
 }
 
-/// The panels [begin, end) of every part of a coded matrix.
-Result<void> packCodes(CodingAttr coding, int64_t k, const WeightSource &source, const FeatureMap &map,
+/// The panels of 32 rows [begin, end) of every part of a coded matrix.
+Result<void> packCodes(CodingAttr coding, int64_t k, bool device, const WeightSource &source, const FeatureMap &map,
                        const std::map<std::string, std::vector<float>> &importance, const PackedParts &parts,
                        int64_t begin, int64_t end) {
-  CodedRows rows(coding, k);
+  CodedRows rows(coding, k, device);
   for (int64_t panel = begin; panel < end; ++panel) {
     rows.clear();
     auto read = map.forRuns(panel, [&](const std::string &name, int64_t row, int64_t count, int64_t lane) {
@@ -270,7 +270,8 @@ Result<void> Packer::pack(WeightOp op, std::span<std::byte> out) {
     return {};
   }
   int64_t panels = typeOf(op).getDimSize(0), k = op.getK();
-  if (isDeviceValues(typeOf(op)))
+  bool device = isDeviceValues(typeOf(op)) || isDeviceScales(typeOf(op));
+  if (device)
     panels /= panelWidth / devicePanel;
   if (part != Part::values) {
     // The matrix is read once: what is not asked for yet waits, all parts but the codes being small.
@@ -302,13 +303,14 @@ Result<void> Packer::pack(WeightOp op, std::span<std::byte> out) {
       parts[other] = out;
       continue;
     }
-    MemRefType type = coding.typeOf(other, panels, k);
+    MemRefType type =
+        device ? deviceTypeOf(coding, other, panels * (panelWidth / devicePanel), k) : coding.typeOf(other, panels, k);
     std::vector<std::byte> &bytes = waiting[packedName(op, other)];
     bytes.resize(type.getNumElements() * type.getElementTypeBitWidth() / 8);
     parts[other] = bytes;
   }
   return byPanels(panels, [&](int64_t begin, int64_t end) {
-    return packCodes(coding, k, source, *map, importance, parts, begin, end);
+    return packCodes(coding, k, device, source, *map, importance, parts, begin, end);
   });
 }
 

@@ -14,6 +14,8 @@ std::string Target::member() const {
   return kind == Kind::cuda ? "kernels/" + architecture + "/" : "kernels/cuda-host-" + architecture + ".so";
 }
 
+bool hasFloatInputs(std::string_view family) { return family == "cuda"; }
+
 /// sm_80 and later, perhaps with the letter of an architecture that has features of its own.
 static bool isArchitecture(std::string_view text) {
   if (!text.starts_with("sm_"))

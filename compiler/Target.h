@@ -4,6 +4,7 @@
 #include "runtime/support/Error.h"
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace lathe {
@@ -15,10 +16,16 @@ struct Target {
   std::string architecture; ///< "sm_90a"; cpu: ""
 
   std::string name() const;
+  /// "cpu" or "cuda": what weights are packed for.
+  std::string family() const { return kind == Kind::cpu ? "cpu" : "cuda"; }
   /// What the artifact's member with its code is called, "kernels/cuda-host-sm_80.so", or of a GPU's, where there is
   /// one a kernel, how they begin: "kernels/sm_90a/".
   std::string member() const;
 };
+
+/// Whether linears of quantised weights take their inputs in floats there, and not in codes: tensor cores multiply
+/// codes, which are exact in bf16, by bf16. `family` is what a manifest calls the target, "cpu" or "cuda".
+bool hasFloatInputs(std::string_view family);
 
 Result<Target> parseTarget(const std::string &text);
 /// All of them, none twice; those for CPUs and those for CUDA need an artifact each, since weights are packed for one.

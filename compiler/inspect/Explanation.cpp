@@ -1,6 +1,7 @@
 //===- Explanation.cpp - what was fused, what was not, and why ----------------===//
 #include "compiler/inspect/Explanation.h"
 
+#include "compiler/Target.h"
 #include "passes/lm/FusionUtils.h"
 #include "passes/lm/LmPasses.h"
 
@@ -118,7 +119,7 @@ std::vector<FusedPart> partsOf(lm::FusedOp region) {
   return parts;
 }
 
-Result<Explanation> explainFusion(std::string_view stage00, const std::string &quant) {
+Result<Explanation> explainFusion(std::string_view stage00, const std::string &quant, const std::string &family) {
   MLIRContext context(MLIRContext::Threading::DISABLED);
   auto parsed = parseStage(context, stage00, "stage 00");
   if (!parsed)
@@ -143,6 +144,7 @@ Result<Explanation> explainFusion(std::string_view stage00, const std::string &q
   passes.addInstrumentation(std::move(owned));
   lm::FuseOptions options;
   options.quant = quant;
+  options.floatInputs = hasFloatInputs(family);
   options.remarks = true;
   lm::addFusePipeline(passes, options);
   if (failed(passes.run(module)))

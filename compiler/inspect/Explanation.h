@@ -45,7 +45,7 @@ struct Explanation {
 };
 
 /// The kernels of a stage-00 text whose linears are stored as `quant` says.
-Result<Explanation> explainFusion(std::string_view stage00, const std::string &quant);
+Result<Explanation> explainFusion(std::string_view stage00, const std::string &quant, const std::string &family);
 
 /// The ops of a region in order, without the passes that put them there.
 std::vector<FusedPart> partsOf(lm::FusedOp region);

@@ -164,7 +164,7 @@ Result<KernelCode> Inspection::code(const Kernel &kernel, const std::string &tie
 Result<Explanation> Inspection::explanation() const {
   for (const std::string &name : stageFiles())
     if (name.starts_with("00"))
-      return explainFusion(text("stages/" + name), file->manifest().quant);
+      return explainFusion(text("stages/" + name), file->manifest().quant, file->manifest().target);
   return fail(ExitCode::badInput, "the artifact has no stage 00");
 }
 

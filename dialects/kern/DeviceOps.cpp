@@ -36,15 +36,37 @@ template <typename Along> LogicalResult verifyAlong(Along op, VectorType vector)
 LogicalResult LoadAlongOp::verify() { return verifyAlong(*this, cast<VectorType>(getResult().getType())); }
 LogicalResult StoreAlongOp::verify() { return verifyAlong(*this, cast<VectorType>(getValue().getType())); }
 
+LogicalResult LoadCodesOp::verify() {
+  MemRefType codes = memref(getCodes());
+  if (!isBare(codes) || !isDeviceValues(codes) || !codes.getElementType().isInteger(8))
+    return emitOpError() << "expected codes [panels][blocks][" << devicePanel << "][" << deviceBlockBytes
+                         << "] of i8, found " << codes;
+  if (getResult().getType() != VectorType::get({lanes}, Float32Type::get(getContext())))
+    return emitOpError() << "expected " << lanes << " lanes of f32, found " << getResult().getType();
+  return success();
+}
+
 LogicalResult BlockDotOp::verify() {
-  MemRefType input = memref(getInput()), weight = memref(getWeight()), into = memref(getInto());
+  if (getWeight().empty() || getWeight().size() > 2)
+    return emitOpError() << "expected a weight, or codes and scales, found " << getWeight().size() << " arrays";
+  MemRefType input = memref(getInput()), weight = memref(getWeight()[0]), into = memref(getInto());
   if (!isBare(weight) || !isDeviceValues(weight))
     return emitOpError() << "expected a weight [panels][blocks][" << devicePanel << "][" << deviceBlockBytes
                          << " bytes], found " << weight;
   Type element = weight.getElementType();
-  if (!element.isF32() && !element.isBF16())
-    return emitOpError() << "expected a weight of f32 or bf16, found " << element;
-  int64_t k = weight.getDimSize(1) * weight.getDimSize(3);
+  bool coded = getWeight().size() == 2;
+  if (coded ? !element.isInteger(8) : !element.isF32() && !element.isBF16())
+    return emitOpError() << "expected a weight of f32 or bf16, or codes of i8 with scales, found " << element;
+  int64_t blocks = weight.getDimSize(1), k = blocks * weight.getDimSize(3);
+  if (coded) {
+    element = BFloat16Type::get(getContext());
+    MemRefType scales = memref(getWeight()[1]);
+    if (!isBare(scales) || !isDeviceScales(scales) || !isa<FloatType>(scales.getElementType()) ||
+        scales.getDimSize(0) != weight.getDimSize(0) ||
+        (scales.getDimSize(1) != blocks && scales.getDimSize(1) != 2 * blocks))
+      return emitOpError() << "expected scales [" << weight.getDimSize(0) << "][" << blocks << " or " << 2 * blocks
+                           << "][" << devicePanel << "] of floats, found " << scales;
+  }
   if (!isRows(input) || input.getElementType() != element || input.getDimSize(1) < k)
     return emitOpError() << "expected input rows of at least " << k << " columns of " << element << ", found " << input;
   if (!isRows(into) || !into.getElementType().isF32() || into.getDimSize(1) % (2 * devicePanel) != 0 ||

@@ -45,6 +45,21 @@ bool lathe::kern::isDeviceValues(MemRefType type) {
          type.getDimSize(3) == deviceBlock(type.getElementType());
 }
 
+MemRefType lathe::kern::deviceTypeOf(CodingAttr coding, Part part, int64_t panels, int64_t k) {
+  MemRefType codes = deviceValuesType(IntegerType::get(coding.getContext(), 8), panels, k);
+  if (part == Part::codes)
+    return codes;
+  int64_t groups = codes.getDimSize(1) * codes.getDimSize(3) / deviceGroup(coding);
+  return MemRefType::get({panels, groups, devicePanel}, coding.getScale());
+}
+
+bool lathe::kern::isDeviceScales(MemRefType type) { return type.getRank() == 3 && type.getDimSize(2) == devicePanel; }
+
+bool lathe::kern::isDeviceCoding(CodingAttr coding) {
+  return coding.getBits() == 8 && coding.getBias() == 128 && !coding.getMinimum() && coding.getSuper() == 0 &&
+         coding.getGroup() % 32 == 0;
+}
+
 LogicalResult ScheduleAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError, StringAttr target,
                                    int64_t unitBlock, int64_t rows, int64_t columns, int64_t amxRows,
                                    StringAttr library, int64_t libraryRows, StringAttr origin) {
@@ -109,15 +124,6 @@ MemRefType CodingAttr::typeOf(Part part, int64_t panels, int64_t k) const {
 MemRefType CodingAttr::unpackedType(int64_t panels, int64_t k, int64_t inputGroup) const {
   int64_t unit = std::min(getGroup(), inputGroup);
   return MemRefType::get({panels, roundUp(k, unit) / 4, panelWidth, 4}, IntegerType::get(getContext(), 8));
-}
-
-int64_t CodingAttr::panelBytes(int64_t k) const {
-  int64_t bytes = 0;
-  for (Part part : parts()) {
-    MemRefType type = typeOf(part, 1, k);
-    bytes += type.getNumElements() * type.getElementTypeBitWidth() / 8;
-  }
-  return bytes;
 }
 
 LogicalResult PackAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError, Order order, int64_t dim) {

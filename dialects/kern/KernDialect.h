@@ -72,8 +72,20 @@ int64_t valuesSpan(mlir::Type element);
 mlir::MemRefType deviceValuesType(mlir::Type element, int64_t panels, int64_t k);
 /// Elements along k of such a block.
 inline int64_t deviceBlock(mlir::Type element) { return deviceBlockBytes * 8 / element.getIntOrFloatBitWidth(); }
-/// Whether a matrix of floats is packed for a GPU.
+/// Whether a matrix of floats or codes is packed for a GPU.
 bool isDeviceValues(mlir::MemRefType type);
+/// The codes of a matrix for a GPU, as deviceValuesType has them, and its scales: [panels of 8][groups][8], where a
+/// group of more than 64 elements has its scale once for each 64, and k is filled up to whole blocks.
+mlir::MemRefType deviceTypeOf(CodingAttr coding, Part part, int64_t panels, int64_t k);
+/// Whether an array is such scales.
+bool isDeviceScales(mlir::MemRefType type);
+/// Elements along k that share a scale there: 32 or 64.
+inline int64_t deviceGroup(CodingAttr coding) { return coding.getGroup() % 64 == 0 ? 64 : 32; }
+/// What a GPU multiplies: signed bytes without minima, in groups of a multiple of 32.
+bool isDeviceCoding(CodingAttr coding);
+/// Where element i of a row of codes stands among them on a GPU: codes are permuted within a block of 64, so that the
+/// 16 bytes of a lane have codes of both halves (runtime/device/dot.cuh).
+inline int64_t deviceCodePlace(int64_t i) { return i / 64 * 64 + i % 32 / 8 * 16 + i % 64 / 32 * 8 + i % 8; }
 
 // Names of discardable attributes on kernels (func.func).
 inline constexpr llvm::StringLiteral scheduleAttr = "kern.schedule";

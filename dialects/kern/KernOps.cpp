@@ -172,7 +172,9 @@ LogicalResult WeightOp::verify() {
   if (quantised) {
     if (!llvm::is_contained(getCoding()->parts(), getPart()))
       return emitOpError() << "expected a part that " << *getCoding() << " has, found " << stringifyPart(getPart());
-    MemRefType wanted = getCoding()->typeOf(getPart(), count, k);
+    bool device = isDeviceCoding(*getCoding()) && (isDeviceValues(type) || isDeviceScales(type));
+    MemRefType wanted =
+        device ? deviceTypeOf(*getCoding(), getPart(), count, k) : getCoding()->typeOf(getPart(), count, k);
     element = wanted.getElementType();
     shape.assign(wanted.getShape().begin(), wanted.getShape().end());
   }

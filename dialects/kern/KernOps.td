@@ -71,6 +71,8 @@ def Kern_Coding : AttrDef<Kern_Dialect, "Coding"> {
     codes: 8 bits [panels][k/4][32][4]. 4 bits [panels][k/8][32][4]: the low half of a byte belongs to the even quad of k, the high half to the odd one. 6 bits: the low four like
     4 bits, k padded to 16, and codes_high [panels][k/16][32][4] with two bits for each of four quads, the first lowest.
     scales, minima: [panels][groups or supers][32] of `scale`. sub_scales, sub_minima: [panels][groups][32] bytes.
+    On a GPU, of signed bytes without minima: codes [panels of 8][blocks of k][8][64] as s8, in the order of `dot` of runtime/device/dot.cuh; scales [panels of 8][groups][8], a scale for each
+    64 elements at least, k filled up to whole blocks.
   }];
   let parameters = (ins DefaultValuedParameter<"int64_t", "8">:$bits, "int64_t":$group, "::mlir::Type":$scale, DefaultValuedParameter<"int64_t", "128">:$bias,
                         DefaultValuedParameter<"bool", "false">:$minimum, DefaultValuedParameter<"int64_t", "0">:$super,
@@ -88,8 +90,6 @@ def Kern_Coding : AttrDef<Kern_Dialect, "Coding"> {
     bool isSignedByte() const { return getBits() < 8 || getBias() == 128; }
     /// What kern.unpack makes of some panels.
     ::mlir::MemRefType unpackedType(int64_t panels, int64_t k, int64_t inputGroup) const;
-    /// Bytes of all arrays for one panel.
-    int64_t panelBytes(int64_t k) const;
   }];
 }
 
@@ -347,20 +347,37 @@ def Kern_BlockDotOp : Kern_Op<"block_dot", [MemoryEffects<[MemRead, MemWrite]>]>
     have been stored before a barrier, and the result may be read behind one. Weights are [panels][blocks of k][8][64 bytes of k]; input rows are padded with zeros to whole blocks.
 
     f32: k in spans of 256, a span's sum one chain of fused multiply-adds from 0 on, the spans' sums added to 0 in order: the bits of kern.dot. bf16 (input and weight): the blocks of k in 8
-    spans of equal length, the last ones shorter or empty, a span's sum one chain of mma.m16n8k16 from 0 on, whose order of k is that of the packing; the spans' sums added in order. It is
-    `dot` of runtime/device/dot.cuh, with shared memory of its own for the spans' sums.
+    spans of equal length, the last ones shorter or empty, a span's sum one chain of mma.m16n8k16 from 0 on, whose order of k is that of the packing; the spans' sums added in order. Codes (with
+    their scales, input in bf16): such spans, whose sum is acc = fma(product, scale, acc) over groups in order, a group's product one chain of mma.m16n8k16 from 0 on. It is `dot` of
+    runtime/device/dot.cuh, with shared memory of its own for the spans' sums.
 
     ```mlir
     kern.block_dot %count rows (%input) by (%w[%panel]) into %tile : memref<8x1056xbf16> by memref<384x32x8x32xbf16> into memref<8x32xf32>
+    kern.block_dot %count rows (%input) by (%codes, %scales[%panel]) into %tile : memref<8x608xbf16> by memref<72x9x8x64xi8>, memref<72x18x8xbf16> into memref<8x32xf32>
     ```
   }];
-  let arguments = (ins Index:$count, AnyMemRef:$input, AnyMemRef:$weight, Index:$panel, AnyMemRef:$into);
+  let arguments = (ins Index:$count, AnyMemRef:$input, Variadic<AnyMemRef>:$weight, Index:$panel, AnyMemRef:$into);
   let assemblyFormat = [{ $count `rows` `(` $input `)` `by` `(` $weight `[` $panel `]` `)` `into` $into attr-dict `:` type($input) `by` type($weight) `into` type($into) }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     /// Bytes of shared memory for the spans' sums.
     int64_t sumBytes();
   }];
+}
+
+def Kern_LoadCodesOp : Kern_Op<"load_codes", [MemoryEffects<[MemRead]>]> {
+  let summary = "GPU: neighbouring elements of a feature's block of codes, as floats without their scale";
+  let description = [{
+    Lane i takes element `element` + i of the block, wherever it stands (dot.cuh says how codes are permuted).
+
+    ```mlir
+    %value = kern.load_codes %codes[%panel, %block, %feature, %element] : memref<72x9x8x64xi8> -> vector<16xf32>
+    ```
+  }];
+  let arguments = (ins AnyMemRef:$codes, Index:$panel, Index:$block, Index:$feature, Index:$element);
+  let results = (outs AnyVectorOfNonZeroRank:$result);
+  let assemblyFormat = "$codes `[` $panel `,` $block `,` $feature `,` $element `]` attr-dict `:` type($codes) `->` type($result)";
+  let hasVerifier = 1;
 }
 
 def Kern_BlockScoresOp : Kern_Op<"block_scores", [MemoryEffects<[MemRead, MemWrite]>]> {

@@ -117,10 +117,10 @@ LogicalResult LinearOp::verify() {
     return emitOpError() << "expected a weight of shape [" << width(getResult()) << ", " << width(getInput())
                          << "], found " << weight;
   QuantAttr in = quantOf(getInput().getType()), of = quantOf(weight);
-  if (!!in != !!of || (in && in.getGroup() % of.getGroup() != 0 && of.getGroup() % in.getGroup() != 0))
-    return emitOpError()
-           << "expected input and weight quantised in groups of which one divides the other, or neither, found "
-           << getInput().getType() << " and " << weight;
+  if (in && (!of || (in.getGroup() % of.getGroup() != 0 && of.getGroup() % in.getGroup() != 0)))
+    return emitOpError() << "expected input and weight quantised in groups of which one divides the other, or an input "
+                            "in floats, found "
+                         << getInput().getType() << " and " << weight;
   return verifyVector(*this, getBias(), "a bias", width(getResult()));
 }
 

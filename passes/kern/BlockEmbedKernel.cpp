@@ -1,7 +1,7 @@
 //===- BlockEmbedKernel.cpp - rows of a table packed for a GPU ---------------===//
 //
 // The table is packed like any linear's weight, so that a tied head needs no second copy: the blocks of a row stand a
-// panel's block apart. A group of threads takes one block.
+// panel's block apart. A group of threads takes one block, of codes with its scales.
 //
 //===----------------------------------------------------------------------===//
 #include "passes/kern/KernelBuilder.h"
@@ -16,11 +16,13 @@ LogicalResult kern::buildBlockEmbed(KernelContext &k) {
   auto yield = cast<lm::YieldOp>(k.signature.body().getTerminator());
   if (yield.getValues().size() != 1 || yield.getValues()[0] != embed.getResult())
     return embed.emitOpError() << "expected a kernel of embed alone";
-  Value table = k.buffer(Argument::Kind::weight, embed.getTable()), out = k.output(0);
-  if (!table || !isDeviceValues(cast<MemRefType>(table.getType())))
-    return embed.emitOpError() << "expected a table in f32 or bf16: the CUDA target knows no other yet";
+  auto table = k.weight(embed.getTable());
+  if (failed(table))
+    return failure();
+  Value out = k.output(0), values = table->front();
+  CodingAttr coding = codingOf(cast<RankedTensorType>(embed.getTable().getType()));
   int64_t width = widthOf(embed.getResult());
-  auto type = cast<MemRefType>(table.getType());
+  auto type = cast<MemRefType>(values.getType());
   int64_t block = type.getDimSize(3), whole = width / block;
   Type i = e.b.getIndexType();
   auto range = ProgramIdOp::create(e.b, TypeRange{i, i, i, i});
@@ -28,9 +30,19 @@ LogicalResult kern::buildBlockEmbed(KernelContext &k) {
     name(row, "row");
     Value token = e.batch(Field::token_ids, row), features = e.index(devicePanel);
     Value panel = arith::DivUIOp::create(e.b, token, features), feature = arith::RemUIOp::create(e.b, token, features);
+    auto load = [&](Value number, int64_t j) -> Value {
+      if (!coding)
+        return e.load(values, {panel, number, feature, e.index(j)});
+      int64_t group = deviceGroup(coding);
+      Value at = e.add(e.mul(number, e.index(block / group)), e.index(j / group));
+      Value scale = e.loadScalar(table->back(), {panel, at, feature});
+      if (!scale.getType().isF32())
+        scale = arith::ExtFOp::create(e.b, e.f32(), scale);
+      return e.mul(LoadCodesOp::create(e.b, e.vec(), values, panel, number, feature, e.index(j)), e.splat(scale));
+    };
     auto copy = [&](Value number, int64_t valid) {
       for (int64_t j = 0; j < valid; j += lanes) {
-        Value value = e.load(table, {panel, number, feature, e.index(j)});
+        Value value = load(number, j);
         Value column = e.add(e.mul(number, e.index(block)), e.index(j));
         e.storeValid(value, out, {row, column}, valid - j);
       }

@@ -16,9 +16,9 @@ using namespace lathe::kern;
 LogicalResult kern::buildBlockLinear(KernelContext &k) {
   Emitter &e = k.e;
   auto linear = cast<lm::LinearOp>(k.signature.anchor);
-  Value weight = k.buffer(Argument::Kind::weight, linear.getWeight());
-  if (!weight || !isDeviceValues(cast<MemRefType>(weight.getType())))
-    return linear.emitOpError() << "expected a weight in f32 or bf16: the CUDA target has no other product yet";
+  auto weight = k.weight(linear.getWeight());
+  if (failed(weight))
+    return failure();
   Type i = e.b.getIndexType();
   auto range = ProgramIdOp::create(e.b, TypeRange{i, i, i, i});
   Value first = range.getUnitBegin(), last = range.getUnitEnd(), tileIndex = range.getTileBegin();
@@ -40,7 +40,7 @@ LogicalResult kern::buildBlockLinear(KernelContext &k) {
   Value tile = e.scratch({rows, columns}, e.f32());
   name(tile, "tile");
   Value count = e.sub(last, first), panel = e.mul(tileIndex, e.index(columns / devicePanel));
-  BlockDotOp::create(e.b, count, prologue.arrays().front(), weight, panel, tile);
+  BlockDotOp::create(e.b, count, prologue.arrays().front(), *weight, panel, tile);
   e.sync(Scope::block);
 
   e.share(first, last, [&](Value row) {

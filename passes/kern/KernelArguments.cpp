@@ -33,23 +33,30 @@ struct Analysis {
   }
 
   /// The arrays of a quantised weight, or the one of a float weight, in panels.
-  void addPanels(BlockArgument weight, int64_t panels, PackAttr pack) {
+  LogicalResult addPanels(BlockArgument weight, int64_t panels, PackAttr pack) {
     auto type = cast<RankedTensorType>(weight.getType());
     int64_t k = type.getDimSize(1);
     Argument a{.kind = Argument::Kind::weight, .type = {}, .number = weight.getArgNumber(), .pack = pack, .k = k};
     if ((a.coding = codingOf(type))) {
+      if (s.device && !isDeviceCoding(a.coding))
+        return s.anchor->emitOpError()
+               << "expected codes of 8 bits in groups of a multiple of 32, without minima, on a "
+                  "GPU, found "
+               << a.coding;
       for (Part part : a.coding.parts()) {
         a.part = part;
-        a.type = a.coding.typeOf(part, panels, k);
+        a.type = s.device ? deviceTypeOf(a.coding, part, panels * (panelWidth / devicePanel), k)
+                          : a.coding.typeOf(part, panels, k);
         s.arguments.push_back(a);
+        s.tileBytes += a.type.getNumElements() / panels * (a.type.getElementTypeBitWidth() / 8);
       }
-      s.tileBytes = a.coding.panelBytes(k);
     } else {
       a.type = s.device ? deviceValuesType(type.getElementType(), panels * (panelWidth / devicePanel), k)
                         : valuesType(type.getElementType(), panels, k);
       s.arguments.push_back(a);
       s.tileBytes = a.type.getNumElements() / panels * (a.type.getElementTypeBitWidth() / 8);
     }
+    return success();
   }
 
   LogicalResult addVector(Value value, int64_t width, PackAttr pack) {
@@ -185,7 +192,8 @@ struct Analysis {
       auto weight = argumentOf(linear.getWeight());
       if (!weight)
         return linear.emitOpError() << "expected the weight to be an argument of the kernel";
-      addPanels(weight, s.tiles * s.panelsPerTile, s.pack);
+      if (failed(addPanels(weight, s.tiles * s.panelsPerTile, s.pack)))
+        return failure();
       s.tileBytes *= s.panelsPerTile;
       if (failed(addVector(linear.getBias(), s.tiles * s.panelsPerTile * panelWidth, s.pack)))
         return failure();
@@ -195,7 +203,8 @@ struct Analysis {
       if (!table)
         return embed.emitOpError() << "expected the table to be an argument of the kernel";
       int64_t rows = cast<RankedTensorType>(table.getType()).getDimSize(0);
-      addPanels(table, ceilDiv(rows, panelWidth), PackAttr::get(b.getContext(), Order::flat, 1));
+      if (failed(addPanels(table, ceilDiv(rows, panelWidth), PackAttr::get(b.getContext(), Order::flat, 1))))
+        return failure();
       s.tileBytes = 0; // a row a unit, not the table
     } else if (auto attention = dyn_cast<lm::AttentionOp>(s.anchor)) {
       auto kv = argumentOf(attention.getKv());

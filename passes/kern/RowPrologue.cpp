@@ -22,17 +22,19 @@ LogicalResult RowPrologue::prepare(lm::LinearOp linear) {
   padding = k.usesAmx(coding) ? k.schedule.getRows() : 0;
   int64_t width = widthOf(value), block = k.schedule.getUnitBlock() + padding;
   if (e.device) {
-    // An odd number of blocks: of two rows side by side each has half of the banks.
-    Type element = weight.getElementType();
-    int64_t span = deviceBlock(element), blocks = ceilDiv(width, span);
+    Type element = coding ? Type(e.b.getBF16Type()) : weight.getElementType();
+    zeros = roundUp(width, deviceBlock(weight.getElementType()));
     if (value.getDefiningOp<lm::QuantizeOp>())
       return linear.emitOpError() << "expected an input in floats on a GPU, whose weights alone are quantised";
-    zeros = blocks * span;
-    scratch = {e.scratch({block, (blocks | 1) * span}, element)};
+    // An odd number of 64 bytes: of two rows side by side each has half of the banks.
+    int64_t span = deviceBlock(element);
+    scratch = {e.scratch({block, (zeros / span | 1) * span}, element)};
     name(scratch.front(), "input");
     computed = true;
     return success();
   }
+  if (coding && !value.getDefiningOp<lm::QuantizeOp>())
+    return linear.emitOpError() << "expected an input in codes on a CPU, whose products with codes are of integers";
   if (auto quantize = value.getDefiningOp<lm::QuantizeOp>()) {
     int64_t group = lm::quantOf(quantize.getResult().getType()).getGroup(), groups = ceilDiv(width, group);
     if (group % lanes != 0)

@@ -58,7 +58,8 @@ int64_t blockWithin(const ScheduleEntry &entry, lm::LinearOp linear) {
 int64_t deviceBlockWithin(const ScheduleEntry &entry, lm::LinearOp linear) {
   constexpr int64_t budget = 48 << 10;
   auto weight = cast<RankedTensorType>(linear.getWeight().getType());
-  int64_t rowBytes = roundUp(widthOf(linear.getInput()), 2 * lanes) * (weight.getElementType().isF32() ? 4 : 2);
+  int64_t width = roundUp(widthOf(linear.getInput()), std::max(2 * lanes, deviceBlock(weight.getElementType())));
+  int64_t rowBytes = width * (weight.getElementType().isF32() ? 4 : 2);
   int64_t rows = std::clamp<int64_t>(budget / rowBytes, 1, entry.unitBlock);
   return rows > deviceTileRows ? rows / deviceTileRows * deviceTileRows : rows;
 }

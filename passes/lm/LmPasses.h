@@ -18,6 +18,8 @@ namespace lathe::lm {
 struct FuseOptions : mlir::PassPipelineOptions<FuseOptions> {
   Option<std::string> quant{*this, "quant", llvm::cl::desc("f32, or the scheme of lm-quantize"), llvm::cl::init("f32")};
   Option<int64_t> group{*this, "group", llvm::cl::desc("elements of a weight that share a scale"), llvm::cl::init(64)};
+  Option<bool> floatInputs{*this, "float-inputs", llvm::cl::desc("inputs of quantised weights stay f32"),
+                           llvm::cl::init(false)};
   Option<bool> remarks{*this, "remarks", llvm::cl::desc("say why something was not fused"), llvm::cl::init(false)};
 };
 

@@ -18,12 +18,13 @@ class Lm_Pass<string flag, string unit = "::mlir::func::FuncOp"> : Pass<flag, un
 }
 
 def LmQuantize : Lm_Pass<"lm-quantize"> {
-  let summary = "Linears get quantised weights and 8-bit inputs in groups, or weights in shorter floats, and the embedding a table stored so.";
+  let summary = "Linears get quantised weights and 8-bit inputs in groups (where the target multiplies by codes), or weights in shorter floats, and the embedding a table stored so.";
   let options = [
     Option<"scheme", "scheme", "std::string", "\"int8\"",
            "int8; int4: 4 bits, tables and the head 8; bf16: inputs stay f32; keep: the blocks, bf16 and f16 that the model's file has, other weights stay f32">,
     Option<"group", "group", "int64_t", "64", "elements of a weight that share a scale, along the row (int8, int4)">,
     Option<"inputGroup", "input-group", "int64_t", "32", "elements of an input that share a scale">,
+    Option<"floatInputs", "float-inputs", "bool", "false", "inputs stay f32: the target multiplies codes by floats">,
     remarksOption,
   ];
 }

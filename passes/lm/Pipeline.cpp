@@ -12,7 +12,8 @@ void lathe::lm::addFusePipeline(OpPassManager &passes, const FuseOptions &option
   bool remarks = options.remarks;
   OpPassManager &step = passes.nest<func::FuncOp>();
   if (options.quant != "f32")
-    step.addPass(createLmQuantize({.scheme = options.quant, .group = options.group, .remarks = remarks}));
+    step.addPass(createLmQuantize(
+        {.scheme = options.quant, .group = options.group, .floatInputs = options.floatInputs, .remarks = remarks}));
   step.addPass(createLmMergeLinears({.remarks = remarks}));
   step.addPass(createLmFuseGated({.remarks = remarks}));
   step.addPass(createLmFuseRope({.remarks = remarks}));

@@ -1,8 +1,8 @@
 //===- Quantize.cpp - lm-quantize ------------------------------------------===//
 //
 // Linears compute with codes: weights as the scheme says, inputs in 8 bits with f32 scales, one scale a row and group.
-// An input that several linears read is quantised once. Weights in bf16 or f16 are multiplied by inputs in f32. Gains
-// and biases stay f32.
+// An input that several linears read is quantised once. Weights in bf16 or f16 are multiplied by inputs in f32, and so
+// are codes where the target wants float-inputs. Gains and biases stay f32.
 //
 //   %w = lm.weight "q" : tensor<576x576xf32>
 //   %q = lm.linear %n, %w : (tensor<?x576xf32>, tensor<576x576xf32>) -> tensor<?x576xf32>
@@ -70,7 +70,7 @@ struct Quantize : lathe::lm::impl::LmQuantizeBase<Quantize> {
     if (!isStored(linear.getWeight()) && !storeWeight(linear.getWeight()))
       return report.refuse(linear, "linear left in float: its weight is computed, not stored in blocks, or has other "
                                    "uses than linear and embed");
-    if (!quantOf(linear.getWeight().getType()))
+    if (floatInputs || !quantOf(linear.getWeight().getType()))
       return;
     Value &code = codes[linear.getInput()];
     if (!code) {

@@ -311,6 +311,14 @@ LATHE_DEVICE void dot(int rows, Global<const float, kWidth> input, int firstRow,
                             detail::BytePanels<Scale, kBlocks, kGroups>{weight, scales}, firstPanel, tile, sums);
 }
 
+/// Element `element` of a column's block of such codes.
+template <int kBlocks>
+LATHE_DEVICE float code(Global<const signed char, kBlocks, 8, 64> weight, int panel, int block, int column,
+                        int element LATHE_HERE) {
+  LATHE_CALL;
+  return static_cast<float>(weight(panel, block, column, element % 32 / 8 * 16 + element / 32 * 8 + element % 8));
+}
+
 /// The same in f32, nothing rounded.
 template <int kRows, int kInputRows, int kStride, int kBlocks, int kColumns>
 LATHE_DEVICE void dot(int rows, const Shared<float, kInputRows, kStride> &input,

@@ -45,6 +45,7 @@ template <int kBlocks> struct Bf16Panels {
 
 LATHE_DEVICE float scale_of(float scale) { return scale; }
 LATHE_DEVICE float scale_of(bf16 scale) { return to_float(scale); }
+LATHE_DEVICE float scale_of(f16 scale) { return to_float(scale); }
 
 /// What a lane holds of 8 features by one block of bytes, and the scales of its feature. The lane's first 8 codes are
 /// of the block's first 32 columns, the others of its last.

@@ -54,6 +54,13 @@ LATHE_DEVICE unsigned pack_bf16(float low, float high) {
   return packed;
 }
 
+/// The float that the bits of an f16 are. Exact.
+LATHE_DEVICE float widen_f16(unsigned short bits) {
+  float wide;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(bits));
+  return wide;
+}
+
 /// Four signed bytes as bf16: the first two in pairs[0], low half first. Exact.
 LATHE_DEVICE void widen_bytes(unsigned bytes, unsigned (&pairs)[2]) {
   // A byte under the exponent of 2^23 is that many ones above it; taking away 2^23 + 128 leaves the signed value, whose

@@ -48,6 +48,13 @@ inline unsigned round_bf16(float x) {
   return x != x ? 0x7fffu : (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
 }
 inline unsigned pack_bf16(float low, float high) { return round_bf16(low) | round_bf16(high) << 16; }
+inline float widen_f16(unsigned short bits) {
+  const unsigned sign = (bits & 0x8000u) << 16, rest = bits & 0x7fffu;
+  if (rest >= 0x7c00u) // an infinity or NaN
+    return float_of(sign | 0x7f800000u | (rest & 0x3ffu) << 13);
+  // The exponent's place, as that of a float whose exponents begin 112 lower.
+  return float_of(sign | bits_of(float_of(rest << 13) * 0x1p112f));
+}
 inline void widen_bytes(unsigned bytes, unsigned (&pairs)[2]) {
   unsigned value[4];
   for (int i = 0; i < 4; ++i)

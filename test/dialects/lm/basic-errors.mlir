@@ -249,16 +249,16 @@ func.func @linear_weight(%x: tensor<?x64xf32>, %w: tensor<64x32xf32>) {
 
 // -----
 
-func.func @linear_half_quantised(%x: tensor<?x64xf32>, %w: tensor<32x64xi8, #lm.quant<group = 32, scale = f32>>) {
-  // expected-error@below {{expected input and weight quantised in groups of which one divides the other, or neither, found 'tensor<?x64xf32>' and 'tensor<32x64xi8, #lm.quant<group = 32, scale = f32>>'}}
-  %y = lm.linear %x, %w : (tensor<?x64xf32>, tensor<32x64xi8, #lm.quant<group = 32, scale = f32>>) -> tensor<?x32xf32>
+func.func @linear_half_quantised(%x: tensor<?x64xi8, #lm.quant<group = 32, scale = f32>>, %w: tensor<32x64xf32>) {
+  // expected-error@below {{expected input and weight quantised in groups of which one divides the other, or an input in floats, found 'tensor<?x64xi8, #lm.quant<group = 32, scale = f32>>' and 'tensor<32x64xf32>'}}
+  %y = lm.linear %x, %w : (tensor<?x64xi8, #lm.quant<group = 32, scale = f32>>, tensor<32x64xf32>) -> tensor<?x32xf32>
   return
 }
 
 // -----
 
 func.func @linear_groups(%x: tensor<?x64xi8, #lm.quant<group = 64, scale = f32>>, %w: tensor<32x64xi8, #lm.quant<group = 48, scale = f32>>) {
-  // expected-error@below {{expected input and weight quantised in groups of which one divides the other, or neither}}
+  // expected-error@below {{expected input and weight quantised in groups of which one divides the other, or an input in floats}}
   %y = lm.linear %x, %w : (tensor<?x64xi8, #lm.quant<group = 64, scale = f32>>, tensor<32x64xi8, #lm.quant<group = 48, scale = f32>>) -> tensor<?x32xf32>
   return
 }

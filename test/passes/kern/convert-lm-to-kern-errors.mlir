@@ -494,3 +494,82 @@ func.func private @embed(%batch: !lm.batch, %table: tensor<100x64xf32>) -> tenso
   } : tensor<?x64xf32>
   return %r : tensor<?x64xf32>
 }
+
+//===--- weights that a target does not multiply ---===//
+
+// -----
+
+// A GPU multiplies codes by floats, a CPU by codes.
+#schedule = #kern.schedule<target = "avx512vnni", unit_block = 48, rows = 6, columns = 32>
+func.func @step(%x: tensor<?x64xf32>) {
+  return
+}
+func.func private @linear(%x: tensor<?x64xf32>, %w: tensor<64x64xi8, #lm.quant<group = 32, scale = bf16>>) -> tensor<?x64xf32> attributes {kern.schedules = [#schedule]} {
+  %r = lm.fused "linear" {
+    // expected-error@below {{expected an input in codes on a CPU, whose products with codes are of integers}}
+    %y = lm.linear %x, %w : (tensor<?x64xf32>, tensor<64x64xi8, #lm.quant<group = 32, scale = bf16>>) -> tensor<?x64xf32>
+    lm.yield %y : tensor<?x64xf32>
+  } : tensor<?x64xf32>
+  return %r : tensor<?x64xf32>
+}
+
+// -----
+
+#schedule = #kern.schedule<target = "cuda", unit_block = 8, rows = 8, columns = 32>
+func.func @step(%x: tensor<?x64xf32>) {
+  return
+}
+func.func private @linear(%x: tensor<?x64xf32>, %w: tensor<64x64xi8, #lm.quant<group = 32, scale = bf16>>) -> tensor<?x64xf32> attributes {kern.schedules = [#schedule]} {
+  %r = lm.fused "linear" {
+    %c = lm.quantize %x : tensor<?x64xf32> -> tensor<?x64xi8, #lm.quant<group = 32, scale = f32>>
+    // expected-error@below {{expected an input in floats on a GPU, whose weights alone are quantised}}
+    %y = lm.linear %c, %w : (tensor<?x64xi8, #lm.quant<group = 32, scale = f32>>, tensor<64x64xi8, #lm.quant<group = 32, scale = bf16>>) -> tensor<?x64xf32>
+    lm.yield %y : tensor<?x64xf32>
+  } : tensor<?x64xf32>
+  return %r : tensor<?x64xf32>
+}
+
+// -----
+
+#schedule = #kern.schedule<target = "cuda", unit_block = 8, rows = 8, columns = 32>
+func.func @step(%x: tensor<?x64xf32>) {
+  return
+}
+func.func private @linear(%x: tensor<?x64xf32>, %w: tensor<64x64xi4, #lm.quant<group = 32, scale = f16, minimum = true, method = search>>) -> tensor<?x64xf32> attributes {kern.schedules = [#schedule]} {
+  %r = lm.fused "linear" {
+    // expected-error@below {{expected codes of 8 bits in groups of a multiple of 32, without minima, on a GPU, found #kern.coding<bits = 4}}
+    %y = lm.linear %x, %w : (tensor<?x64xf32>, tensor<64x64xi4, #lm.quant<group = 32, scale = f16, minimum = true, method = search>>) -> tensor<?x64xf32>
+    lm.yield %y : tensor<?x64xf32>
+  } : tensor<?x64xf32>
+  return %r : tensor<?x64xf32>
+}
+
+// -----
+
+#schedule = #kern.schedule<target = "cuda", unit_block = 8, rows = 8, columns = 32>
+func.func @step(%x: tensor<?x64xf32>) {
+  return
+}
+func.func private @linear(%x: tensor<?x64xf32>, %w: tensor<64x64xi8, #lm.quant<group = 16, scale = bf16>>) -> tensor<?x64xf32> attributes {kern.schedules = [#schedule]} {
+  %r = lm.fused "linear" {
+    // expected-error@below {{expected codes of 8 bits in groups of a multiple of 32, without minima, on a GPU, found #kern.coding<group = 16}}
+    %y = lm.linear %x, %w : (tensor<?x64xf32>, tensor<64x64xi8, #lm.quant<group = 16, scale = bf16>>) -> tensor<?x64xf32>
+    lm.yield %y : tensor<?x64xf32>
+  } : tensor<?x64xf32>
+  return %r : tensor<?x64xf32>
+}
+
+// -----
+
+#schedule = #kern.schedule<target = "cuda", unit_block = 8, rows = 8, columns = 32>
+func.func @step(%x: tensor<?x64xf32>) {
+  return
+}
+func.func private @linear(%x: tensor<?x64xf32>, %w: tensor<64x64xf16>) -> tensor<?x64xf32> attributes {kern.schedules = [#schedule]} {
+  %r = lm.fused "linear" {
+    // expected-error@below {{expected a weight in f32, bf16 or codes of 8 bits, which the CUDA target multiplies, found}}
+    %y = lm.linear %x, %w : (tensor<?x64xf32>, tensor<64x64xf16>) -> tensor<?x64xf32>
+    lm.yield %y : tensor<?x64xf32>
+  } : tensor<?x64xf32>
+  return %r : tensor<?x64xf32>
+}

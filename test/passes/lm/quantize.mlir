@@ -1,6 +1,7 @@
 // RUN: lathe-opt %s --lm-quantize | FileCheck %s
 // RUN: lathe-opt %s --lm-quantize --lm-quantize | FileCheck %s
 // RUN: lathe-opt %s --lm-quantize=group=32 | FileCheck %s --check-prefix=GROUP
+// RUN: lathe-opt %s --lm-quantize=float-inputs=true | FileCheck %s --check-prefix=FLOATS
 // RUN: lathe-opt %s --lm-quantize=remarks=true -o /dev/null 2>&1 | FileCheck %s --check-prefix=REMARK
 
 // An input of two linears is quantised once; gains and biases stay in float.
@@ -18,6 +19,12 @@
 // GROUP-LABEL: func.func @shared_input(
 // GROUP: lm.weight "q" : tensor<64x96xi8, #lm.quant<group = 32, scale = bf16>>
 // GROUP: lm.quantize {{.*}} -> tensor<?x96xi8, #lm.quant<group = 32, scale = f32>>
+// A target that multiplies codes by floats.
+// FLOATS-LABEL: func.func @shared_input(
+// FLOATS: %[[n:.*]] = lm.norm
+// FLOATS: lm.weight "q" : tensor<64x96xi8, #lm.quant<group = 64, scale = bf16>>
+// FLOATS-NOT: lm.quantize
+// FLOATS: lm.linear %[[n]], {{.*}} : (tensor<?x96xf32>, tensor<64x96xi8, #lm.quant<group = 64, scale = bf16>>) -> tensor<?x64xf32>
 // REMARK: [[#@LINE+1]]:1: remark: lm-quantize: 2 weights, 1 inputs quantised, 0 refused
 func.func @shared_input(%x: tensor<?x96xf32>) -> (tensor<?x64xf32>, tensor<?x32xf32>) {
   %gain = lm.weight "gain" : tensor<96xf32>

@@ -1,0 +1,72 @@
+// What a block of a GPU cannot multiply.
+// RUN: lathe-opt %s --split-input-file --verify-diagnostics
+
+func.func @unpacked(%n: index, %x: memref<8x160xbf16>, %w: memref<8x160x32xbf16>, %tile: memref<8x32xf32>) {
+  // expected-error@below {{expected a weight [panels][blocks][8][64 bytes], found 'memref<8x160x32xbf16>'}}
+  kern.block_dot %n rows (%x) by (%w[%n]) into %tile : memref<8x160xbf16> by memref<8x160x32xbf16> into memref<8x32xf32>
+  return
+}
+
+// -----
+
+func.func @arrays(%n: index, %x: memref<8x160xbf16>, %w: memref<8x2x8x64xi8>, %tile: memref<8x32xf32>) {
+  // expected-error@below {{expected a weight, or codes and scales, found 3 arrays}}
+  kern.block_dot %n rows (%x) by (%w, %w, %w[%n]) into %tile : memref<8x160xbf16> by memref<8x2x8x64xi8>, memref<8x2x8x64xi8>, memref<8x2x8x64xi8> into memref<8x32xf32>
+  return
+}
+
+// -----
+
+func.func @codes_alone(%n: index, %x: memref<8x160xbf16>, %w: memref<8x2x8x64xi8>, %tile: memref<8x32xf32>) {
+  // expected-error@below {{expected a weight of f32 or bf16, or codes of i8 with scales, found 'i8'}}
+  kern.block_dot %n rows (%x) by (%w[%n]) into %tile : memref<8x160xbf16> by memref<8x2x8x64xi8> into memref<8x32xf32>
+  return
+}
+
+// -----
+
+func.func @scales(%n: index, %x: memref<8x160xbf16>, %w: memref<8x2x8x64xi8>, %s: memref<8x3x8xbf16>, %tile: memref<8x32xf32>) {
+  // expected-error@below {{expected scales [8][2 or 4][8] of floats, found 'memref<8x3x8xbf16>'}}
+  kern.block_dot %n rows (%x) by (%w, %s[%n]) into %tile : memref<8x160xbf16> by memref<8x2x8x64xi8>, memref<8x3x8xbf16> into memref<8x32xf32>
+  return
+}
+
+// -----
+
+func.func @short_rows(%n: index, %x: memref<8x96xbf16>, %w: memref<8x2x8x64xi8>, %s: memref<8x4x8xbf16>, %tile: memref<8x32xf32>) {
+  // expected-error@below {{expected input rows of at least 128 columns of 'bf16', found 'memref<8x96xbf16>'}}
+  kern.block_dot %n rows (%x) by (%w, %s[%n]) into %tile : memref<8x96xbf16> by memref<8x2x8x64xi8>, memref<8x4x8xbf16> into memref<8x32xf32>
+  return
+}
+
+// -----
+
+func.func @result(%n: index, %x: memref<8x160xbf16>, %w: memref<8x5x8x32xbf16>, %tile: memref<6x32xf32>) {
+  // expected-error@below {{expected a result of a multiple of 8 rows and of 16 columns in f32, found 'memref<6x32xf32>'}}
+  kern.block_dot %n rows (%x) by (%w[%n]) into %tile : memref<8x160xbf16> by memref<8x5x8x32xbf16> into memref<6x32xf32>
+  return
+}
+
+// -----
+
+func.func @load(%i: index, %w: memref<8x5x8x32xbf16>) {
+  // expected-error@below {{expected codes [panels][blocks][8][64] of i8, found 'memref<8x5x8x32xbf16>'}}
+  %some = kern.load_codes %w[%i, %i, %i, %i] : memref<8x5x8x32xbf16> -> vector<16xf32>
+  return
+}
+
+// -----
+
+func.func @lanes(%i: index, %w: memref<8x2x8x64xi8>) {
+  // expected-error@below {{expected 16 lanes of f32, found 'vector<16xi8>'}}
+  %some = kern.load_codes %w[%i, %i, %i, %i] : memref<8x2x8x64xi8> -> vector<16xi8>
+  return
+}
+
+// -----
+
+func.func @weight() {
+  // expected-error@below {{expected scales of shape [8, 4, 8] in 'bf16', found 'memref<8x2x8xbf16>'}}
+  %scales = kern.weight scales ["q"] pack <order = flat, dim = 1> coding <group = 32, scale = bf16> k 70 : memref<8x2x8xbf16>
+  return
+}

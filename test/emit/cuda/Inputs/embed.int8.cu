@@ -1,0 +1,34 @@
+// embed
+//   embed x, Qwen3-0.6B.toml:4
+//
+// a block: 1 rows by one of 1 column tiles, 0 bytes of shared memory
+// schedule: default, cuda.toml:33
+#include "lathe/kernel.cuh"
+
+using namespace lathe::device;
+
+namespace {
+constexpr int kThreads = 256;
+} // namespace
+
+extern "C" __global__ __launch_bounds__(kThreads, 1) void embed(Batch batch, Global<const signed char, 16, 8, 64> embed_weight,
+    Global<const bf16, 32, 8> embed_weight_scales, Global<float, 1024> x) {
+  const int first = block_y() * 1;
+  const int last = min(first + 1, batch.rows());
+  if (first >= last) return;
+  // x
+  for (int row = first; row < last; row += 1) {
+    const int token_ids = batch.token_id(row);
+    const int quotient = token_ids / 8;
+    const int rest = token_ids % 8;
+    for (int number = group(); number < 16; number += 16) {
+      const int product = number * 2;
+      const int product_2 = number * 64;
+      x(row, product_2 + lane()) = code(embed_weight, quotient, number, rest, lane()) * to_float(embed_weight_scales(quotient, product, rest));
+      x(row, product_2 + 16 + lane()) = code(embed_weight, quotient, number, rest, 16 + lane()) * to_float(embed_weight_scales(quotient, product, rest));
+      const int sum = product + 1;
+      x(row, product_2 + 32 + lane()) = code(embed_weight, quotient, number, rest, 32 + lane()) * to_float(embed_weight_scales(quotient, sum, rest));
+      x(row, product_2 + 48 + lane()) = code(embed_weight, quotient, number, rest, 48 + lane()) * to_float(embed_weight_scales(quotient, sum, rest));
+    }
+  }
+}
