@@ -25,6 +25,11 @@ int64_t AttentionItems::recordsFor(const Plan &plan, int64_t context, int64_t wo
   return std::min(rows * ceilDivide(context, plan.chunkTokens), std::max<int64_t>(1, kMostRecordBytes / bytes));
 }
 
+int64_t AttentionItems::mostItems(const Plan &plan, int64_t rows, int64_t workers) {
+  // One a block, and where blocks are split one for each `most` chunks, which rounding down may have halved.
+  return rows + 2 * ceilDivide(kPiecesPerWorker * workers, plan.kvHeads);
+}
+
 void AttentionItems::clear() { blocks.clear(); }
 
 void AttentionItems::add(int64_t first, int64_t rows, int64_t position) {

@@ -26,6 +26,9 @@ public:
   /// Partial results that are worth room for: what splitting for `workers` may ask for, at most 64 MiB.
   static int64_t recordsFor(const Plan &plan, int64_t context, int64_t workers);
 
+  /// Items that a step of so many rows has at most.
+  static int64_t mostItems(const Plan &plan, int64_t rows, int64_t workers);
+
   void clear();
   /// `count` rows of one sequence from row `first` on, the first at `position`.
   void add(int64_t first, int64_t count, int64_t position);

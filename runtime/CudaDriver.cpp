@@ -97,7 +97,7 @@ Result<std::unique_ptr<CudaDriver>> CudaDriver::open(const std::string &path) {
     const char *why = dlerror();
     return fail(ExitCode::mismatch,
                 "no NVIDIA driver: {} cannot be loaded ({}); install the driver, or in a container pass the GPU "
-                "through, or use --device cpu with an artifact for it",
+                "through, or use --device cpu with an artifact for it; `lathe doctor` says what is there",
                 path, why ? why : "unknown reason");
   }
   auto find = reinterpret_cast<GetProcAddress>(dlsym(handle, "cuGetProcAddress_v2"));

@@ -1,38 +1,51 @@
 #include "runtime/Engine.h"
 
 #include "runtime/Arena.h"
-#include "runtime/AttentionItems.h"
 #include "runtime/CodeObject.h"
 #include "runtime/CpuFeatures.h"
+#include "runtime/CudaExecutor.h"
 #include "runtime/KernelRing.h"
 #include "runtime/LaunchTable.h"
 #include "runtime/MatrixLibrary.h"
+#include "runtime/MemoryLayout.h"
+#include "runtime/MemoryProbe.h"
 
 #include <algorithm>
 #include <atomic>
+#include <charconv>
 #include <cstring>
 #include <sys/mman.h>
 
 namespace lathe {
 namespace {
 
-constexpr uint64_t kLogitBytes = 64 << 20, kHugeFrom = 64 << 20, kAlign = 64, kPoolAlign = 4096;
+constexpr uint64_t kLogitBytes = 64 << 20, kHugeFrom = 64 << 20, kAlign = 64, kMapAlign = 4096;
 constexpr int64_t kReadChunk = 2 << 20;
-constexpr int64_t kMost = int64_t(1) << 48, kMostRows = 1 << 19;
+constexpr int64_t kMostRows = 1 << 19;
+/// A GPU's blocks are many: cuda-host splits attention for so many.
+constexpr int64_t kHostTakers = 16;
+/// What a kernel's launches are repeated to when it is measured alone on a GPU: a graph's start then counts for little.
+constexpr size_t kMeasuredLaunches = 64;
+/// Bytes of small numbers, in f32 and in bf16.
+constexpr unsigned char kSmall = 0x3c;
 
-int64_t roundUp(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
-
-/// Where everything of a plan lies in memory.
+/// Where everything of a plan lies in the host's memory.
 struct Memory {
   Arena activations, pool, weights;
   const std::byte *mapped = nullptr; ///< where the artifact has what `weights` holds; null: weights stay there
-  std::vector<std::byte *> slots;
-  float *logits = nullptr;
-  int64_t keyBytes = 0, valueBytes = 0; ///< of one layer
-
-  std::byte *keys(int64_t layer) const { return pool.data() + layer * (keyBytes + valueBytes); }
-  std::byte *values(int64_t layer) const { return keys(layer) + keyBytes; }
 };
+
+/// "cuda", "cuda:1": which GPU.
+Result<int> ordinalOf(std::string_view device) {
+  int ordinal = 0;
+  if (size_t colon = device.find(':'); colon != device.npos) {
+    std::string_view digits = device.substr(colon + 1);
+    auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), ordinal);
+    if (error != std::errc() || end != digits.data() + digits.size() || ordinal < 0)
+      return fail(ExitCode::usage, "--device {}: expected cuda:N with the number of a GPU", device);
+  }
+  return ordinal;
+}
 
 } // namespace
 
@@ -40,32 +53,35 @@ struct Engine::Impl {
   std::shared_ptr<const Artifact> artifact;
   Plan plan;
   std::string tier;
-  int64_t context = 0, maxRows = 0, maxLogitRows = 0;
+  int64_t context = 0, maxRows = 0, maxLogitRows = 0, mostItems = 0, mostRecords = 0;
   std::unique_ptr<CodeObject> code;
   std::unique_ptr<KvStore> kv;
+  MemoryLayout layout;
   Memory memory;
+  StepArrays arrays;
   const MatrixLibrary *library = nullptr;
   int64_t launchCount = 0;
   uint64_t weightBytes = 0;
   Arena ringCopies;
   std::unique_ptr<LaunchTable> table; ///< cpu
   std::unique_ptr<HostLaunches> host; ///< cuda-host
+  std::unique_ptr<CudaExecutor> cuda; ///< cuda; all memory but the steps' arrays is the GPU's then
+  Result<void> copied;                ///< what became of page copies on the GPU
   std::unique_ptr<CpuPool> workers;   ///< goes first of all: a late worker may still look into the table
-  // The arrays of LatheStep, kept so that a step allocates nothing once they have grown.
-  std::vector<int32_t> tokenIds, rowSequence, rowPosition, pageTable, logitRow;
-  AttentionItems items;
   std::vector<PageCopy> copies;
 
   void readWeights(const EngineOptions &options);
-  Result<void> allocateActivations();
-  Result<void> allocatePool(const EngineOptions &options);
+  Result<void> layOutMemory(const EngineOptions &options);
+  Result<void> allocate();
+  Result<std::string> chooseDevice(const EngineOptions &options);
   Result<void> loadCode(const EngineOptions &options);
   Result<void> resolve(const EngineOptions &options);
   Result<void> resolveHost(const EngineOptions &options, const std::vector<void *> &addresses);
+  Result<void> resolveCuda(const EngineOptions &options);
   void fill();
   Result<void *> address(const Buffer &buffer) const;
   Result<void> check(std::span<const SequenceRows> batch) const;
-  void layOut(std::span<const SequenceRows> batch, LatheStep &step);
+  Result<LatheStep> start(std::span<const SequenceRows> batch);
 };
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl(std::move(impl)) {}
@@ -78,7 +94,7 @@ int64_t Engine::maxRows() const { return impl->maxRows; }
 int64_t Engine::maxLogitRows() const { return impl->maxLogitRows; }
 int64_t Engine::launches() const { return impl->launchCount; }
 uint64_t Engine::weightBytes() const { return impl->weightBytes; }
-uint64_t Engine::kvBytes() const { return impl->memory.pool.bytes(); }
+uint64_t Engine::kvBytes() const { return impl->layout.poolBytes; }
 KvStore &Engine::kv() { return *impl->kv; }
 CpuPool &Engine::pool() { return *impl->workers; }
 
@@ -102,82 +118,67 @@ void Engine::Impl::readWeights(const EngineOptions &options) {
       part = part.first(std::min<size_t>(part.size(), kReadChunk));
       std::memcpy(to + chunk * kReadChunk, part.data(), part.size());
       // The mapping's pages are not needed twice; the file stays in the page cache.
-      auto begin = reinterpret_cast<uintptr_t>(part.data()) / kPoolAlign * kPoolAlign;
+      auto begin = reinterpret_cast<uintptr_t>(part.data()) / kMapAlign * kMapAlign;
       madvise(reinterpret_cast<void *>(begin), part.data() + part.size() - reinterpret_cast<std::byte *>(begin),
               MADV_DONTNEED);
     }
   });
 }
 
-Result<void> Engine::Impl::allocateActivations() {
-  int64_t logitBytes = roundUp(maxLogitRows * plan.logitStride * 4, kAlign);
-  // A GPU's blocks are many.
-  int64_t takers = artifact->manifest().target == "cuda" ? 16 : workers->workers();
+/// Decides where everything lies, and how many pages the KV pool has.
+Result<void> Engine::Impl::layOutMemory(const EngineOptions &options) {
+  int64_t takers = cuda                                    ? cuda->device().multiprocessors
+                   : artifact->manifest().target == "cuda" ? kHostTakers
+                                                           : workers->workers();
   int64_t records = AttentionItems::recordsFor(plan, context, takers);
-  items = AttentionItems(plan, takers, records);
-  __int128 total = logitBytes;
-  std::vector<int64_t> offsets;
-  for (const Slot &slot : plan.slots) {
-    offsets.push_back(static_cast<int64_t>(total));
-    int64_t units = slot.unit == Unit::rows ? maxRows : slot.unit == Unit::logitRows ? maxLogitRows : records;
-    total += roundUp(static_cast<int64_t>(std::min<__int128>(kMost, __int128(slot.bytesPerUnit) * units)), kAlign);
-    if (total > kMost)
-      return fail(ExitCode::resource, "activations of {} rows take more than {} bytes", maxRows, kMost);
-  }
-  auto activations =
-      Arena::create(static_cast<uint64_t>(total),
-                    fmt::format("activations and logits of {} and {} rows", maxRows, maxLogitRows), false);
-  if (!activations)
-    return propagate(activations);
-  memory.activations = std::move(*activations);
-  memory.logits = reinterpret_cast<float *>(memory.activations.data());
-  for (int64_t offset : offsets)
-    memory.slots.push_back(memory.activations.data() + offset);
-  return {};
-}
-
-Result<void> Engine::Impl::allocatePool(const EngineOptions &options) {
+  arrays = StepArrays(AttentionItems(plan, takers, records));
+  mostItems = AttentionItems::mostItems(plan, maxRows, takers);
+  mostRecords = records;
+  auto made = MemoryLayout::make(plan, maxRows, maxLogitRows, records);
+  if (!made)
+    return propagate(made);
+  layout = std::move(*made);
   int64_t tokens = options.kvTokens ? options.kvTokens : context;
   // Rounded down for all together, and one partly empty page for each sequence.
   int64_t pages = tokens / plan.pageTokens + options.kvSequences;
   if (options.kvSequences == 1)
     pages = (tokens + plan.pageTokens - 1) / plan.pageTokens;
-  __int128 pageBytes = __int128(plan.pageBytes()) * plan.layers;
   if (options.kvMayShrink) {
+    uint64_t available = availableMemory() / 2;
+    if (cuda) {
+      auto free = cuda->freeBytes();
+      if (!free)
+        return propagate(free);
+      // Graphs, staging memory and the driver take a little besides.
+      available = *free - std::min(*free, layout.activationBytes + *free / 10);
+    }
     int64_t least = (context + plan.pageTokens - 1) / plan.pageTokens;
-    __int128 fitting = availableMemory() / 2 / pageBytes;
+    __int128 fitting = available / (__int128(plan.pageBytes()) * plan.layers);
     pages = static_cast<int64_t>(std::min<__int128>(pages, std::max<__int128>(least, fitting)));
   }
-  __int128 bytes = pageBytes * pages + __int128(kPoolAlign) * 2 * plan.layers;
-  if (bytes > kMost || pages > INT32_MAX)
-    return fail(ExitCode::resource, "a KV pool of {} positions takes {} bytes or more; lower -c", tokens,
-                static_cast<int64_t>(std::min<__int128>(bytes, INT64_MAX)));
-  memory.keyBytes = roundUp(plan.keyPageBytes() * pages, kPoolAlign);
-  memory.valueBytes = roundUp(plan.valuePageBytes() * pages, kPoolAlign);
-  uint64_t total = static_cast<uint64_t>((memory.keyBytes + memory.valueBytes) * plan.layers);
-  auto pool = Arena::create(total,
+  return layout.addPool(plan, pages);
+}
+
+Result<void> Engine::Impl::allocate() {
+  auto activations = Arena::create(
+      layout.activationBytes, fmt::format("activations and logits of {} and {} rows", maxRows, maxLogitRows), false);
+  if (!activations)
+    return propagate(activations);
+  memory.activations = std::move(*activations);
+  auto pool = Arena::create(layout.poolBytes,
                             fmt::format("a KV pool of {} positions ({} layers, {} heads, {}; lower -c)",
-                                        pages * plan.pageTokens, plan.layers, plan.kvHeads, plan.kvElement),
-                            total >= kHugeFrom);
+                                        layout.pages * plan.pageTokens, plan.layers, plan.kvHeads, plan.kvElement),
+                            layout.poolBytes >= kHugeFrom);
   if (!pool)
     return propagate(pool);
   memory.pool = std::move(*pool);
-  kv = std::make_unique<KvStore>(pages, plan.pageTokens, options.reusePrefixes);
   return {};
 }
 
 Result<void *> Engine::Impl::address(const Buffer &buffer) const {
-  switch (buffer.kind) {
-  case Buffer::Kind::activation:
-    return memory.slots[buffer.slot];
-  case Buffer::Kind::key:
-    return memory.keys(buffer.layer);
-  case Buffer::Kind::value:
-    return memory.values(buffer.layer);
-  case Buffer::Kind::logits:
-    return memory.logits;
-  case Buffer::Kind::weight:
-    break;
+  if (buffer.kind != Buffer::Kind::weight) {
+    MemoryLayout::Place place = layout.place(buffer);
+    return (place.inPool ? memory.pool : memory.activations).data() + place.offset;
   }
   auto weight = artifact->weight(buffer.tensor);
   if (!weight)
@@ -190,11 +191,10 @@ Result<void *> Engine::Impl::address(const Buffer &buffer) const {
   return const_cast<std::byte *>(weight->data()); // mapped read-only; kernels only read weights
 }
 
-/// Puts small numbers everywhere, the same bytes in f32 and bf16: untouched memory is one page of zeros, which a cache
-/// would hold.
+/// Puts small numbers everywhere: untouched memory is one page of zeros, which a cache would hold.
 void Engine::Impl::fill() {
   for (const Arena *arena : {&memory.activations, &memory.pool})
-    std::memset(arena->data(), 0x3c, arena->bytes());
+    std::memset(arena->data(), kSmall, arena->bytes());
 }
 
 Result<void> Engine::Impl::resolveHost(const EngineOptions &options, const std::vector<void *> &addresses) {
@@ -204,31 +204,8 @@ Result<void> Engine::Impl::resolveHost(const EngineOptions &options, const std::
   std::vector<BufferExtent> extents;
   for (size_t i = 0; i < addresses.size(); ++i) {
     const Buffer &buffer = plan.buffers[i];
-    uint64_t bytes = 0;
-    switch (buffer.kind) {
-    case Buffer::Kind::activation: {
-      // To the slot's end, which may be another buffer's slot too.
-      std::byte *begin = memory.slots[buffer.slot], *end = memory.activations.data() + memory.activations.bytes();
-      for (std::byte *other : memory.slots)
-        if (other > begin)
-          end = std::min(end, other);
-      bytes = static_cast<uint64_t>(end - begin);
-      break;
-    }
-    case Buffer::Kind::key:
-      bytes = static_cast<uint64_t>(memory.keyBytes);
-      break;
-    case Buffer::Kind::value:
-      bytes = static_cast<uint64_t>(memory.valueBytes);
-      break;
-    case Buffer::Kind::logits:
-      bytes = static_cast<uint64_t>(maxLogitRows * plan.logitStride * 4);
-      break;
-    case Buffer::Kind::weight:
-      bytes = artifact->weight(buffer.tensor)->size();
-      break;
-    }
-    extents.push_back({addresses[i], bytes});
+    bool weight = buffer.kind == Buffer::Kind::weight;
+    extents.push_back({addresses[i], weight ? artifact->weight(buffer.tensor)->size() : layout.place(buffer).bytes});
   }
   launchCount = static_cast<int64_t>(plan.launches.size());
   std::memset(memory.pool.data(), 0xff, memory.pool.bytes()); // what was never appended must not look like a number
@@ -239,7 +216,38 @@ Result<void> Engine::Impl::resolveHost(const EngineOptions &options, const std::
   return {};
 }
 
+/// Puts the launches of one kernel in the place of all, one behind the other, again and again.
+static void keepLaunches(Plan &plan, const std::vector<size_t> &kept) {
+  std::vector<Launch> launches;
+  for (size_t launch : kept)
+    launches.push_back(plan.launches[launch]);
+  plan.launches = launches;
+  while (plan.launches.size() < kMeasuredLaunches)
+    plan.launches.insert(plan.launches.end(), launches.begin(), launches.end());
+  chainLaunches(plan);
+}
+
+Result<void> Engine::Impl::resolveCuda(const EngineOptions &options) {
+  CudaUnits most{maxRows, maxLogitRows, mostItems, mostRecords};
+  if (auto right = cuda->verify(plan, most); !right)
+    return right;
+  if (!options.kernel.empty()) {
+    auto kept = launchesOf(plan, options.kernel);
+    if (!kept)
+      return propagate(kept);
+    keepLaunches(plan, *kept);
+  }
+  for (const Launch &launch : plan.launches)
+    weightBytes += static_cast<uint64_t>(plan.kernels[launch.kernel].tiles * plan.kernels[launch.kernel].bytesPerTile);
+  launchCount = static_cast<int64_t>(plan.launches.size());
+  if (auto ready = cuda->prepare(plan, layout, most, (context + plan.pageTokens - 1) / plan.pageTokens); !ready)
+    return ready;
+  return options.kernel.empty() ? Result<void>() : cuda->fill(kSmall);
+}
+
 Result<void> Engine::Impl::resolve(const EngineOptions &options) {
+  if (cuda)
+    return resolveCuda(options);
   std::vector<void *> addresses;
   for (const Buffer &buffer : plan.buffers) {
     auto found = address(buffer);
@@ -301,10 +309,30 @@ Result<void> Engine::Impl::resolve(const EngineOptions &options) {
   return {};
 }
 
-/// Chooses among what the artifact was compiled for.
+/// The device that was asked for; else the GPU where the artifact has code for one and a driver answers.
+Result<std::string> Engine::Impl::chooseDevice(const EngineOptions &options) {
+  const Manifest &manifest = artifact->manifest();
+  if (!options.device.empty() && options.device != "auto")
+    return options.device;
+  if (manifest.target != "cuda")
+    return "cpu";
+  auto has = [&](std::string_view prefix) {
+    return std::ranges::any_of(manifest.tiers, [&](const std::string &tier) { return tier.starts_with(prefix); });
+  };
+  if (!has("cuda:"))
+    return "cuda-host";
+  if (auto driver = CudaDriver::load(); !driver && !has("cuda-host:"))
+    return propagate(driver);
+  else
+    return driver ? "cuda" : "cuda-host";
+}
+
 Result<void> Engine::Impl::loadCode(const EngineOptions &options) {
   const Manifest &manifest = artifact->manifest();
-  std::string device = options.device.empty() ? manifest.target == "cuda" ? "cuda-host" : "cpu" : options.device;
+  auto chosenDevice = chooseDevice(options);
+  if (!chosenDevice)
+    return propagate(chosenDevice);
+  std::string device = *chosenDevice, kind = device.substr(0, device.find(':'));
   std::string member;
   if (device == "cpu" && manifest.target == "cpu") {
     auto chosen = chooseTier(manifest.tiers, options.tier);
@@ -313,14 +341,24 @@ Result<void> Engine::Impl::loadCode(const EngineOptions &options) {
     tier = *chosen;
     member = fmt::format("kernels/{}.so", tier);
   } else {
-    auto found =
-        std::ranges::find_if(manifest.tiers, [&](const std::string &t) { return t.starts_with(device + ":"); });
+    auto found = std::ranges::find_if(manifest.tiers, [&](const std::string &t) { return t.starts_with(kind + ":"); });
     if (found == manifest.tiers.end())
       return fail(ExitCode::mismatch, "--device {}: the artifact was compiled for {}; compile it with --target {}",
                   device, manifest.target == "cpu" ? "cpu" : fmt::format("{}", fmt::join(manifest.tiers, ", ")),
-                  device == "cpu" ? "cpu" : device + ":sm_80");
+                  kind == "cpu" ? "cpu" : kind + ":sm_80");
     if (!options.tier.empty())
       return fail(ExitCode::usage, "--cpu {}: only the device cpu has tiers", options.tier);
+    if (kind == "cuda") {
+      auto ordinal = ordinalOf(device);
+      if (!ordinal)
+        return propagate(ordinal);
+      auto opened = CudaExecutor::open(artifact, *ordinal);
+      if (!opened)
+        return propagate(opened);
+      cuda = std::move(*opened);
+      tier = "cuda:" + cuda->architecture();
+      return {};
+    }
     tier = *found;
     member = fmt::format("kernels/{}.so", tier);
     std::ranges::replace(member, ':', '-');
@@ -360,13 +398,15 @@ Result<std::unique_ptr<Engine>> Engine::load(std::shared_ptr<const Artifact> art
   if (!workers)
     return propagate(workers);
   impl->workers = std::move(*workers);
-  impl->readWeights(options);
-  if (auto done = impl->allocateActivations(); !done)
+  if (!impl->cuda)
+    impl->readWeights(options);
+  if (auto done = impl->layOutMemory(options); !done)
     return propagate(done);
-  if (auto done = impl->allocatePool(options); !done)
+  if (auto done = impl->cuda ? Result<void>() : impl->allocate(); !done)
     return propagate(done);
   if (auto done = impl->resolve(options); !done)
     return propagate(done);
+  impl->kv = std::make_unique<KvStore>(impl->layout.pages, impl->plan.pageTokens, options.reusePrefixes);
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
 
@@ -374,10 +414,16 @@ bool Engine::reserve(KvStore::Sequence sequence, int64_t count) {
   impl->copies.clear();
   if (!impl->kv->reserve(sequence, count, impl->copies))
     return false;
+  if (impl->cuda) {
+    if (auto done = impl->cuda->copyPages(impl->copies); !done)
+      impl->copied = done; // the next step says so
+    return true;
+  }
   int64_t keyBytes = impl->plan.keyPageBytes(), valueBytes = impl->plan.valuePageBytes();
   for (const PageCopy &copy : impl->copies)
     for (int64_t layer = 0; layer < impl->plan.layers; ++layer) {
-      std::byte *keys = impl->memory.keys(layer), *values = impl->memory.values(layer);
+      std::byte *pool = impl->memory.pool.data();
+      std::byte *keys = pool + impl->layout.keys(layer), *values = pool + impl->layout.values(layer);
       std::memcpy(keys + copy.to * keyBytes, keys + copy.from * keyBytes, keyBytes);
       std::memcpy(values + copy.to * valueBytes, values + copy.from * valueBytes, valueBytes);
     }
@@ -405,40 +451,6 @@ Result<void> Engine::Impl::check(std::span<const SequenceRows> batch) const {
   return {};
 }
 
-/// Writes the arrays that kernels read.
-void Engine::Impl::layOut(std::span<const SequenceRows> batch, LatheStep &step) {
-  tokenIds.clear(), rowSequence.clear(), rowPosition.clear(), logitRow.clear();
-  items.clear();
-  int64_t stride = 1;
-  for (const SequenceRows &part : batch)
-    stride = std::max<int64_t>(stride, static_cast<int64_t>(kv->pages(part.sequence).size()));
-  pageTable.assign(stride * static_cast<int64_t>(batch.size()), 0);
-  for (size_t sequence = 0; sequence < batch.size(); ++sequence) {
-    const SequenceRows &part = batch[sequence];
-    std::ranges::copy(kv->pages(part.sequence), pageTable.begin() + static_cast<ptrdiff_t>(sequence * stride));
-    int64_t position = kv->length(part.sequence), count = static_cast<int64_t>(part.tokens.size());
-    for (int64_t row = 0; row < count; ++row) {
-      if (row >= count - part.logitRows)
-        logitRow.push_back(static_cast<int32_t>(tokenIds.size()));
-      tokenIds.push_back(part.tokens[row]);
-      rowSequence.push_back(static_cast<int32_t>(sequence));
-      rowPosition.push_back(static_cast<int32_t>(position + row));
-    }
-    items.add(static_cast<int64_t>(tokenIds.size()) - count, count, position);
-  }
-  step = {.rows = static_cast<int64_t>(tokenIds.size()),
-          .sequences = static_cast<int64_t>(batch.size()),
-          .logitRows = static_cast<int64_t>(logitRow.size()),
-          .pageStride = stride,
-          .tokenIds = tokenIds.data(),
-          .rowSequence = rowSequence.data(),
-          .rowPosition = rowPosition.data(),
-          .pageTable = pageTable.data(),
-          .logitRow = logitRow.data(),
-          .library = library};
-  items.finish(step);
-}
-
 void Engine::setTrace(StepTrace *trace) {
   if (!impl->table)
     return;
@@ -446,23 +458,51 @@ void Engine::setTrace(StepTrace *trace) {
   impl->table->setTrace(trace);
 }
 
-Result<StepLogits> Engine::step(std::span<const SequenceRows> batch) {
-  if (auto fits = impl->check(batch); !fits)
+/// Checks, runs the launches, and appends the tokens.
+Result<LatheStep> Engine::Impl::start(std::span<const SequenceRows> batch) {
+  if (auto fits = check(batch); !fits)
     return propagate(fits);
-  LatheStep step;
-  impl->layOut(batch, step);
-  if (step.rows > 0 && impl->host) {
-    if (auto ran = impl->host->run(step); !ran)
+  if (!copied)
+    return propagate(copied);
+  LatheStep step = arrays.layOut(*kv, batch);
+  step.library = library;
+  if (step.rows > 0 && (host || cuda)) {
+    if (auto ran = host ? host->run(step) : cuda->run(step); !ran)
       return propagate(ran);
   } else if (step.rows > 0) {
-    impl->table->run(*impl->workers, step);
+    table->run(*workers, step);
   }
-  if (impl->library && impl->library->failed())
+  if (library && library->failed())
     return fail(ExitCode::resource, "oneDNN could not multiply (status {}): is there too little memory?",
-                impl->library->failed());
+                library->failed());
   for (const SequenceRows &part : batch)
-    impl->kv->append(part.sequence, part.tokens);
-  return StepLogits{impl->memory.logits, step.logitRows, impl->plan.logitStride, impl->plan.vocab};
+    kv->append(part.sequence, part.tokens);
+  return step;
+}
+
+Result<StepLogits> Engine::step(std::span<const SequenceRows> batch) {
+  auto step = impl->start(batch);
+  if (!step)
+    return propagate(step);
+  auto *logits = reinterpret_cast<const float *>(impl->memory.activations.data());
+  if (impl->cuda) {
+    auto copied = impl->cuda->logits(step->logitRows);
+    if (!copied)
+      return propagate(copied);
+    logits = *copied;
+  }
+  return StepLogits{logits, step->logitRows, impl->plan.logitStride, impl->plan.vocab};
+}
+
+Result<void> Engine::advance(std::span<const SequenceRows> batch) {
+  auto step = impl->start(batch);
+  return step ? Result<void>() : propagate(step);
+}
+
+Result<void> Engine::wait() { return impl->cuda ? impl->cuda->wait() : Result<void>(); }
+
+Result<double> Engine::readBandwidth() {
+  return impl->cuda ? impl->cuda->probeBandwidth() : Result<double>(probeReadBandwidth(*impl->workers));
 }
 
 } // namespace lathe

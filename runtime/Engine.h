@@ -6,6 +6,7 @@
 #include "runtime/HostLaunches.h"
 #include "runtime/KvStore.h"
 #include "runtime/Plan.h"
+#include "runtime/StepArrays.h"
 #include "runtime/StepTrace.h"
 
 #include <cstdint>
@@ -17,7 +18,9 @@
 namespace lathe {
 
 struct EngineOptions {
-  std::string device = {};   ///< "cpu", "cuda-host" (kernels of the CUDA target run on the CPU); "": the artifact's
+  /// "cpu"; "cuda" or "cuda:1", a GPU; "cuda-host", kernels of the CUDA target run on the CPU. "" or "auto": what the
+  /// artifact has, a GPU where there is one.
+  std::string device = {};
   HostCheck hostCheck = {};  ///< cuda-host
   std::string tier = {};     ///< "": the best that machine and artifact share
   int64_t threads = 0;       ///< 0: as many as run without disturbing each other
@@ -32,13 +35,6 @@ struct EngineOptions {
   std::string kernel = {};   ///< not "": a step runs this kernel's launches alone, in a KernelRing of `ringBytes`, over
                              ///< buffers that hold anything: for measuring
   uint64_t ringBytes = 0;
-};
-
-/// What one sequence contributes to a step: `tokens` follow what the KV store has of it.
-struct SequenceRows {
-  KvStore::Sequence sequence = 0;
-  std::span<const int32_t> tokens;
-  int64_t logitRows = 1; ///< of the last so many tokens the logits are wanted
 };
 
 /// Logits of a step, in the order of its sequences and rows. Valid until the next step.
@@ -64,7 +60,7 @@ public:
   /// Launches of a step, and bytes of weights that they read.
   int64_t launches() const;
   uint64_t weightBytes() const;
-  /// Bytes of the KV pool's mapping.
+  /// Bytes of the KV pool.
   uint64_t kvBytes() const;
   /// Sequences are opened, forked and closed here.
   KvStore &kv();
@@ -75,6 +71,13 @@ public:
   /// Runs the model over a ragged batch and appends the tokens to the KV store. Room must have been reserved. A token
   /// id out of range or a sequence past the context is ExitCode::badInput, and nothing is changed then.
   Result<StepLogits> step(std::span<const SequenceRows> batch);
+  /// The same for those who want no logits: on a GPU it may return before the step has ended, and what goes wrong in it
+  /// comes to light later, in `wait` at the latest.
+  Result<void> advance(std::span<const SequenceRows> batch);
+  /// Returns when all steps have ended.
+  Result<void> wait();
+  /// Bytes a second that the device's memory is read with, as measured now.
+  Result<double> readBandwidth();
 
   /// A trace for the steps from now on, of plan().launches and threads(); owned by the caller until another is set.
   void setTrace(StepTrace *trace);

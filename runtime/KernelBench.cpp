@@ -15,6 +15,7 @@ static uint64_t coldBytes() {
 Result<std::unique_ptr<KernelBench>> KernelBench::load(std::shared_ptr<const Artifact> artifact,
                                                        const std::string &kernel, const KernelBenchOptions &options) {
   EngineOptions engine;
+  engine.device = options.device;
   engine.tier = options.tier;
   engine.threads = options.threads;
   engine.kvTokens = options.depth + options.rows;
@@ -55,7 +56,9 @@ Result<double> KernelBench::pass(int64_t rows) {
   room = room && machine->reserve(sequence, rows);
   SequenceRows step{sequence, all.subspan(depth, rows), entry->unit == Unit::logitRows ? rows : 0};
   auto begin = std::chrono::steady_clock::now();
-  Result<StepLogits> done = room ? machine->step({&step, 1}) : fail(ExitCode::internal, "the KV pool is too small");
+  Result<void> done = room ? machine->advance({&step, 1}) : fail(ExitCode::internal, "the KV pool is too small");
+  if (auto ended = machine->wait(); done)
+    done = ended;
   double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   kv.close(sequence);
   if (!done)

@@ -10,11 +10,12 @@
 namespace lathe {
 
 struct KernelBenchOptions {
-  std::string tier = {};  ///< "": the best that machine and artifact share
-  int64_t threads = 0;    ///< 0: as many as run without disturbing each other
-  int64_t depth = 0;      ///< positions that stand in the KV store before the rows
-  int64_t rows = 512;     ///< the most that a pass will ask for
-  uint64_t ringBytes = 0; ///< of weights that a pass reads at least; 0: twice the last-level cache
+  std::string device = {}; ///< as in EngineOptions
+  std::string tier = {};   ///< "": the best that machine and artifact share
+  int64_t threads = 0;     ///< 0: as many as run without disturbing each other
+  int64_t depth = 0;       ///< positions that stand in the KV store before the rows
+  int64_t rows = 512;      ///< the most that a pass will ask for
+  uint64_t ringBytes = 0;  ///< of weights that a pass reads at least; 0: twice the last-level cache
 };
 
 /// A kernel of an artifact in a KernelRing on its own engine: real buffers and KV pages, whose contents mean nothing.

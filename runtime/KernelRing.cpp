@@ -38,8 +38,7 @@ Result<std::map<int64_t, std::span<const std::byte>>> ownWeights(const Plan &pla
 
 } // namespace
 
-Result<KernelRing> KernelRing::make(const Plan &plan, const Artifact &artifact, const std::string &kernel,
-                                    const std::vector<ResolvedLaunch> &all, uint64_t least) {
+Result<std::vector<size_t>> launchesOf(const Plan &plan, const std::string &kernel) {
   auto found = std::ranges::find(plan.kernels, kernel, &Kernel::symbol);
   if (found == plan.kernels.end()) {
     std::string names;
@@ -53,6 +52,16 @@ Result<KernelRing> KernelRing::make(const Plan &plan, const Artifact &artifact, 
       own.push_back(i);
   if (own.empty())
     return fail(ExitCode::badInput, "kernel '{}' is never launched", kernel);
+  return own;
+}
+
+Result<KernelRing> KernelRing::make(const Plan &plan, const Artifact &artifact, const std::string &kernel,
+                                    const std::vector<ResolvedLaunch> &all, uint64_t least) {
+  auto listed = launchesOf(plan, kernel);
+  if (!listed)
+    return propagate(listed);
+  const std::vector<size_t> &own = *listed;
+  const Kernel *found = &plan.kernels[plan.launches[own.front()].kernel];
   KernelRing ring;
   for (size_t launch : own) {
     ring.launches.push_back(all[launch]);

@@ -1,5 +1,7 @@
 #include "test/cuda/FakeDriver.h"
 
+#include "test/cuda/Cubin.h"
+
 #include <algorithm>
 #include <cstring>
 #include <sstream>
@@ -8,6 +10,25 @@ namespace lathe::cuda {
 namespace {
 
 FakeDriver *fake = nullptr;
+
+/// What an image has: a cubin, or the text of FakeDriver::imageOf.
+std::optional<FakeDriver::Image> kernelsOf(const void *code) {
+  if (auto kernels = kernelsOfCubin(static_cast<const std::byte *>(code)))
+    return kernels;
+  std::istringstream text(static_cast<const char *>(code));
+  std::string line;
+  if (!std::getline(text, line) || line != "fake image")
+    return std::nullopt;
+  FakeDriver::Image kernels;
+  while (std::getline(text, line)) {
+    std::istringstream words(line);
+    std::string name;
+    words >> name;
+    for (size_t size; words >> size;)
+      kernels[name].push_back(size);
+  }
+  return kernels;
+}
 
 struct FakeKernel {
   std::string name;
@@ -329,17 +350,13 @@ Calls makeCalls() {
   calls.libraryLoad = [](Library *library, const void *code, int *, void **, unsigned, int *, void **,
                          unsigned) -> int {
     ENTER("cuLibraryLoadData");
-    std::istringstream text(static_cast<const char *>(code));
-    std::string line;
-    REQUIRE(std::getline(text, line) && line == "fake image", kInvalidImage);
+    auto kernels = kernelsOf(code);
+    REQUIRE(kernels, kInvalidImage);
     auto loaded = std::make_unique<FakeLibrary>();
-    while (std::getline(text, line)) {
-      std::istringstream words(line);
+    for (auto &[name, sizes] : *kernels) {
       auto kernel = std::make_unique<FakeKernel>();
-      words >> kernel->name;
-      for (size_t size; words >> size;)
-        kernel->parameters.push_back(size);
-      loaded->kernels[kernel->name] = std::move(kernel);
+      kernel->name = name, kernel->parameters = sizes;
+      loaded->kernels[name] = std::move(kernel);
     }
     *library = give(fake->state->libraries, std::move(loaded));
     return 0;
@@ -476,6 +493,14 @@ std::vector<std::byte> FakeDriver::imageOf(const Image &kernels) const {
 
 void FakeDriver::failAt(int64_t count, int result, std::string symbol) {
   state->failIn = count, state->failWith = result, state->failSymbol = std::move(symbol);
+}
+
+uint64_t FakeDriver::room(Address address) const {
+  auto after = state->memory.upper_bound(address);
+  if (after == state->memory.begin())
+    return 0;
+  const auto &[base, data] = *std::prev(after);
+  return address - base <= data.size() ? data.size() - (address - base) : 0;
 }
 
 int64_t FakeDriver::count(std::string_view symbol) const { return std::ranges::count(log, symbol); }

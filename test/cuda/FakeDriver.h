@@ -43,9 +43,13 @@ public:
   /// What kernels do; runs when the stream gets to them.
   std::function<void(const Launched &)> kernelBody;
 
-  /// An image for cuLibraryLoadData with kernels of these names; sizes of their parameters, in order.
+  /// An image for cuLibraryLoadData with kernels of these names; sizes of their parameters, in order. Cubins are taken
+  /// too.
   using Image = std::map<std::string, std::vector<size_t>>;
   std::vector<std::byte> imageOf(const Image &kernels) const;
+
+  /// Bytes of the piece of memory from an address on; 0: there is none.
+  uint64_t room(Address address) const;
 
   /// The call number `count` from now on (0: the next) that has this name ("" any) gives an error instead.
   void failAt(int64_t count, int result, std::string symbol = "");

@@ -6,7 +6,6 @@
 #include "tools/lathe/Output.h"
 #include "tools/support/Progress.h"
 
-#include "runtime/MemoryProbe.h"
 #include "runtime/PeakProbe.h"
 
 #include <algorithm>
@@ -49,6 +48,8 @@ private:
   Result<double> measure() {
     if (auto filled = prefill(row.depth, false); !filled)
       return propagate(filled);
+    if (auto idle = engine.wait(); !idle)
+      return propagate(idle);
     engine.setTrace(trace);
     auto begin = std::chrono::steady_clock::now();
     if (row.prompt)
@@ -57,6 +58,8 @@ private:
     for (int64_t i = 0; i < row.generated; ++i)
       if (auto done = decode(); !done)
         return propagate(done);
+    if (auto ended = engine.wait(); !ended)
+      return propagate(ended);
     double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     engine.setTrace(nullptr);
     return seconds;
@@ -97,11 +100,9 @@ private:
     for (const SequenceRows &rows : step)
       if (!engine.reserve(rows.sequence, static_cast<int64_t>(rows.tokens.size())))
         return fail(ExitCode::internal, "bench: the KV pool is too small");
-    auto logits = engine.step(step);
+    auto done = engine.advance(step);
     step.clear();
-    if (!logits)
-      return propagate(logits);
-    return {};
+    return done;
   }
 
   void draw(int64_t count) {
@@ -188,8 +189,10 @@ Result<void> Bench::run() {
   auto engine = loadEngine(*artifact, model, options);
   if (!engine)
     return propagate(engine);
-  double probe = probeReadBandwidth((*engine)->pool());
-  bool integers = multipliesBytes(manifest);
+  auto probe = (*engine)->readBandwidth();
+  if (!probe)
+    return propagate(probe);
+  bool integers = manifest.target == "cpu" && multipliesBytes(manifest);
   double peak = integers ? probeInt8Peak((*engine)->pool(), (*engine)->tier()) : 0;
   uint64_t modelBytes = 0;
   for (const PackedWeight &weight : manifest.weights)
@@ -207,7 +210,7 @@ Result<void> Bench::run() {
   for (BenchRow &row : rows) {
     row.model = manifest.model, row.quant = manifest.quant, row.tier = (*engine)->tier(),
     row.threads = (*engine)->threads();
-    row.modelBytes = modelBytes, row.parameters = manifest.parameters, row.probeBytesPerSecond = probe;
+    row.modelBytes = modelBytes, row.parameters = manifest.parameters, row.probeBytesPerSecond = *probe;
     row.bytesPerToken = bytesPerToken((*engine)->plan(), row, (*engine)->maxRows());
     row.int8OpsPerSecond = peak, row.int8OpsPerToken = integers ? opsPerToken((*engine)->plan(), row) : 0;
     // One unmeasured repetition (of one token in generation) brings weights and code into memory, as llama-bench does.

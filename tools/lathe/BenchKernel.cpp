@@ -2,7 +2,6 @@
 
 #include "runtime/CpuFeatures.h"
 #include "runtime/KernelBench.h"
-#include "runtime/MemoryProbe.h"
 #include "runtime/PeakProbe.h"
 #include "tools/lathe/Output.h"
 
@@ -94,15 +93,21 @@ Result<void> benchKernel(const ModelFlags &model, const KernelBenchFlags &flags)
   if (!artifact)
     return propagate(artifact);
   const std::vector<int64_t> settings = rowsOf(flags, (*artifact)->manifest().context);
-  auto bench = KernelBench::load(
-      *artifact, flags.kernel,
-      {.tier = model.cpu, .threads = model.threads, .depth = flags.depth, .rows = std::ranges::max(settings)});
+  auto bench = KernelBench::load(*artifact, flags.kernel,
+                                 {.device = model.device,
+                                  .tier = model.cpu,
+                                  .threads = model.threads,
+                                  .depth = flags.depth,
+                                  .rows = std::ranges::max(settings)});
   if (!bench)
     return fail(bench.error().code, "{}: {}", model.artifact, bench.error().message);
   KernelBench &kernel = **bench;
   bool linear = kernel.bytes(1) > 0 && (kernel.kernel().unit == Unit::rows || kernel.kernel().unit == Unit::logitRows);
-  Limits limits{.bytesPerSecond = probeReadBandwidth(kernel.engine().pool())};
-  if (linear && multipliesBytes((*artifact)->manifest()))
+  auto probe = kernel.engine().readBandwidth();
+  if (!probe)
+    return propagate(probe);
+  Limits limits{.bytesPerSecond = *probe};
+  if (linear && (*artifact)->manifest().target == "cpu" && multipliesBytes((*artifact)->manifest()))
     limits.int8OpsPerSecond = probeInt8Peak(kernel.engine().pool(), kernel.engine().tier());
 
   std::string text;

@@ -11,6 +11,18 @@
 
 namespace lathe {
 
+static CLI::Validator deviceName() {
+  return {[](const std::string &text) -> std::string {
+            bool known = text == "auto" || text == "cpu" || text == "cuda-host" || text == "cuda";
+            std::string_view number = std::string_view(text).substr(std::min<size_t>(text.size(), 5));
+            bool digits = text.starts_with("cuda:") && !number.empty() && number.size() < 5 &&
+                          number.find_first_not_of("0123456789") == number.npos;
+            return known || digits ? ""
+                                   : fmt::format("expected auto, cpu, cuda, cuda:N or cuda-host, found '{}'", text);
+          },
+          "DEVICE", "device"};
+}
+
 void ModelFlags::add(CLI::App &command) {
   command.add_option("artifact", artifact, "Artifact made by lathe compile (*.lathe)")->required();
   command.add_option("-t,--threads", threads, "Worker threads (default: as many as run without disturbing each other)")
@@ -30,9 +42,9 @@ void ModelFlags::add(CLI::App &command) {
       ->group("Machine");
   command
       .add_option("--device", device,
-                  "Device to run on: cpu, or cuda-host, kernels of the CUDA target checked on the CPU (default: what "
-                  "the artifact was compiled for)")
-      ->check(CLI::IsMember({"cpu", "cuda-host"}))
+                  "Device to run on: cpu; cuda or cuda:N, a GPU; cuda-host, kernels of the CUDA target checked on the "
+                  "CPU; auto (default): what the artifact was compiled for, a GPU where a driver answers")
+      ->check(deviceName())
       ->group("Machine");
   command.add_option("--host-seed", hostCheck.seed, "cuda-host: order of blocks and threads; 0: one after another")
       ->capture_default_str()

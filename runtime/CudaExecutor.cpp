@@ -1,0 +1,291 @@
+#include "runtime/CudaExecutor.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+
+namespace lathe {
+
+using cuda::Calls;
+
+namespace {
+
+constexpr std::string_view kTarget = "cuda:";
+/// Weights are copied through two blocks of page-locked memory: one is filled while the other is under way.
+constexpr uint64_t kStagingBytes = 16 << 20;
+constexpr uint64_t kProbeBytes = uint64_t(256) << 20;
+constexpr int kProbeRounds = 8;
+
+} // namespace
+
+std::string chooseArchitecture(std::span<const std::string> architectures, int deviceCapability) {
+  std::string best;
+  auto rank = [&](const CudaArchitecture &a) {
+    return std::pair(a.portable ? 0 : a.exact || a.capability == deviceCapability ? 2 : 1, a.capability * 2 + a.exact);
+  };
+  std::pair<int, int> bestRank{-1, 0};
+  for (const std::string &name : architectures)
+    if (auto parsed = CudaArchitecture::parse(name); parsed && parsed->runsOn(deviceCapability))
+      if (auto found = rank(*parsed); found > bestRank)
+        best = name, bestRank = found;
+  return best;
+}
+
+struct CudaExecutor::Impl {
+  std::shared_ptr<const Artifact> artifact;
+  std::unique_ptr<CudaDevice> device;
+  std::string architecture;
+  const Plan *plan = nullptr;
+  MemoryLayout layout;
+  CudaMemory weights, activations, pool;
+  CudaHostMemory hostLogits;
+  std::map<std::string, CudaLibrary> libraries; ///< by the kernel's symbol
+  std::unique_ptr<CudaGraphs> graphs;           ///< goes first of all: it waits for what still runs
+
+  Result<void> loadWeights();
+  Result<cuda::KernelHandle> find(const KernelForm &form);
+  Result<cuda::Address> address(const Buffer &buffer) const;
+};
+
+CudaExecutor::CudaExecutor(std::unique_ptr<Impl> impl) : impl(std::move(impl)) {}
+CudaExecutor::~CudaExecutor() = default;
+const CudaDevice &CudaExecutor::device() const { return *impl->device; }
+const std::string &CudaExecutor::architecture() const { return impl->architecture; }
+
+Result<std::unique_ptr<CudaExecutor>> CudaExecutor::open(std::shared_ptr<const Artifact> artifact, int ordinal) {
+  auto driver = CudaDriver::load();
+  if (!driver)
+    return propagate(driver);
+  auto device = CudaDevice::open(**driver, ordinal);
+  if (!device)
+    return propagate(device);
+  std::vector<std::string> architectures;
+  for (const std::string &tier : artifact->manifest().tiers)
+    if (tier.starts_with(kTarget))
+      architectures.push_back(tier.substr(kTarget.size()));
+  int capability = (*device)->capability;
+  std::string chosen = chooseArchitecture(architectures, capability);
+  if (chosen.empty())
+    return fail(ExitCode::mismatch,
+                "{} has compute capability {}.{}, the artifact code for {}; compile it with --target cuda:sm_{}",
+                (*device)->name, capability / 10, capability % 10, fmt::join(architectures, ", "), capability);
+  auto impl = std::make_unique<Impl>();
+  impl->artifact = std::move(artifact);
+  impl->device = std::move(*device);
+  impl->architecture = chosen;
+  if (auto loaded = impl->loadWeights(); !loaded)
+    return propagate(loaded);
+  return std::unique_ptr<CudaExecutor>(new CudaExecutor(std::move(impl)));
+}
+
+Result<void> CudaExecutor::Impl::loadWeights() {
+  auto file = artifact->member("weights.bin");
+  if (!file || file->empty())
+    return {};
+  const CudaDriver &driver = device->driver;
+  auto memory = allocateMemory(*device, file->size(), "the weights");
+  if (!memory)
+    return propagate(memory);
+  weights = std::move(*memory);
+  auto stream = createStream(*device);
+  if (!stream)
+    return propagate(stream);
+  CudaHostMemory staging[2];
+  CudaEvent copied[2];
+  for (int i = 0; i < 2; ++i) {
+    auto block = allocateHostMemory(*device, kStagingBytes, "weights on their way");
+    if (!block)
+      return propagate(block);
+    staging[i] = std::move(*block);
+    auto event = createEvent(*device, false);
+    if (!event)
+      return propagate(event);
+    copied[i] = std::move(*event);
+  }
+  Result<void> done;
+  int turn = 0;
+  for (uint64_t at = 0; at < file->size() && done; at += kStagingBytes, turn ^= 1) {
+    uint64_t bytes = std::min<uint64_t>(kStagingBytes, file->size() - at);
+    // An event that was never recorded is over.
+    done = driver.call<&Calls::eventSynchronize>("the weights", copied[turn].get());
+    if (!done)
+      break;
+    std::memcpy(staging[turn].get(), file->data() + at, bytes);
+    done = driver.call<&Calls::copyIn>("the weights", weights.get() + at, staging[turn].get(), bytes, stream->get());
+    if (done)
+      done = driver.call<&Calls::eventRecord>("the weights", copied[turn].get(), stream->get());
+  }
+  // The staging memory must not go while it is read, whatever went wrong.
+  auto ended = driver.call<&Calls::streamSynchronize>("the weights", stream->get());
+  return done ? ended : done;
+}
+
+Result<uint64_t> CudaExecutor::freeBytes() const {
+  size_t available = 0, total = 0;
+  if (auto done = impl->device->driver.call<&Calls::memoryInfo>(impl->device->name, &available, &total); !done)
+    return propagate(done);
+  return available;
+}
+
+Result<cuda::KernelHandle> CudaExecutor::Impl::find(const KernelForm &form) {
+  auto library = libraries.find(form.symbol);
+  if (library == libraries.end()) {
+    std::string file = fmt::format("kernels/{}/{}.{}", architecture, form.symbol,
+                                   architecture.starts_with("compute_") ? "ptx" : "cubin");
+    auto image = artifact->member(file);
+    if (!image)
+      return fail(ExitCode::badInput, "the artifact has no {}, which its plan promises", file);
+    auto loaded = loadLibrary(*device, *image, file);
+    if (!loaded)
+      return propagate(loaded);
+    library = libraries.emplace(form.symbol, std::move(*loaded)).first;
+  }
+  return findKernel(*device, library->second, form.symbol, form.sharedBytes);
+}
+
+Result<cuda::Address> CudaExecutor::Impl::address(const Buffer &buffer) const {
+  if (buffer.kind != Buffer::Kind::weight) {
+    MemoryLayout::Place place = layout.place(buffer);
+    return (place.inPool ? pool.get() : activations.get()) + place.offset;
+  }
+  auto weight = artifact->weight(buffer.tensor);
+  if (!weight)
+    return propagate(weight);
+  return weights.get() + static_cast<uint64_t>(weight->data() - artifact->member("weights.bin")->data());
+}
+
+Result<void> CudaExecutor::verify(const Plan &plan, const CudaUnits &most) const {
+  auto weightBytes = [&](const std::string &tensor) -> std::optional<int64_t> {
+    auto weight = impl->artifact->weight(tensor);
+    return weight ? std::optional(static_cast<int64_t>(weight->size())) : std::nullopt;
+  };
+  return verifyCudaPlan(plan, impl->architecture, most, weightBytes);
+}
+
+Result<void> CudaExecutor::prepare(const Plan &plan, const MemoryLayout &layout, const CudaUnits &most,
+                                   int64_t pageStride) {
+  impl->plan = &plan;
+  impl->layout = layout;
+  const CudaDevice &device = *impl->device;
+  auto activations = allocateMemory(device, layout.activationBytes,
+                                    fmt::format("activations and logits of {} and {} rows", most.rows, most.logitRows));
+  if (!activations)
+    return propagate(activations);
+  impl->activations = std::move(*activations);
+  auto pool = allocateMemory(device, layout.poolBytes,
+                             fmt::format("a KV pool of {} positions ({} layers, {} heads, {})",
+                                         layout.pages * plan.pageTokens, plan.layers, plan.kvHeads, plan.kvElement));
+  if (!pool)
+    return propagate(pool);
+  impl->pool = std::move(*pool);
+  auto logits = allocateHostMemory(device, layout.logitBytes, "logits on the host");
+  if (!logits)
+    return propagate(logits);
+  impl->hostLogits = std::move(*logits);
+  std::vector<cuda::Address> addresses;
+  for (const Buffer &buffer : plan.buffers) {
+    auto found = impl->address(buffer);
+    if (!found)
+      return propagate(found);
+    addresses.push_back(*found);
+  }
+  auto graphs = CudaGraphs::create(device, plan, {impl->architecture, most, most.rows, pageStride},
+                                   std::move(addresses), [&](const KernelForm &form) { return impl->find(form); });
+  if (!graphs)
+    return propagate(graphs);
+  impl->graphs = std::move(*graphs);
+  return {};
+}
+
+Result<void> CudaExecutor::fill(unsigned char value) {
+  const CudaDriver &driver = impl->device->driver;
+  if (auto done = driver.call<&Calls::fill>("activations", impl->activations.get(), value, impl->layout.activationBytes,
+                                            impl->graphs->stream());
+      !done)
+    return done;
+  return driver.call<&Calls::fill>("the KV pool", impl->pool.get(), value, impl->layout.poolBytes,
+                                   impl->graphs->stream());
+}
+
+Result<void> CudaExecutor::copyPages(std::span<const PageCopy> copies) {
+  if (copies.empty())
+    return {};
+  if (auto used = impl->device->use(); !used)
+    return used;
+  const CudaDriver &driver = impl->device->driver;
+  auto keyBytes = static_cast<uint64_t>(impl->plan->keyPageBytes()),
+       valueBytes = static_cast<uint64_t>(impl->plan->valuePageBytes());
+  auto copy = [&](uint64_t block, const PageCopy &page, uint64_t bytes) {
+    cuda::Address base = impl->pool.get() + block;
+    return driver.call<&Calls::copyWithin>("a page of the KV pool", base + static_cast<uint64_t>(page.to) * bytes,
+                                           base + static_cast<uint64_t>(page.from) * bytes, bytes,
+                                           impl->graphs->stream());
+  };
+  for (const PageCopy &page : copies)
+    for (int64_t layer = 0; layer < impl->plan->layers; ++layer) {
+      if (auto done = copy(impl->layout.keys(layer), page, keyBytes); !done)
+        return done;
+      if (auto done = copy(impl->layout.values(layer), page, valueBytes); !done)
+        return done;
+    }
+  return {};
+}
+
+Result<void> CudaExecutor::run(const LatheStep &step) {
+  if (auto used = impl->device->use(); !used)
+    return used;
+  return impl->graphs->run(step);
+}
+
+Result<const float *> CudaExecutor::logits(int64_t rows) {
+  auto *host = static_cast<float *>(impl->hostLogits.get());
+  if (rows > 0)
+    if (auto done = impl->device->driver.call<&Calls::copyOut>(
+            "logits", impl->hostLogits.get(), impl->activations.get(),
+            static_cast<uint64_t>(rows * impl->plan->logitStride) * sizeof(float), impl->graphs->stream());
+        !done)
+      return propagate(done);
+  if (auto done = impl->graphs->wait(); !done)
+    return propagate(done);
+  return host;
+}
+
+Result<void> CudaExecutor::wait() { return impl->graphs->wait(); }
+
+Result<double> CudaExecutor::probeBandwidth() {
+  const CudaDevice &device = *impl->device;
+  const CudaDriver &driver = device.driver;
+  auto free = freeBytes();
+  if (!free)
+    return propagate(free);
+  uint64_t bytes = std::min(kProbeBytes, *free / 4);
+  auto memory = allocateMemory(device, 2 * bytes, "measuring the memory's bandwidth");
+  if (!memory)
+    return propagate(memory);
+  auto begin = createEvent(device, true), end = createEvent(device, true);
+  if (!begin)
+    return propagate(begin);
+  if (!end)
+    return propagate(end);
+  cuda::Stream stream = impl->graphs->stream();
+  float best = 0;
+  for (int round = 0; round < kProbeRounds; ++round) {
+    float milliseconds = 0;
+    auto done = driver.call<&Calls::eventRecord>("the bandwidth", begin->get(), stream);
+    if (done)
+      done = driver.call<&Calls::copyWithin>("the bandwidth", memory->get() + bytes, memory->get(), bytes, stream);
+    if (done)
+      done = driver.call<&Calls::eventRecord>("the bandwidth", end->get(), stream);
+    if (auto ended = driver.call<&Calls::streamSynchronize>("the bandwidth", stream); done)
+      done = ended;
+    if (done)
+      done = driver.call<&Calls::eventElapsed>("the bandwidth", &milliseconds, begin->get(), end->get());
+    if (!done)
+      return propagate(done);
+    if (milliseconds > 0 && (best == 0 || milliseconds < best))
+      best = milliseconds;
+  }
+  return best > 0 ? 2 * double(bytes) / (best * 1e-3) : 0;
+}
+
+} // namespace lathe

@@ -1,0 +1,40 @@
+#include "runtime/StepArrays.h"
+
+#include <algorithm>
+
+namespace lathe {
+
+LatheStep StepArrays::layOut(const KvStore &kv, std::span<const SequenceRows> batch) {
+  tokenIds.clear(), rowSequence.clear(), rowPosition.clear(), logitRow.clear();
+  items.clear();
+  int64_t stride = 1;
+  for (const SequenceRows &part : batch)
+    stride = std::max<int64_t>(stride, static_cast<int64_t>(kv.pages(part.sequence).size()));
+  pageTable.assign(stride * static_cast<int64_t>(batch.size()), 0);
+  for (size_t sequence = 0; sequence < batch.size(); ++sequence) {
+    const SequenceRows &part = batch[sequence];
+    std::ranges::copy(kv.pages(part.sequence), pageTable.begin() + static_cast<ptrdiff_t>(sequence * stride));
+    int64_t position = kv.length(part.sequence), count = static_cast<int64_t>(part.tokens.size());
+    for (int64_t row = 0; row < count; ++row) {
+      if (row >= count - part.logitRows)
+        logitRow.push_back(static_cast<int32_t>(tokenIds.size()));
+      tokenIds.push_back(part.tokens[row]);
+      rowSequence.push_back(static_cast<int32_t>(sequence));
+      rowPosition.push_back(static_cast<int32_t>(position + row));
+    }
+    items.add(static_cast<int64_t>(tokenIds.size()) - count, count, position);
+  }
+  LatheStep step = {.rows = static_cast<int64_t>(tokenIds.size()),
+                    .sequences = static_cast<int64_t>(batch.size()),
+                    .logitRows = static_cast<int64_t>(logitRow.size()),
+                    .pageStride = stride,
+                    .tokenIds = tokenIds.data(),
+                    .rowSequence = rowSequence.data(),
+                    .rowPosition = rowPosition.data(),
+                    .pageTable = pageTable.data(),
+                    .logitRow = logitRow.data()};
+  items.finish(step);
+  return step;
+}
+
+} // namespace lathe

@@ -1,0 +1,35 @@
+//===- StepArrays.h - a ragged batch as the arrays that kernels read --------===//
+#pragma once
+
+#include "runtime/Abi.h"
+#include "runtime/AttentionItems.h"
+#include "runtime/KvStore.h"
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace lathe {
+
+/// What one sequence contributes to a step: `tokens` follow what the KV store has of it.
+struct SequenceRows {
+  KvStore::Sequence sequence = 0;
+  std::span<const int32_t> tokens;
+  int64_t logitRows = 1; ///< of the last so many tokens the logits are wanted
+};
+
+/// The arrays of LatheStep, kept so that a step allocates nothing once they have grown.
+class StepArrays {
+public:
+  StepArrays() = default;
+  explicit StepArrays(AttentionItems items) : items(std::move(items)) {}
+
+  /// The step of a batch; its arrays are valid until the next call. `library` is left null.
+  LatheStep layOut(const KvStore &kv, std::span<const SequenceRows> batch);
+
+private:
+  std::vector<int32_t> tokenIds, rowSequence, rowPosition, pageTable, logitRow;
+  AttentionItems items;
+};
+
+} // namespace lathe
