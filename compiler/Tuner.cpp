@@ -98,8 +98,7 @@ std::string microseconds(const std::vector<double> &seconds) {
 
 class Tuner {
 public:
-  Tuner(const TuneOptions &options, const std::function<void(const std::string &)> &progress)
-      : options(options), progress(progress) {}
+  Tuner(const TuneOptions &options, const TuneReports &reports) : options(options), reports(reports) {}
 
   Result<std::vector<TunedKernel>> run() {
     for (auto step : {&Tuner::import, &Tuner::compileBase, &Tuner::findKernels, &Tuner::measureSpread})
@@ -111,7 +110,7 @@ public:
       if (auto done = rounds(candidates); !done)
         return propagate(done);
     if (auto library = MatrixLibrary::load(); !library)
-      progress("not tried: " + library.error().message);
+      reports.line("not tried: " + library.error().message);
     else if (auto done = rounds(libraryCandidates); !done)
       return propagate(done);
     if (auto done = writeTable(); !done)
@@ -138,9 +137,15 @@ private:
                            const std::vector<int64_t> &rows, uint64_t ringBytes, TuneTimes &times);
   /// One candidate is measured however little time there is.
   bool late() const { return triedAny && Clock::now() >= end; }
+  void busy(const std::string &what) const {
+    using std::chrono::milliseconds;
+    auto total = static_cast<int64_t>(options.seconds * 1000);
+    auto left = std::chrono::duration_cast<milliseconds>(end - Clock::now()).count();
+    reports.progress(what, std::clamp<int64_t>(total - left, 0, total), total);
+  }
 
   TuneOptions options;
-  const std::function<void(const std::string &)> &progress;
+  const TuneReports &reports;
   Clock::time_point end =
       Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(options.seconds));
   std::unique_ptr<WorkFolder> work;
@@ -214,7 +219,9 @@ Result<std::shared_ptr<const Artifact>> Tuner::compile(const std::string &table)
       return propagate(written);
     compile.schedules = work->table;
   }
-  if (auto done = compileModel(compile, [](const std::string &, int64_t, int64_t) {}); !done)
+  if (auto done =
+          compileModel(compile, [this](const std::string &, int64_t, int64_t) { busy("compiling candidates"); });
+      !done)
     return propagate(done);
   auto artifact = Artifact::open(work->artifact);
   std::error_code ignored;
@@ -223,7 +230,7 @@ Result<std::shared_ptr<const Artifact>> Tuner::compile(const std::string &table)
 }
 
 Result<void> Tuner::compileBase() {
-  progress(fmt::format("compiling a layer of {} for {}", modelName, options.tier));
+  reports.line(fmt::format("compiling a layer of {} for {}", modelName, options.tier));
   auto artifact = compile("");
   if (!artifact)
     return propagate(artifact);
@@ -326,6 +333,7 @@ Result<bool> Tuner::measureRows(const TunedKernel &kernel, std::shared_ptr<const
     for (size_t pair = 0; pair <= kPairs; ++pair) {
       if (late())
         return false;
+      busy("measuring " + kernel.name);
       if (setting.base.size() >= kFewestPairs && Clock::now() - begin > std::chrono::duration<double>(kSettingSeconds))
         break;
       std::array<double, 2> seconds;
@@ -361,8 +369,8 @@ Result<void> Tuner::measureSpread() {
       kernel.baseSeconds = (*times)->seconds(false);
     }
     kernel.spread = spread;
-    progress(fmt::format("{}: {} takes {} us, spread {:.1f} %", kernel.name, kernel.base.tile(),
-                         microseconds(kernel.baseSeconds), kernel.spread * 100));
+    reports.line(fmt::format("{}: {} takes {} us, spread {:.1f} %", kernel.name, kernel.base.tile(),
+                             microseconds(kernel.baseSeconds), kernel.spread * 100));
   }
   return {};
 }
@@ -406,7 +414,7 @@ Result<void> Tuner::compare(TunedKernel &kernel, const ScheduleEntry &entry,
                             std::shared_ptr<const Artifact> candidate) {
   auto times = measure(kernel, candidate);
   if (!times && times.error().code == ExitCode::mismatch) { // a library whose numbers are others
-    progress(fmt::format("{}: {} is not tried: {}", kernel.name, entry.tile(), times.error().message));
+    reports.line(fmt::format("{}: {} is not tried: {}", kernel.name, entry.tile(), times.error().message));
     return {};
   }
   if (!times)
@@ -417,8 +425,9 @@ Result<void> Tuner::compare(TunedKernel &kernel, const ScheduleEntry &entry,
   triedAny = true;
   TuneVerdict verdict = judge(**times, kernel.spread);
   verdict.wins &= verdict.ratio < kernel.ratio;
-  progress(fmt::format("{}: {} takes {} us, {:.3f} of the default{}", kernel.name, entry.tile(),
-                       microseconds((*times)->seconds(true)), verdict.ratio, verdict.wins ? ", measured again" : ""));
+  reports.line(fmt::format("{}: {} takes {} us, {:.3f} of the default{}", kernel.name, entry.tile(),
+                           microseconds((*times)->seconds(true)), verdict.ratio,
+                           verdict.wins ? ", measured again" : ""));
   if (!verdict.wins)
     return {};
   // Of many candidates one looks good by chance: it has to win twice, and the worse result counts.
@@ -438,9 +447,8 @@ Result<void> Tuner::compare(TunedKernel &kernel, const ScheduleEntry &entry,
   return writeTable();
 }
 
-Result<std::vector<TunedKernel>> tuneModel(const TuneOptions &options,
-                                           const std::function<void(const std::string &line)> &progress) {
-  return Tuner(options, progress).run();
+Result<std::vector<TunedKernel>> tuneModel(const TuneOptions &options, const TuneReports &reports) {
+  return Tuner(options, reports).run();
 }
 
 } // namespace lathe

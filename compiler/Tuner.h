@@ -38,8 +38,13 @@ struct TunedKernel {
   bool improved() const { return ratio < 1; }
 };
 
-/// `progress` gets a line now and then.
-Result<std::vector<TunedKernel>> tuneModel(const TuneOptions &options,
-                                           const std::function<void(const std::string &line)> &progress);
+/// What a tuner says while it works.
+struct TuneReports {
+  std::function<void(const std::string &line)> line;
+  /// Often: what goes on, and how much of the time that all of it may take has gone by, in milliseconds.
+  std::function<void(const std::string &what, int64_t done, int64_t total)> progress;
+};
+
+Result<std::vector<TunedKernel>> tuneModel(const TuneOptions &options, const TuneReports &reports);
 
 } // namespace lathe

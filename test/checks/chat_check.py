@@ -244,7 +244,8 @@ class Terminal:
     def __init__(self, model, *options):
         self.process, self.fd = pty.fork()
         if self.process == 0:
-            os.environ.update(TERM="xterm", LC_ALL="C.UTF-8", HOME="/nonexistent")
+            # libedit never frees the names of functions that a program adds to it.
+            os.environ.update(TERM="xterm", LC_ALL="C.UTF-8", HOME="/nonexistent", ASAN_OPTIONS="detect_leaks=0")
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.execv(model.lathe.program, ["lathe", "chat", str(model.model()), *map(str, options)])
         self.text = ""
@@ -384,6 +385,8 @@ def fill(suite, lathe, args):
     suite.add("smollm2/no template", withoutTemplate, model, slow=True)
     suite.add("terminal/lines", terminal, model)
     suite.add("terminal/interrupts", interrupts, model)
+    if args.asan:
+        suite.add("terminal/lines, sanitized", terminal, Chat(lathe.sanitized(args.asan)))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """The command line's contract: exit codes, one-line errors, JSON fields, streaming, stop strings, pipes and interrupts."""
+import copy
 import json
 import os
 import re
@@ -485,6 +486,11 @@ def fill(suite, lathe, args):
     small = Small(lathe)
     for name, function in CHECKS.items():
         suite.add(name, function, small)
+    if args.asan:  # the scheduler and the journal
+        other = copy.copy(small)
+        other.lathe = lathe.sanitized(args.asan)
+        for name in ("batch", "resume"):
+            suite.add(f"{name}, sanitized", CHECKS[name], other)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Conventions of the command line: help, settings, colours, completion, the written reference, exit codes, doctor."""
+import copy
 import json
 import os
 import pty
@@ -108,7 +109,7 @@ def settings(small):
     expectEqual(count("--config", plain), 3, "new tokens by the file")
     expectEqual(count(env={"LATHE_CONFIG": str(plain)}), 3, "new tokens by the file of LATHE_CONFIG")
     home = small.folder / "home"
-    (home / "lathe").mkdir(parents=True)
+    (home / "lathe").mkdir(parents=True, exist_ok=True)
     shutil.copy(plain, home / "lathe" / "config.toml")
     environment = {"XDG_CONFIG_HOME": str(home)}
     done = run(["env", "-u", "LATHE_CONFIG", small.lathe.program, "generate", small.artifact, "--json"], env=environment).expect(0)
@@ -195,6 +196,10 @@ def progress(small):
     expectEqual(status, 130, "exit status of an interrupted bench")
     done = small.lathe.run("bench", small.artifact, "-p", 64, "-n", 0, "-r", 3).expect(0)
     expectEqual(done.stderr, "", "stderr of bench in a pipe")
+    bar = r"\r\033\[K\[[#.]{24}\] +\d+ % measuring "
+    text, status = onTerminal([small.lathe.program, "tune", small.bareArtifact, "--seconds", 100, "-o", small.folder / "bar.toml"], until=bar)
+    expect(re.search(bar, text), f"no bar of tune on a terminal: {text[-300:]!r}")
+    expectEqual(status, 130, "exit status of an interrupted tune")
 
 
 def completion(small):
@@ -316,6 +321,11 @@ def fill(suite, lathe, args):
     small = Small(lathe)
     for name, function in CHECKS.items():
         suite.add(name, function, small)
+    if args.asan:
+        other = copy.copy(small)
+        other.lathe = lathe.sanitized(args.asan)
+        for name in ("settings", "errors in settings", "sizes"):
+            suite.add(f"{name}, sanitized", CHECKS[name], other)
 
 
 if __name__ == "__main__":

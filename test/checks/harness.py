@@ -3,6 +3,7 @@
 A check file fills a Suite with named checks and calls `main`. Each prints one line, the file lastly `N passed, N failed`.
 """
 import argparse
+import copy
 import hashlib
 import json
 import os
@@ -165,6 +166,15 @@ class Lathe:
         self.tiers = self.machineTiers + self.emulatedTiers
         # The widest tier with the features that this machine has: "avx512vnni+bf16".
         self.featured = [f"avx512vnni+{feature}" for feature in machineFeatures() if "avx512vnni" in self.machineTiers]
+
+    def sanitized(self, asan):
+        """The same with the `lathe` of a build with LATHE_SANITIZE=ON, where what it finds ends the program."""
+        other, folder = copy.copy(self), scratch(self.work / "sanitized")
+        shutil.copy(asan / "bin" / "lathe", folder / "lathe")
+        (folder / "lathe-compiler").unlink(missing_ok=True)
+        (folder / "lathe-compiler").symlink_to(self.bin / "lathe-compiler")
+        other.program = folder / "lathe"
+        return other
 
     def run(self, *arguments, **options):
         emulated = "compile" not in arguments[:1] and any(argument in self.emulatedTiers for argument in arguments)

@@ -2,6 +2,7 @@
 #include "compiler/CpuCodegen.h"
 #include "compiler/Tuner.h"
 #include "tools/lathe-compiler/Commands.h"
+#include "tools/support/Progress.h"
 
 #include <unistd.h>
 
@@ -17,7 +18,14 @@ std::string times(const std::vector<double> &seconds) {
 }
 
 Result<void> tune(const TuneOptions &options) {
-  auto kernels = tuneModel(options, [](const std::string &line) { fmt::print(stderr, "{}\n", line); });
+  Progress progress;
+  auto kernels = tuneModel(options, {.line =
+                                         [&](const std::string &line) {
+                                           progress.clear();
+                                           fmt::print(stderr, "{}\n", line);
+                                         },
+                                     .progress = std::ref(progress)});
+  progress.clear();
   if (!kernels)
     return propagate(kernels);
   fmt::print("| kernel | n | k | default | µs at 1 / 8 / 512 rows | best | µs | ratio | spread | tried |\n"
