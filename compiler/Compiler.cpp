@@ -3,6 +3,7 @@
 
 #include "compiler/CpuCodegen.h"
 #include "compiler/CudaCodegen.h"
+#include "compiler/CudaFacts.h"
 #include "compiler/KernelCheck.h"
 #include "compiler/ModelBuilder.h"
 #include "compiler/Packing.h"
@@ -67,7 +68,7 @@ private:
   /// Takes texts of --use-kernels instead of those that were printed.
   Result<void> takeEdited();
   /// The code for each target of CUDA, and what it was compiled from.
-  Result<void> addCuda(ArtifactWriter &writer, Manifest &manifest);
+  Result<void> addCuda(const Plan &plan, ArtifactWriter &writer, Manifest &manifest);
   Result<void> writeArtifact();
 
   /// Prints the stage (and replaces the module by the user's file where --from names this stage).
@@ -213,6 +214,7 @@ Result<void> Compilation::makeKernels() {
         passes.addPass(kern::createKernPlanMemory());
         passes.addPass(createCanonicalizerPass());
         passes.addPass(createCSEPass());
+        passes.addPass(kern::createKernOverlapLaunches());
       },
       stages[2]);
 }
@@ -304,7 +306,7 @@ Result<void> Compilation::takeEdited() {
     auto text = readFile(file->path());
     if (!text)
       return propagate(text);
-    kernel->text = std::move(*text);
+    kernel->text = withFacts(*text, {});
   }
   if (error)
     return fail(ExitCode::badInput, "--use-kernels {}: cannot read the folder: {}", options.useKernels,
@@ -312,21 +314,16 @@ Result<void> Compilation::takeEdited() {
   return {};
 }
 
-Result<void> Compilation::addCuda(ArtifactWriter &writer, Manifest &manifest) {
+Result<void> Compilation::addCuda(const Plan &plan, ArtifactWriter &writer, Manifest &manifest) {
+  if (!forCuda())
+    return {};
   nlohmann::ordered_json usages = nlohmann::ordered_json::object();
+  std::map<std::string, std::vector<std::string>> facts;
   for (const Target &target : targets) {
-    if (target.kind == Target::Kind::cpu)
-      return {};
-    progress("compiling kernels for " + target.name(), manifest.tiers.size(), targets.size());
     manifest.tiers.push_back(target.name());
-    if (target.kind == Target::Kind::cudaHost) {
-      auto object = compileForHost(cudaTexts);
-      if (!object)
-        return propagate(object);
-      if (auto added = writer.add(target.member(), *object, 4096); !added)
-        return added;
+    if (target.kind == Target::Kind::cudaHost)
       continue;
-    }
+    progress("compiling kernels for " + target.name(), manifest.tiers.size() - 1, targets.size());
     auto compiled = compileForDevice(cudaTexts, target.architecture, summary.warning);
     if (!compiled)
       return propagate(compiled);
@@ -337,11 +334,28 @@ Result<void> Compilation::addCuda(ArtifactWriter &writer, Manifest &manifest) {
                                                   {"shared_bytes", kernel.sharedBytes}, {"barriers", u.barriers}};
       if (auto added = writer.add(target.member() + kernel.name + ".cubin", device.image); !added)
         return added;
+      auto planned = llvm::find_if(plan.kernels, [&](const Kernel &other) { return other.symbol == kernel.name; });
+      llvm::append_range(facts[kernel.name], factsOf(plan, *planned, target.architecture, u));
     }
   }
-  for (const CudaText &kernel : cudaTexts)
+  for (CudaText &kernel : cudaTexts) {
+    kernel.text = withFacts(kernel.text, facts[kernel.name]);
     if (auto added = writer.add("kernels/" + kernel.name + ".cu", kernel.text); !added)
       return added;
+    if (auto dumped = dump("kernels/" + kernel.name + ".cu", kernel.text); !dumped)
+      return dumped;
+  }
+  // For the CPU last: the lines that its reports name are those of the text that is in the artifact.
+  for (const Target &target : targets) {
+    if (target.kind != Target::Kind::cudaHost)
+      continue;
+    progress("compiling kernels for " + target.name(), targets.size() - 1, targets.size());
+    auto object = compileForHost(cudaTexts);
+    if (!object)
+      return propagate(object);
+    if (auto added = writer.add(target.member(), *object, 4096); !added)
+      return added;
+  }
   return writer.add("kernels/usage.json", usages.dump(1));
 }
 
@@ -386,7 +400,7 @@ Result<void> Compilation::writeArtifact() {
                                           code.architectures.front(), printedTexts, cudaTexts);
         !checked)
       return checked;
-  if (auto added = addCuda(**writer, manifest); !added)
+  if (auto added = addCuda(*plan, **writer, manifest); !added)
     return added;
 
   if (auto begun = (*writer)->beginWeights(); !begun)

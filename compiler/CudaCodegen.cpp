@@ -3,8 +3,13 @@
 #include "compiler/KernelCompiler.h"
 #include "compiler/Programs.h"
 #include "runtime/device/DeviceText.h"
+#include "runtime/device/HostExecutor.h"
 
 #include "llvm/Support/Program.h"
+
+#include <atomic>
+#include <optional>
+#include <thread>
 
 using namespace mlir;
 
@@ -65,37 +70,43 @@ Result<std::string> compileForHost(const std::vector<CudaText> &kernels) {
   for (const DeviceFile &file : deviceText())
     if (auto written = writeFile((*folder)->file("include/" + std::string(file.name)), file.text); !written)
       return propagate(written);
-  std::vector<std::string> sources;
+  std::string executor = (*folder)->file("executor.a"), output = (*folder)->file("kernels.so");
+  if (auto written = writeFile(executor, hostExecutor()); !written)
+    return propagate(written);
+  std::vector<std::string> link{"-shared", "-o", output};
   for (const CudaText &kernel : kernels) {
     if (auto written = writeFile((*folder)->file("kernels/" + kernel.name + ".cu"), kernel.text); !written)
       return propagate(written);
-    sources.push_back((*folder)->file(kernel.name + ".cpp"));
-    if (auto written = writeFile(sources.back(), fmt::format("#include \"kernels/{}.cu\"\nLATHE_HOST_KERNEL({})\n",
-                                                             kernel.name, kernel.name));
+    if (auto written = writeFile((*folder)->file(kernel.name + ".cpp"),
+                                 fmt::format("#include \"kernels/{0}.cu\"\nLATHE_HOST_KERNEL({0})\n", kernel.name));
         !written)
       return propagate(written);
+    link.push_back((*folder)->file(kernel.name + ".o"));
   }
-  // What runs them: its sources are part of the device library's text.
-  for (const DeviceFile &file : deviceText())
-    if (llvm::StringRef(file.name).ends_with(".cpp"))
-      sources.push_back((*folder)->file("include/" + std::string(file.name)));
-  std::string output = (*folder)->file("kernels.so");
-  std::vector<std::string> arguments{"-std=c++20",
-                                     "-O1",
-                                     "-g1",
-                                     "-fPIC",
-                                     "-shared",
-                                     "-DLATHE_HOST",
-                                     "-march=x86-64-v3",
-                                     "-ffp-contract=off",
-                                     "-Wno-unknown-attributes",
-                                     "-I" + (*folder)->file("include"),
-                                     "-I" + (*folder)->file(""),
-                                     "-o",
-                                     output};
-  arguments.insert(arguments.end(), sources.begin(), sources.end());
-  if (auto done = runProgram(*clang, arguments); !done)
-    return fail(ExitCode::internal, "compiling kernels for the CPU failed: {}", done.error().message);
+  link.push_back(executor);
+
+  std::vector<std::optional<Error>> errors(kernels.size());
+  std::atomic<size_t> next = 0;
+  auto work = [&] {
+    for (size_t i; (i = next.fetch_add(1)) < kernels.size();) {
+      std::string stem = (*folder)->file(kernels[i].name);
+      auto done = runProgram(*clang, {"-c", "-std=c++20", "-O1", "-g1", "-fPIC", "-DLATHE_HOST", "-march=x86-64-v3",
+                                      "-ffp-contract=off", "-Wno-unknown-attributes", "-I" + (*folder)->file("include"),
+                                      "-I" + (*folder)->file(""), "-o", stem + ".o", stem + ".cpp"});
+      if (!done)
+        errors[i] = std::move(done.error());
+    }
+  };
+  std::vector<std::jthread> others;
+  for (size_t thread = 1; thread < std::min<size_t>(std::thread::hardware_concurrency(), kernels.size()); ++thread)
+    others.emplace_back(work);
+  work();
+  others.clear();
+  for (const std::optional<Error> &error : errors)
+    if (error)
+      return fail(ExitCode::internal, "compiling kernels for the CPU failed: {}", error->message);
+  if (auto linked = runProgram(*clang, link); !linked)
+    return fail(ExitCode::internal, "linking kernels for the CPU failed: {}", linked.error().message);
   return readFile(output);
 }
 

@@ -373,10 +373,12 @@ void Printer::choose(scf::IfOp op) {
 void Printer::programId(ProgramIdOp op) {
   auto unit = kernel->getAttrOfType<kern::UnitAttr>(unitAttr).getValue();
   int64_t rows = unit == kern::Unit::items ? 1 : kernel->getAttrOfType<ScheduleAttr>(scheduleAttr).getUnitBlock();
-  std::string begin = names.call(op.getUnitBegin(), "first"), end = names.call(op.getUnitEnd(), "last");
-  line(fmt::format("const int {} = block_y() * {};", begin, rows));
-  line(fmt::format("const int {} = min({} + {}, batch.{}());", end, begin, rows, stringifyUnit(unit).str()));
-  line(fmt::format("if ({} >= {}) return;", begin, end));
+  if (!op.getUnitBegin().use_empty()) {
+    std::string begin = names.call(op.getUnitBegin(), "first"), end = names.call(op.getUnitEnd(), "last");
+    line(fmt::format("const int {} = block_y() * {};", begin, rows));
+    line(fmt::format("const int {} = min({} + {}, batch.{}());", end, begin, rows, stringifyUnit(unit).str()));
+    line(fmt::format("if ({} >= {}) return;", begin, end));
+  }
   if (!op.getTileBegin().use_empty())
     line(fmt::format("const int {} = block_x();", names.call(op.getTileBegin(), "tile")));
 }
@@ -399,6 +401,12 @@ void Printer::statement(Operation &op) {
           .Case([&](scf::IfOp x) { return choose(x), true; })
           .Case<scf::YieldOp, func::ReturnOp, ScratchOp>([](auto) { return true; })
           .Case([&](ProgramIdOp x) { return programId(x), true; })
+          .Case([&](PrefetchOp x) {
+            line(fmt::format("prefetch_weight<{}>({}, {});", x.getColumns(), use(x.getWeight()), use(x.getPanel())));
+            return true;
+          })
+          .Case([&](DependencyWaitOp) { return line("dependency_wait();"), true; })
+          .Case([&](DependencyTriggerOp) { return line("dependency_trigger();"), true; })
           .Case([&](BarrierOp x) { return line(stringifyScope(x.getScope()).str() + "_barrier();"), true; })
           .Case([&](memref::StoreOp x) {
             return line(element(x.getMemRef(), x.getIndices()) + " = " + use(x.getValue()) + ";"), true;

@@ -62,10 +62,11 @@ public:
       entry.barrier = !plan.launches.empty();
       plan.launches.push_back(std::move(entry));
     }
-    if (cuda)
-      completeForCuda();
     if (plan.logitStride == 0)
       return fail(ExitCode::badInput, "the step gives no logits: expected a kern.buffer logits in stage 20");
+    if (cuda)
+      if (auto right = completeForCuda(); !right)
+        return propagate(right);
     return plan;
   }
 
@@ -99,6 +100,8 @@ private:
                         .unitsPerBlock = unitBlock,
                         .threads = blockThreads,
                         .sharedBytes = code.shared.at(name.str())};
+        function->walk([&](DependencyWaitOp) { form.waits = true; });
+        function->walk([&](DependencyTriggerOp) { form.triggers = true; });
         for (const std::string &architecture : code.architectures)
           entry.variants[architecture].forms = {form};
         continue;
@@ -112,8 +115,8 @@ private:
     return it->second;
   }
 
-  /// What kernels expect of their arguments, and what orders their launches.
-  void completeForCuda() {
+  /// What kernels expect of their arguments, and what orders their launches; and the proof that it does.
+  Result<void> completeForCuda() {
     for (const Launch &launch : plan.launches) {
       Kernel &kernel = plan.kernels[launch.kernel];
       if (!kernel.parameters.empty())
@@ -124,6 +127,18 @@ private:
       function.walk([&](ArriveOp) { kernel.counters = true; });
     }
     chainLaunches(plan);
+    auto weightBytes = [&](const std::string &tensor) -> std::optional<int64_t> {
+      for (auto weight : stepOf(module).getOps<WeightOp>())
+        if (packedName(weight) == tensor)
+          return packedBytes(weight);
+      return std::nullopt;
+    };
+    // More units than a step has by default; the runtime asks again for those that it may have.
+    int64_t rows = std::min<int64_t>(plan.context, 4096);
+    for (const std::string &architecture : code.architectures)
+      if (auto right = verifyCudaPlan(plan, architecture, {rows, rows, rows, rows}, weightBytes); !right)
+        return right;
+    return {};
   }
 
   lathe::Parameter parameterOf(Value argument, const Buffer &buffer) {

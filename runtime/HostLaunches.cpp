@@ -70,6 +70,7 @@ Result<void> HostLaunches::run(const LatheStep &step) {
     const Kernel &kernel = plan.kernels[entry.kernel];
     std::vector<void *> data;
     std::vector<unsigned long long> bytes;
+    std::unique_ptr<bool[]> weights(new bool[entry.args.size()]);
     for (size_t i = 0; i < entry.args.size(); ++i) {
       const BufferExtent &buffer = buffers[entry.args[i]];
       // What a kernel leaves out of what it makes must not look like a number.
@@ -77,6 +78,7 @@ Result<void> HostLaunches::run(const LatheStep &step) {
         std::memset(buffer.data, 0xff, buffer.bytes);
       data.push_back(buffer.data);
       bytes.push_back(buffer.bytes);
+      weights[i] = plan.buffers[entry.args[i]].kind == Buffer::Kind::weight;
     }
     LaunchShape shape = shapeOf(plan, entry, architecture, {step.rows, step.logitRows, step.items, 0});
     device::HostLaunch call{.kernel = shape.form->symbol.c_str(),
@@ -90,7 +92,8 @@ Result<void> HostLaunches::run(const LatheStep &step) {
                             .counterBytes = batch.counterBytes,
                             .seed = check.seed ? check.seed + launches : 0,
                             .check = check.strict,
-                            .dependent = false};
+                            .dependent = shape.form->waits,
+                            .weights = weights.get()};
     std::ranges::copy(batch.bytes, call.batchBytes);
     ++launches;
     if (const char *report = launch(&call))

@@ -58,7 +58,7 @@ struct KernelForm {
   int64_t tilesPerBlock = 1; ///<
   int64_t threads = 0;       ///< of a block
   int64_t sharedBytes = 0;   ///< dynamic shared memory of a block
-  bool waits = false;        ///< reads nothing but weights and the batch, and writes nothing, before it has waited
+  bool waits = false;        ///< reads nothing but weights, and writes nothing, before it has waited
   bool triggers = false;     ///< lets what depends on it start before it has ended
 
   bool operator==(const KernelForm &) const = default;

@@ -1,7 +1,7 @@
-//===- CudaUsage.h - what a kernel needs of a multiprocessor --------------===//
+//===- CudaUsage.h - what a kernel needs on each architecture -------------===//
 #pragma once
 
-#include "runtime/Plan.h"
+#include "compiler/CudaFacts.h"
 
 #include <nlohmann/json.hpp>
 #include <string>
@@ -10,11 +10,14 @@
 
 namespace lathe {
 
-/// What ptxas said (kernels/usage.json), by architecture and kernel.
-Result<nlohmann::json> parseUsages(std::string_view usageJson);
-
-/// A line for each architecture that the kernel was compiled for: registers, spills, shared memory, and how many blocks
-/// a multiprocessor holds at a time.
-Result<std::vector<std::string>> cudaUsages(std::string_view usageJson, const Kernel &kernel);
+/// A kernel on an architecture that it was compiled for.
+struct CudaUse {
+  std::string architecture;
+  nlohmann::json usage;           ///< what ptxas said
+  nlohmann::json predicted;       ///< of the best known device: null where none is known
+  std::vector<std::string> facts; ///< both, in lines
+};
+/// From kernels/usage.json, in its order.
+Result<std::vector<CudaUse>> cudaUses(std::string_view usageJson, const Plan &plan, const Kernel &kernel);
 
 } // namespace lathe

@@ -137,10 +137,12 @@ Result<KernelFacts> Inspection::facts(const Kernel &kernel, const std::string &t
 
 Result<KernelCode> Inspection::code(const Kernel &kernel, const std::string &tier) const {
   if (forCuda()) {
-    auto notes = cudaUsages(text("kernels/usage.json"), kernel);
-    if (!notes)
-      return propagate(notes);
-    KernelCode code{.member = "kernels/" + kernel.symbol + ".cu", .notes = std::move(*notes)};
+    auto uses = cudaUses(text("kernels/usage.json"), launchTable, kernel);
+    if (!uses)
+      return propagate(uses);
+    KernelCode code{.member = "kernels/" + kernel.symbol + ".cu"};
+    for (CudaUse &use : *uses)
+      code.notes.insert(code.notes.end(), use.facts.begin(), use.facts.end());
     code.text = text(code.member);
     if (code.text.empty())
       return fail(ExitCode::badInput, "{} is missing", code.member);

@@ -46,6 +46,17 @@ LogicalResult LoadCodesOp::verify() {
   return success();
 }
 
+LogicalResult PrefetchOp::verify() {
+  MemRefType weight = memref(getWeight());
+  auto columns = static_cast<int64_t>(getColumns());
+  if (!isBare(weight) || weight.getRank() != 4 || !weight.hasStaticShape() || weight.getDimSize(2) != devicePanel)
+    return emitOpError() << "expected a weight [panels][blocks][" << devicePanel << "][elements], found " << weight;
+  if (columns < 1 || columns % devicePanel != 0 || columns > weight.getDimSize(0) * devicePanel)
+    return emitOpError() << "expected whole panels of " << devicePanel << " columns, at most "
+                         << weight.getDimSize(0) * devicePanel << ", found " << columns;
+  return success();
+}
+
 LogicalResult BlockDotOp::verify() {
   if (getWeight().empty() || getWeight().size() > 2)
     return emitOpError() << "expected a weight, or codes and scales, found " << getWeight().size() << " arrays";

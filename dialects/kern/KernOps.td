@@ -315,6 +315,45 @@ def Kern_BarrierOp : Kern_Op<"barrier", [MemoryEffects<[MemRead, MemWrite]>]> {
   let assemblyFormat = "$scope attr-dict";
 }
 
+def Kern_PrefetchOp : Kern_Op<"prefetch", [MemoryEffects<[MemRead]>]> {
+  let summary = "GPU: asks for some columns of a packed weight, before it is known what they are multiplied by";
+  let description = [{
+    All threads of the block. It changes no result, and is the one access that may stand before kern.dependency_wait.
+
+    ```mlir
+    kern.prefetch %w[%panel] columns 32 : memref<384x32x8x32xbf16>
+    ```
+  }];
+  let arguments = (ins AnyMemRef:$weight, Index:$panel, I64Attr:$columns);
+  let assemblyFormat = "$weight `[` $panel `]` `columns` $columns attr-dict `:` type($weight)";
+  let hasVerifier = 1;
+}
+
+def Kern_DependencyWaitOp : Kern_Op<"dependency_wait", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "GPU: waits until the launches before this one have ended and what they stored is there";
+  let description = [{
+    A kernel that waits may be launched while those before it still run (griddepcontrol.wait of PTX, from sm_90 on). Before it, each thread may ask for weights and nothing else;
+    each thread must come to it, also of a block that finds nothing to do.
+
+    ```mlir
+    kern.dependency_wait
+    ```
+  }];
+  let assemblyFormat = "attr-dict";
+}
+
+def Kern_DependencyTriggerOp : Kern_Op<"dependency_trigger", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "GPU: the next launch may start where it waits by itself";
+  let description = [{
+    It starts when all blocks have come here or ended (griddepcontrol.launch_dependents), and sees nothing of them before its own kern.dependency_wait.
+
+    ```mlir
+    kern.dependency_trigger
+    ```
+  }];
+  let assemblyFormat = "attr-dict";
+}
+
 def Kern_LoadAlongOp : Kern_Op<"load_along", [MemoryEffects<[MemRead]>]> {
   let summary = "GPU: lane i takes the element that lies stride * i further along one dimension";
   let description = [{

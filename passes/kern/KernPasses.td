@@ -29,6 +29,15 @@ def KernPlanMemory : Pass<"kern-plan-memory", "mlir::ModuleOp"> {
   let statistics = [Statistic<"buffers", "buffers", "buffers planned">, Statistic<"slots", "slots", "slots they share">];
 }
 
+def KernOverlapLaunches : Pass<"kern-overlap-launches", "mlir::ModuleOp"> {
+  let summary = "kernels of a GPU ask for their weights, then wait for the launches before, and let the next one start";
+  let description = [{
+    Puts kern.prefetch of what a block multiplies by, kern.dependency_wait and kern.dependency_trigger at the start of each kernel of @cuda. The next launch may start once all blocks of this one run:
+    by then they hold their places on the multiprocessors, and what is left of them is the next one's time to bring its weights.
+  }];
+  let dependentDialects = ["::lathe::kern::KernDialect"];
+}
+
 def ConvertKernToVector : Pass<"convert-kern-to-vector", "mlir::ModuleOp"> {
   let summary = "kern ops of one tier's module become vector, math, scf and LLVM pointer operations";
   let description = [{

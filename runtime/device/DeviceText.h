@@ -16,7 +16,7 @@ struct DeviceFile {
   const char *text;
 };
 
-/// All headers, and under "lathe/host/" also the sources (.cpp) of what runs kernels on the CPU.
+/// All headers; those under "lathe/host/" are for running kernels on the CPU (HostExecutor.h is what they call).
 std::span<const DeviceFile> deviceText();
 
 } // namespace lathe

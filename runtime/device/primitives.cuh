@@ -180,8 +180,13 @@ template <class T> LATHE_DEVICE Bytes16 load_streaming_16(const T *from) {
   return x;
 }
 
-/// Asks for 128 bytes of global memory to come to L2. May come before dependency_wait.
-template <class T> LATHE_DEVICE void prefetch(const T *from) { asm volatile("prefetch.global.L2 [%0];" ::"l"(from)); }
+/// Asks for 128 bytes of global memory to come to L2 while dependency_wait waits. Does nothing before sm_90, where
+/// there is nothing to wait for.
+template <class T> LATHE_DEVICE void prefetch(const T *from) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(from));
+#endif
+}
 
 /// Starts copying 16 bytes from global to shared memory, or writes zeros where not `valid`. The thread that started the
 /// copy sees it behind the async_wait that covers it, others behind a barrier after that.

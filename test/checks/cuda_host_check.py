@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Kernels of the CUDA target, run on the CPU under all checks: against transformers, and bit for bit in any batch."""
 import json
+import re
 import shutil
 import tempfile
+import zipfile
 from pathlib import Path
 
 import ml_dtypes
@@ -112,7 +114,32 @@ def raggedBatch(lathe, folder, quant):
         expectEqual(answer["logprobs"], alone["logprobs"], f"logprobs behind {len(request)} tokens")
 
 
+def overlaps(lathe):
+    """Every kernel waits by itself and lets the next one start, so every launch overlaps with the one before it."""
+    with zipfile.ZipFile(artifact(lathe, referenceModel("qwen3"), "bf16")) as archive:
+        plan = json.loads(archive.read("plan.json"))
+    for kernel in plan["kernels"]:
+        for form in kernel["variants"]["sm_80"]["forms"]:
+            expect(form["waits"] and form["triggers"], f"{form['symbol']} waits: {form['waits']}, triggers: {form['triggers']}")
+    edges = [(edge["from"], edge["to"], edge["programmatic"]) for edge in plan["edges"]]
+    expectEqual(edges, [(i, i + 1, True) for i in range(len(plan["launches"]) - 1)], "edges")
+
+
+def wrongPlan(lathe):
+    """A stage 20 by hand, in which two buffers that live at a time have one slot: refused before anything is compiled."""
+    model = referenceModel("qwen3")
+    with tempfile.TemporaryDirectory(dir=scratch(lathe.work)) as folder:
+        lathe.run("compile", model, "--quant", "bf16", "--target", TARGET, "--stop-after", "20", "--dump", folder).expect(0)
+        file, output = next(Path(folder).glob("20-*")), Path(folder) / "out.lathe"
+        file.write_text(re.sub(r"rows slot \d+", "rows slot 0", file.read_text()))
+        result = lathe.run("compile", model, "--quant", "bf16", "--target", TARGET, "--from", file, "-o", output)
+        expectEqual(result.status, 3, f"exit status ({result.stderr[-300:]})")
+        expect(re.search(r"plan.json: launches\[\d+\] \(", result.stderr) and not output.exists(), f"says {result.stderr!r}")
+
+
 def fill(suite, lathe, args):
+    suite.add("launches overlap", overlaps, lathe)
+    suite.add("a wrong plan is refused", wrongPlan, lathe)
     for name in MODELS:
         folder = referenceModel(name)
         expect(folder is not None, f"no reference model {name} in test/data/reference")

@@ -69,10 +69,23 @@ def artifact(lathe, _probe):
             expect(f"kernels/{architecture}/attention.cubin" in names, f"no cubins of {architecture} in {sorted(names)}")
         expectEqual(listing["tiers"], ["cuda:sm_90a", "cuda:sm_80"], "targets")
         shown = lathe.run("inspect", path, "kernel", "attention").expect(0).text
-        for part in ("sm_90a", "sm_80", " registers, 0 bytes of spills", "blocks of 256 threads a multiprocessor", "score_chunk(", ".entry attention"):
+        for part in ("sm_90a", "sm_80", " registers, 0 bytes of spills", "blocks of 256 threads a multiprocessor", "H100 SXM5: a row of 1024 positions takes at least ", "// on sm_90a: ", "score_chunk(", ".entry attention"):
             expect(part in shown, f"inspect kernel attention does not show {part!r}")
         kernels = lathe.run("inspect", path, "kernels", "--json").expect(0).json()
         expect(all(set(kernel["architectures"]) == {"sm_80", "sm_90a"} for kernel in kernels), f"architectures of kernels: {kernels}")
+        for kernel in kernels:
+            for architecture, bandwidth in (("sm_90a", 3350e9), ("sm_80", 2039e9)):
+                predicted = kernel["predicted"][architecture]
+                expect(abs(predicted["us"] - predicted["bytes"] / bandwidth * 1e6) <= 1e-9 + predicted["us"] * 1e-6, f"{kernel['name']}: {predicted}")
+                expect(0 <= predicted["bandwidth_share"] <= 1, f"{kernel['name']}: {predicted}")
+        # Lines about an architecture are no part of what is compiled.
+        dump = Path(folder) / "dump"
+        target = ("--quant", "bf16", "--target", "cuda:sm_90a", "-o", path)
+        lathe.run("compile", ROOT / "test" / "data" / "reference" / "qwen3", *target, "--dump", dump).expect(0)
+        text = (dump / "kernels" / "o_residual.cu").read_text()
+        expect(re.search(r"\n// on sm_90a: \d+ registers.*\n// on H100 SXM5: .*\n#include", text, re.S), f"no facts above\n{text}")
+        lathe.run("compile", ROOT / "test" / "data" / "reference" / "qwen3", *target, "--use-kernels", dump / "kernels", "--dump", Path(folder) / "again").expect(0)
+        expectEqual((Path(folder) / "again" / "kernels" / "o_residual.cu").read_text(), text, "text of a kernel that was dumped and taken back")
         for what in (["stages", "20"], ["memory"], ["explain"], ["--verify"]):
             lathe.run("inspect", path, *what).expect(0)
         refused = lathe.run("generate", path, "--ids", "1,2", "-n", "1")

@@ -214,6 +214,15 @@ TEST(Executor, WhatKernelsBeforeWroteIsReadBehindTheWait) {
   expectDefect(io.writing("batch_before_wait").rows(1).dependent(), "batch_before_wait",
                "reads or writes the batch before dependency_wait");
   EXPECT_EQ(io("read_before_wait").run(), "");
+  expectDefect(io("prefetch_before_wait").dependent().weights({false, false}), "prefetch_before_wait",
+               "reads or writes what is no weight before dependency_wait");
+  EXPECT_EQ(io("prefetch_before_wait").dependent().weights({true, false}).run(), "");
+  EXPECT_EQ(io("prefetch_before_wait").weights({false, false}).run(), "");
+  Buffer<float> x = randomFloats(threads * 4, 1), y(threads * 4);
+  Launch streams("streams_output", 1, 1);
+  streams.buffer(x).buffer(y).dependent();
+  expectReport(streams.weights({false, false}).run(), "streams_output", {lineOf("streams_output")},
+               "load_streaming_16, which may go before dependency_wait, of parameter 0, which is no weight");
   const std::string report = Launch("never_waits", 1, 1).buffer(io.x).dependent().run();
   EXPECT_TRUE(std::regex_match(
       report,

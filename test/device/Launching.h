@@ -90,11 +90,16 @@ public:
     launch.dependent = true;
     return *this;
   }
+  Launch &weights(std::vector<char> which) {
+    weightFlags = std::move(which);
+    return *this;
+  }
   /// The report, or nothing.
   std::string run() {
     launch.buffers = buffers.data();
     launch.bytes = bytes.data();
     launch.bufferCount = static_cast<int>(buffers.size());
+    launch.weights = weightFlags.empty() ? nullptr : reinterpret_cast<const bool *>(weightFlags.data());
     for (int i = 0; i < kBatchArrays; ++i) {
       launch.batch.arrays[i] = arrays[i].data();
       launch.batchBytes[i] = arrays[i].size() * sizeof(int);
@@ -110,6 +115,7 @@ private:
   HostLaunch launch{};
   std::vector<void *> buffers;
   std::vector<unsigned long long> bytes;
+  std::vector<char> weightFlags; ///< of each buffer, 0 or 1
   std::vector<int> arrays[kBatchArrays], counterValues;
 };
 

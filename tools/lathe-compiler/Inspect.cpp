@@ -62,30 +62,28 @@ Result<void> inspectSummary(Inspection &inspection, const InspectOptions &option
 
 /// Every kernel with what each architecture needs for it.
 static Result<void> cudaKernels(Inspection &inspection, bool asJson) {
-  auto usages = parseUsages(inspection.text("kernels/usage.json"));
-  if (!usages)
-    return propagate(usages);
   nlohmann::json all = nlohmann::json::array();
   for (const Kernel &kernel : inspection.plan().kernels) {
-    nlohmann::json of;
-    for (const auto &[architecture, kernels] : usages->items())
-      if (kernels.is_object() && kernels.contains(kernel.symbol))
-        of[architecture] = kernels[kernel.symbol];
+    auto uses = cudaUses(inspection.text("kernels/usage.json"), inspection.plan(), kernel);
+    if (!uses)
+      return propagate(uses);
+    nlohmann::json of = nlohmann::json::object(), predicted = nlohmann::json::object();
+    for (const CudaUse &use : *uses)
+      of[use.architecture] = use.usage, predicted[use.architecture] = use.predicted;
     all.push_back({{"name", kernel.symbol},
                    {"tiles", kernel.tiles},
                    {"weight_bytes", kernel.tiles * kernel.bytesPerTile},
                    {"flops_per_unit", kernel.flopsPerUnit},
                    {"fused", kernel.provenance},
-                   {"architectures", of}});
+                   {"architectures", of},
+                   {"predicted", predicted}});
     if (asJson)
       continue;
-    auto lines = cudaUsages(inspection.text("kernels/usage.json"), kernel);
-    if (!lines)
-      return propagate(lines);
     fmt::print("{}: {}; {} tiles, {} weight bytes\n", kernel.symbol, kernel.provenance, kernel.tiles,
                kernel.tiles * kernel.bytesPerTile);
-    for (const std::string &line : *lines)
-      fmt::print("{}\n", line);
+    for (const CudaUse &use : *uses)
+      for (const std::string &line : use.facts)
+        fmt::print("  {}\n", line);
   }
   if (asJson)
     printTable(all);

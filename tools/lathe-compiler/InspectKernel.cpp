@@ -1,5 +1,7 @@
 //===- InspectKernel.cpp - lathe inspect M kernel NAME, and explain -----------===//
 #include "compiler/CudaCodegen.h"
+#include "compiler/Nvdisasm.h"
+#include "compiler/inspect/CudaUsage.h"
 #include "tools/lathe-compiler/Inspect.h"
 
 #include <algorithm>
@@ -91,6 +93,20 @@ void printPtx(const std::string &name, const KernelCode &code) {
     fmt::print(stderr, "no PTX: {}\n", ptx.error().message);
 }
 
+/// A cubin's instructions, where nvdisasm is there.
+Result<void> printSass(const Inspection &inspection, const Kernel &kernel) {
+  auto uses = cudaUses(inspection.text("kernels/usage.json"), inspection.plan(), kernel);
+  if (!uses)
+    return propagate(uses);
+  for (const CudaUse &use : *uses)
+    if (auto sass =
+            disassembleCubin(inspection.text(fmt::format("kernels/{}/{}.cubin", use.architecture, kernel.symbol))))
+      fmt::print("\n// SASS of {}\n{}", use.architecture, *sass);
+    else
+      fmt::print(stderr, "no SASS of {}: {}\n", use.architecture, sass.error().message);
+  return {};
+}
+
 json kernelJson(const KernelFacts &facts, const Inspection &inspection, const std::string &tier) {
   const Kernel &k = *facts.kernel;
   return {{"name", k.symbol},
@@ -152,9 +168,10 @@ Result<void> inspectKernel(Inspection &inspection, const InspectOptions &options
   for (const std::string &note : code->notes)
     fmt::print("// {}\n", note);
   fmt::print("{}", code->text);
-  if (inspection.forCuda())
-    printPtx(options.name, *code);
-  return {};
+  if (!inspection.forCuda())
+    return {};
+  printPtx(options.name, *code);
+  return printSass(inspection, **kernel);
 }
 
 Result<void> inspectExplain(Inspection &inspection, const InspectOptions &options) {

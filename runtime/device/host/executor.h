@@ -56,6 +56,7 @@ struct Extent {
   int shift;         ///< log2 of the bytes of a cell
   int parameter;
   bool writable; ///< the parameter's element is not const
+  bool weight;   ///< no kernel of the step writes it
 };
 
 struct Executor {

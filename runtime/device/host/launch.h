@@ -22,9 +22,10 @@ struct HostLaunch {
   unsigned long long batchBytes[kBatchArrays]; ///< the extent of each of the batch's arrays
   unsigned long long counterBytes;             ///< and of batch.counters
   unsigned long long
-      seed;       ///< of the order of blocks and threads; 0: blocks in order, threads in order between barriers
-  bool check;     ///< looks for races and for shared memory that was never written; bounds are always checked
-  bool dependent; ///< launched to overlap with the kernels before it: only weights may be read before it waits
+      seed;            ///< of the order of blocks and threads; 0: blocks in order, threads in order between barriers
+  bool check;          ///< looks for races and for shared memory that was never written; bounds are always checked
+  bool dependent;      ///< launched to overlap with the kernels before it: only weights may be read before it waits
+  const bool *weights; ///< of each buffer: no kernel of the step writes it. Null: none that this launch does not write
 };
 
 /// Null when all is well, else one line that says what is wrong, where in the kernel, and in which thread; it is valid

@@ -299,8 +299,8 @@ bool prepareLaunch(const HostLaunch &launch, const Kernel &kernel, std::string &
   memory.arrivals.clear();
   memory.extents.clear();
   for (int i = 0; i < launch.bufferCount; ++i)
-    memory.extents.push_back(
-        {static_cast<char *>(launch.buffers[i]), launch.bytes[i], nullptr, 0, i, kernel.parameters[i].writable});
+    memory.extents.push_back({static_cast<char *>(launch.buffers[i]), launch.bytes[i], nullptr, 0, i,
+                              kernel.parameters[i].writable, !launch.weights || launch.weights[i]});
   if (!launch.check)
     return true;
 

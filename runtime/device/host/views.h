@@ -187,6 +187,9 @@ template <class T> void check16(GlobalAddress<T> at, bool streams) {
     return;
   if (streams && at.extent->cells)
     report(at.where, "load_streaming_16 of memory that this launch writes (parameter %d)", at.extent->parameter);
+  if (streams && executor.dependent && !at.extent->weight)
+    report(at.where, "load_streaming_16, which may go before dependency_wait, of parameter %d, which is no weight",
+           at.extent->parameter);
   if (!streams)
     for (int i = 0; i < static_cast<int>(16 / sizeof(T)); ++i)
       trackGlobal(*at.extent, at.pointer + i, sizeof(T), false, at.where);
@@ -225,6 +228,8 @@ template <class T> void prefetch(GlobalAddress<T> from) {
   const char *pointer = reinterpret_cast<const char *>(from.pointer);
   if (pointer < from.extent->begin || pointer >= from.extent->begin + from.extent->bytes) [[unlikely]]
     host::outside16("a parameter", pointer, from.extent->begin, from.extent->begin + from.extent->bytes, from.where);
+  if (!from.extent->weight && !host::executor.ready[host::executor.thread])
+    host::expectReady("what is no weight", from.where);
 }
 
 template <class T> void load_matrix_x4(unsigned (&registers)[4], SharedAddress<T> row LATHE_HERE) {

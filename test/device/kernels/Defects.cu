@@ -290,6 +290,14 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void never_waits(Batch batc
   load_streaming_16(weight.at(thread(), 0));
 }
 
+/// Asking for what kernels before still write.
+extern "C" __global__ __launch_bounds__(kThreads, 1) void prefetch_before_wait(Batch batch, Global<const float> x,
+                                                                               Global<float> y) {
+  prefetch(x.at(thread())); // defect: prefetch_before_wait
+  dependency_wait();
+  y(thread()) = x(thread());
+}
+
 /// Only what no kernel writes may be streamed.
 extern "C" __global__ __launch_bounds__(kThreads, 1) void streams_output(Batch batch, Global<const float, 4> x,
                                                                          Global<float, 4> y) {

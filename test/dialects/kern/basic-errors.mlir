@@ -673,6 +673,22 @@ func.func @weight_f16() {
 
 // -----
 
+func.func @prefetch_codes(%w: memref<2x63x32xbf16>, %p: index) {
+  // expected-error@below {{expected a weight [panels][blocks][8][elements], found 'memref<2x63x32xbf16>'}}
+  kern.prefetch %w[%p] columns 32 : memref<2x63x32xbf16>
+  return
+}
+
+// -----
+
+func.func @prefetch_columns(%w: memref<4x2x8x32xbf16>, %p: index) {
+  // expected-error@below {{expected whole panels of 8 columns, at most 32, found 40}}
+  kern.prefetch %w[%p] columns 40 : memref<4x2x8x32xbf16>
+  return
+}
+
+// -----
+
 func.func @dot_both_bf16(%a: memref<?x63xbf16>, %w: memref<2x32x32x2xbf16>, %c: memref<6x32xf32>, %n: index) {
   // expected-error@below {{expected an input [?]x[64] of 'bf16', found 'memref<?x63xbf16>'}}
   kern.dot %n of 6 rows (%a[%n]) by (%w[%n]) into %c[%n] k 63 : (memref<?x63xbf16>) by (memref<2x32x32x2xbf16>) into memref<6x32xf32>

@@ -129,3 +129,16 @@ func.func @tile(%a: memref<?x96xf32>, %w: memref<3x70x32xf32>, %w16: memref<3x36
   %next = kern.byte_dot %sums, %bytes by %bytes
   return
 }
+
+// What a GPU's kernel does around its wait for the launches before.
+// CHECK-LABEL: func.func @overlaps(
+// CHECK-SAME: %[[W:.*]]: memref<4x2x8x32xbf16>, %[[P:.*]]: index)
+// CHECK-NEXT: kern.prefetch %[[W]][%[[P]]] columns 32 : memref<4x2x8x32xbf16>
+// CHECK-NEXT: kern.dependency_wait
+// CHECK-NEXT: kern.dependency_trigger
+func.func @overlaps(%w: memref<4x2x8x32xbf16>, %p: index) {
+  kern.prefetch %w[%p] columns 32 : memref<4x2x8x32xbf16>
+  kern.dependency_wait
+  kern.dependency_trigger
+  return
+}

@@ -26,6 +26,8 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void attention(Batch batch,
     Global<const bf16, 8, 32, 128> keys, Global<const bf16, 8, 128, 32> values, Global<float, 2304> partials,
     Global<float, 2048> attn) {
   Memory &memory = shared_memory<Memory>();
+  dependency_wait();
+  dependency_trigger();
   const int first = block_y() * 1;
   const int last = min(first + 1, batch.items());
   if (first >= last) return;

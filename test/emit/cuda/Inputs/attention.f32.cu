@@ -26,6 +26,8 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void attention(Batch batch,
     Global<const float, 2, 32, 32> keys, Global<const float, 2, 32, 32> values, Global<float, 288> partials,
     Global<float, 96> attn) {
   Memory &memory = shared_memory<Memory>();
+  dependency_wait();
+  dependency_trigger();
   const int first = block_y() * 1;
   const int last = min(first + 1, batch.items());
   if (first >= last) return;

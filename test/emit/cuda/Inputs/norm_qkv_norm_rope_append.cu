@@ -31,10 +31,13 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_norm_rope_app
     Global<const float> k_norm_gain, Global<const float, 256, 64> rope_low, Global<const float, 32, 64> rope_high,
     Global<bf16, 8, 32, 128> keys, Global<bf16, 8, 128, 32> values, Global<float, 2048> q_rope) {
   Memory &memory = shared_memory<Memory>();
+  const int tile_2 = block_x();
+  prefetch_weight<128>(qkv_weight, tile_2 * 16);
+  dependency_wait();
+  dependency_trigger();
   const int first = block_y() * 24;
   const int last = min(first + 24, batch.rows());
   if (first >= last) return;
-  const int tile_2 = block_x();
   // qkv
   for (int row = first; row < last; row += 1) {
     const int difference = row - first;

@@ -29,10 +29,13 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_rope_append(B
     Global<const float, 256, 16> rope_low, Global<const float, 1, 16> rope_high, Global<float, 2, 32, 32> keys,
     Global<float, 2, 32, 32> values, Global<float, 96> q_rope) {
   Memory &memory = shared_memory<Memory>();
+  const int tile_2 = block_x();
+  prefetch_weight<32>(qkv_weight, tile_2 * 4);
+  dependency_wait();
+  dependency_trigger();
   const int first = block_y() * 8;
   const int last = min(first + 8, batch.rows());
   if (first >= last) return;
-  const int tile_2 = block_x();
   // qkv
   for (int row = first; row < last; row += 1) {
     const float x_2 = thread() < 96 ? float(x(row, thread())) : 0.0f;

@@ -22,10 +22,13 @@ struct Memory {
 extern "C" __global__ __launch_bounds__(kThreads, 1) void o_residual(Batch batch, Global<const float, 2048> attn,
     Global<const float, 1024> x, Global<const bf16, 64, 8, 32> o_weight, Global<float, 1024> x_2) {
   Memory &memory = shared_memory<Memory>();
+  const int tile_2 = block_x();
+  prefetch_weight<32>(o_weight, tile_2 * 4);
+  dependency_wait();
+  dependency_trigger();
   const int first = block_y() * 8;
   const int last = min(first + 8, batch.rows());
   if (first >= last) return;
-  const int tile_2 = block_x();
   // o
   for (int row = first; row < last; row += 1) {
     const int difference = row - first;
