@@ -7,6 +7,8 @@
 #include "llvm/Object/ELFObjectFile.h"
 #include "llvm/Support/TargetSelect.h"
 
+#include <algorithm>
+
 namespace lathe {
 
 /// The bytes of an exported symbol.
@@ -31,14 +33,16 @@ static Result<llvm::StringRef> codeOf(const llvm::object::ELFObjectFileBase &obj
   return fail(ExitCode::usage, "no kernel '{}' in this tier's code", kernel);
 }
 
-/// "vaddps\tzmm1, zmm2", with a blank where LLVM writes a tab, and where a jump leads.
+/// A line of LLVM's with blanks for its tabs and without "{vex}", and where a jump leads.
 static Instruction instruction(llvm::StringRef line, uint64_t offset, uint64_t bytes) {
-  auto [mnemonic, operands] = line.trim().split('\t');
-  Instruction result{.offset = offset, .bytes = bytes, .text = mnemonic.str()};
-  if (!operands.empty())
-    result.text += " " + operands.str();
+  std::string text = line.trim().str();
+  std::ranges::replace(text, '\t', ' ');
+  if (text.starts_with("{"))
+    text.erase(0, text.find(' ') + 1);
+  Instruction result{.offset = offset, .bytes = bytes, .text = std::move(text)};
+  auto [mnemonic, operand] = llvm::StringRef(result.text).split(' ');
   int64_t distance = 0;
-  if (mnemonic.starts_with("j") && !operands.getAsInteger(0, distance))
+  if (mnemonic.starts_with("j") && !operand.getAsInteger(0, distance))
     result.target = offset + bytes + distance;
   return result;
 }

@@ -55,17 +55,17 @@ struct Observer : PassInstrumentation {
     current = pass->getArgument().str();
     if (auto module = dyn_cast<ModuleOp>(op); module && current == "lm-outline-kernels")
       module.walk([&](lm::FusedOp region) {
-        std::set<int64_t> &numbers = regions[region.getLoc().getAsOpaquePointer()];
-        region.walk([&](Operation *inner) {
-          for (int64_t number : numbersOf(inner->getLoc()))
-            if (!isa<lm::FusedOp, lm::YieldOp>(inner))
-              numbers.insert(number);
-        });
+        auto &[locations, numbers] = regions[region.getLoc().getAsOpaquePointer()];
+        for (Operation &inner : region.getBody().front().without_terminator()) {
+          locations.insert(inner.getLoc().getAsOpaquePointer());
+          for (int64_t number : numbersOf(inner.getLoc()))
+            numbers.insert(number);
+        }
       });
   }
 
   void runAfterPass(Pass *pass, Operation *op) override {
-    if (pass->getArgument().empty())
+    if (pass->getArgument().empty() || isa<ModuleOp>(op)) // outlining and what follows put nothing into a region
       return;
     op->walk([&](lm::FusedOp region) {
       for (Operation &inner : region.getBody().front())
@@ -83,7 +83,11 @@ struct Observer : PassInstrumentation {
 
   std::string current;
   llvm::DenseMap<const void *, std::string> absorbedBy;
-  llvm::DenseMap<const void *, std::set<int64_t>> regions; ///< the ops in a region, by its location
+  struct Ops {
+    std::set<const void *> locations;
+    std::set<int64_t> numbers;
+  };
+  llvm::DenseMap<const void *, Ops> regions; ///< what is in a region, by its location
 };
 
 struct Remark {
@@ -153,7 +157,8 @@ Result<Explanation> explainFusion(std::string_view stage00, const std::string &q
 
   Explanation explanation;
   std::map<std::string, size_t> places;
-  std::multimap<int64_t, std::string> kernelsOf; // by op
+  std::map<const void *, std::set<std::string>> kernelsAt; // by the location of an op
+  std::map<int64_t, std::set<std::string>> kernelsOf;      // by its number
   for (auto function : module.getOps<func::FuncOp>())
     for (auto region : function.getOps<lm::FusedOp>()) {
       places[function.getName().str()] = explanation.kernels.size();
@@ -167,8 +172,11 @@ Result<Explanation> explainFusion(std::string_view stage00, const std::string &q
     if (kernel == places.end())
       return;
     ++explanation.kernels[kernel->second].regions;
-    for (int64_t op : observer.regions.lookup(call.getLoc().getAsOpaquePointer()))
-      kernelsOf.emplace(op, kernel->first);
+    Observer::Ops ops = observer.regions.lookup(call.getLoc().getAsOpaquePointer());
+    for (const void *location : ops.locations)
+      kernelsAt[location].insert(kernel->first);
+    for (int64_t op : ops.numbers)
+      kernelsOf[op].insert(kernel->first);
   });
   for (const Remark &remark : remarks) {
     std::vector<int64_t> numbers = numbersOf(remark.location);
@@ -176,10 +184,11 @@ Result<Explanation> explainFusion(std::string_view stage00, const std::string &q
       explanation.passes.push_back(remark.text);
       continue;
     }
-    std::set<std::string> kernels;
-    for (int64_t op : numbers)
-      for (auto [it, end] = kernelsOf.equal_range(op); it != end; ++it)
-        kernels.insert(it->second);
+    std::set<std::string> kernels = kernelsAt[remark.location.getAsOpaquePointer()];
+    // What an op was merged into has its number, at another place.
+    if (kernels.empty())
+      for (int64_t op : numbers)
+        kernels.insert(kernelsOf[op].begin(), kernelsOf[op].end());
     for (const std::string &kernel : kernels)
       count(explanation.kernels[places[kernel]].refusals, remark);
     if (kernels.empty())

@@ -156,7 +156,7 @@ Result<KernelCode> Inspection::code(const Kernel &kernel, const std::string &tie
   auto instructions = disassemble(text(code.member), kernel.symbol, tier);
   if (!instructions)
     return propagate(instructions);
-  std::vector<CodeLoop> loops = innermostLoops(*instructions);
+  std::vector<CodeLoop> loops = productLoops(*instructions);
   if (!loops.empty())
     code.notes.push_back("inner loop (marked): " + describe(loops.front()));
   code.text = printCode(*instructions, loops);

@@ -179,17 +179,19 @@ int64_t multiplyAddsOf(const Instruction &instruction) {
   return 0;
 }
 
-std::vector<CodeLoop> innermostLoops(const std::vector<Instruction> &code) {
+std::vector<CodeLoop> productLoops(const std::vector<Instruction> &code) {
   if (code.empty())
     return {};
   Graph graph(code);
   std::vector<std::set<size_t>> loops = naturalLoops(graph);
   std::vector<CodeLoop> found;
   for (const std::set<size_t> &body : loops) {
-    bool innermost = std::ranges::none_of(loops, [&](const std::set<size_t> &other) {
-      return other.size() < body.size() && std::ranges::includes(body, other);
-    });
-    if (CodeLoop loop = loopOf(graph, body, code); innermost && loop.products)
+    std::set<size_t> own = body;
+    for (const std::set<size_t> &other : loops)
+      if (other.size() < body.size() && std::ranges::includes(body, other))
+        for (size_t block : other)
+          own.erase(block);
+    if (CodeLoop loop = loopOf(graph, own, code); loop.products)
       found.push_back(std::move(loop));
   }
   std::ranges::stable_sort(found, std::greater(), &CodeLoop::multiplyAdds);

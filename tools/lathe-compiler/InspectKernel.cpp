@@ -200,8 +200,8 @@ Result<void> inspectExplain(Inspection &inspection, const InspectOptions &option
                          {"refused", refusalsJson(entry.refusals)}});
       continue;
     }
-    fmt::print("{}{}: {} regions of the step\n", kernels.empty() && &entry == &explanation->kernels.front() ? "" : "\n",
-               entry.name, entry.regions);
+    fmt::print("{}{}: {} of the step's regions\n",
+               kernels.empty() && &entry == &explanation->kernels.front() ? "" : "\n", entry.name, entry.regions);
     if (facts.kernel)
       fmt::print("  schedule  {} on {}\n            {}\n", facts.schedule.tile(), *tier, facts.why);
     fmt::print("  fused, and by which pass\n");

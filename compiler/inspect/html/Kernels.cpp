@@ -66,10 +66,10 @@ Result<std::string> kernelsSection(const Subject &subject) {
   std::string html = "<section id=\"kernels\"><h2>Kernels</h2>\n";
   for (const KernelFacts &facts : subject.facts) {
     const std::string &name = facts.kernel->symbol;
-    html +=
-        fmt::format("<details id=\"kernel-{0}\"><summary><code>{0}</code> <span class=\"soft\">{1}; {2} launches, {3} "
-                    "of weights each</span></summary>\n",
-                    escape(name), escape(facts.kernel->provenance), facts.launches, sizeText(facts.weightBytes()));
+    html += fmt::format(
+        "<details id=\"kernel-{0}\"><summary><code>{0}</code> <span class=\"soft\">{1}; {2} times a step, {3} "
+        "of weights each</span></summary>\n",
+        escape(name), escape(facts.kernel->provenance), facts.launches, sizeText(facts.weightBytes()));
     html += factsTable(facts) + partsTable(subject, facts);
     for (auto [number, scope] : {std::pair{"10", std::string()}, std::pair{"20", subject.tier}}) {
       auto module = subject.inspection.stage(number);

@@ -11,10 +11,18 @@ int64_t bytesOf(const KernelFacts &facts) {
   return facts.weightBytes() + facts.readBytes + facts.writtenBytes + facts.appendedBytes;
 }
 
+/// Links to what a launch takes; the weights, with their long names, folded.
 std::string argumentLinks(const Plan &plan, const Launch &launch) {
-  std::string html;
-  for (int64_t argument : launch.args)
-    html += (html.empty() ? "" : ", ") + link(fmt::format("buffer-{}", argument), plan.buffers[argument].name);
+  std::string html, weights;
+  int64_t count = 0;
+  for (int64_t argument : launch.args) {
+    bool weight = plan.buffers[argument].kind == Buffer::Kind::weight;
+    std::string &list = weight ? weights : html;
+    list += (list.empty() ? "" : ", ") + link(fmt::format("buffer-{}", argument), plan.buffers[argument].name);
+    count += weight;
+  }
+  if (count)
+    html += fmt::format("<details><summary>weights: {}</summary>{}</details>", count, weights);
   return html;
 }
 

@@ -14,9 +14,11 @@ namespace {
 /// The model's words as numbers, which take less of the page.
 class Words {
 public:
-  std::string numbers(Location location) {
+  /// Of what stands at a place: its words; of a weight, which has its own name in each layer, that.
+  std::string numbers(Operation *op) {
     std::string text;
-    for (std::string word : wordsOf(location)) {
+    auto weight = dyn_cast<lm::WeightOp>(op);
+    for (std::string word : weight ? std::vector{weight.getSource().str()} : wordsOf(op->getLoc())) {
       if (word.starts_with("kv")) // "kv7" of a layer is "kv" of the kernel that the layers share
         llvm::erase_if(word, llvm::isDigit);
       text += fmt::format("{}{}", text.empty() ? "" : " ", numbering.try_emplace(word, numbering.size()).first->second);
@@ -43,7 +45,7 @@ std::string stageLines(Operation *stage, Words &words) {
   unsigned number = 0;
   for (llvm::StringRef line : llvm::split(llvm::StringRef(text), '\n')) {
     auto op = ops.find(++number);
-    std::string numbers = op == ops.end() || isa<ModuleOp>(op->second) ? "" : words.numbers(op->second->getLoc());
+    std::string numbers = op == ops.end() || isa<ModuleOp>(op->second) ? "" : words.numbers(op->second);
     html += numbers.empty() ? "<span>" : "<span data-w=\"" + numbers + "\">";
     html += escape(line) + "</span>\n";
   }
