@@ -324,6 +324,29 @@ def terminal(model):
     screen.send("/sé\x7f\x7ftats\x01\x05\r")
     screen.await_("unknown command '/tats'")
     screen.prompt()
+    # What the terminal says is pasted is one turn, sent by Enter; a Tab in it is a Tab.
+    screen.send("/reset\r")
+    screen.prompt()
+    screen.send("\x1b[200~one\r\ttwo\r")
+    screen.prompt("... ")
+    screen.prompt("... ")
+    screen.send("three\x1b[201~\r")
+    screen.prompt()
+    with tempfile.TemporaryDirectory(dir=scratch(model.lathe.work)) as folder:
+        saved = Path(folder) / "saved.json"
+        screen.send(f"/save {saved}\r")
+        screen.await_("2 messages in ")
+        screen.prompt()
+        expectEqual(json.loads(saved.read_text())["messages"][0]["content"], "one\n\ttwo\nthree", "the pasted turn")
+    # Ctrl-C takes a pasted text back.
+    screen.send("\x1b[200~four\r")
+    screen.prompt("... ")
+    screen.send("five\x1b[201~\x03")
+    screen.await_("^C")
+    screen.prompt()
+    screen.send("/stats\r")
+    screen.await_("2 messages, ")
+    screen.prompt()
     screen.send("\x04")
     expectEqual(screen.end(), 0, "exit status after Ctrl-D")
 

@@ -152,21 +152,32 @@ Result<void> runTerminal(Dialogue &dialogue) {
   LineEditor editor;
   TurnReader reader;
   bool interruptedBefore = false; // a second Ctrl-C in a row, where there is nothing to stop, leaves
+  std::string pasted;             // lines of a pasted text, which is one turn
   while (true) {
     std::string line;
-    auto ending = editor.read(reader.waiting() ? "... " : ">>> ", line);
+    auto ending = editor.read(reader.waiting() || !pasted.empty() ? "... " : ">>> ", line);
     if (ending == LineEditor::Ending::end)
       return writeOutput("\n");
     if (ending == LineEditor::Ending::interrupted) {
-      if (line.empty() && !reader.waiting() && std::exchange(interruptedBefore, true))
+      bool nothing = line.empty() && pasted.empty() && !reader.waiting();
+      if (nothing && std::exchange(interruptedBefore, true))
         return {};
-      if (line.empty() && !reader.waiting())
+      if (nothing)
         fmt::print(stderr, "(Ctrl-C again or Ctrl-D leaves)\n");
+      pasted.clear();
       reader.drop();
       continue;
     }
     interruptedBefore = false;
     editor.remember(line);
+    if (editor.pasting()) {
+      pasted += line + "\n";
+      continue;
+    }
+    if (!pasted.empty()) {
+      line = std::exchange(pasted, {}) + line;
+      line.erase(line.find_last_not_of('\n') + 1);
+    }
     if (!reader.add(line) || reader.isBlank())
       continue;
     bool isCommand = reader.isCommand();

@@ -10,18 +10,19 @@
 namespace lathe {
 namespace {
 
-constexpr const char *kHelp =
-    "/help                  this\n"
-    "/exit                  leave (also Ctrl-D, or Ctrl-C twice)\n"
-    "/reset                 forget all turns; the system message stays\n"
-    "/stats                 tokens, cache and speed of the last turn\n"
-    "/set                   all settings\n"
-    "/set NAME VALUE        change one: temp, top_k, top_p, min_p, repeat_penalty, seed, n (0: up to the context),\n"
-    "                       system, chat_template_kwargs\n"
-    "/save FILE             write the messages as JSON\n"
-    "/load FILE             go on from such a file\n"
-    "\"\"\"                    begins and ends a text of several lines\n"
-    "Ctrl-C stops an answer.\n";
+constexpr const char *kHelp = "/help                  this\n"
+                              "/exit                  leave (also Ctrl-D, or Ctrl-C twice)\n"
+                              "/reset                 forget all turns; the system message stays\n"
+                              "/stats                 tokens, cache and speed of the last turn\n"
+                              "/set                   all settings\n"
+                              "/set NAME VALUE        change one: temp, top_k, top_p, min_p, repeat_penalty,\n"
+                              "                       seed, n (0: up to the context), system,\n"
+                              "                       chat_template_kwargs\n"
+                              "/save FILE             write the messages as JSON\n"
+                              "/load FILE             go on from such a file\n"
+                              "\"\"\"                    begins and ends a text of several lines; one that is\n"
+                              "                       pasted is one turn without them\n"
+                              "Ctrl-C stops an answer.\n";
 
 /// "/set temp 0.7" to "/set" and "temp 0.7".
 std::pair<std::string, std::string> cutWord(const std::string &text) {

@@ -2,6 +2,7 @@
 
 #include <clocale>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <histedit.h>
 #include <langinfo.h>
@@ -13,8 +14,9 @@ namespace lathe {
 struct LineEditor::Impl {
   EditLine *editor = nullptr;
   History *history = nullptr;
+  FILE *shown = nullptr;
   std::string prompt;
-  bool interrupted = false;
+  bool interrupted = false, marksPaste = false, pasting = false;
 
   static Impl &of(EditLine *editor) {
     Impl *impl = nullptr;
@@ -25,6 +27,15 @@ struct LineEditor::Impl {
   static unsigned char interrupt(EditLine *editor, int) {
     of(editor).interrupted = true;
     return CC_NEWLINE;
+  }
+  static unsigned char beginPaste(EditLine *editor, int) { return of(editor).pasting = true, CC_NORM; }
+  static unsigned char endPaste(EditLine *editor, int) { return of(editor).pasting = false, CC_NORM; }
+  /// Asks the terminal to put \e[200~ and \e[201~ around what is pasted.
+  void markPaste(bool on) const {
+    if (!marksPaste)
+      return;
+    std::fputs(on ? "\033[?2004h" : "\033[?2004l", shown);
+    std::fflush(shown);
   }
 };
 
@@ -61,8 +72,10 @@ LineEditor::LineEditor() : impl(std::make_unique<Impl>()) {
   HistEvent event;
   history(impl->history, &event, H_SETSIZE, 1000);
   history(impl->history, &event, H_SETUNIQUE, 1);
-  FILE *shown = isatty(STDOUT_FILENO) ? stdout : stderr; // prompts are no data
-  impl->editor = el_init("lathe", stdin, shown, stderr);
+  impl->shown = isatty(STDOUT_FILENO) ? stdout : stderr; // prompts are no data
+  const char *terminal = std::getenv("TERM");
+  impl->marksPaste = terminal && *terminal && std::strcmp(terminal, "dumb") != 0;
+  impl->editor = el_init("lathe", stdin, impl->shown, stderr);
   el_set(impl->editor, EL_CLIENTDATA, impl.get());
   el_set(impl->editor, EL_PROMPT, Impl::showPrompt);
   el_set(impl->editor, EL_EDITOR, "emacs");
@@ -71,6 +84,11 @@ LineEditor::LineEditor() : impl(std::make_unique<Impl>()) {
   el_set(impl->editor, EL_BIND, "^R", "em-inc-search-prev", nullptr);
   el_set(impl->editor, EL_ADDFN, "interrupt", "Take the line back", Impl::interrupt);
   el_set(impl->editor, EL_BIND, "^C", "interrupt", nullptr);
+  el_set(impl->editor, EL_ADDFN, "begin-paste", "What follows is pasted", Impl::beginPaste);
+  el_set(impl->editor, EL_ADDFN, "end-paste", "What follows is typed again", Impl::endPaste);
+  el_set(impl->editor, EL_BIND, "\\e[200~", "begin-paste", nullptr);
+  el_set(impl->editor, EL_BIND, "\\e[201~", "end-paste", nullptr);
+  el_set(impl->editor, EL_BIND, "^I", "ed-insert", nullptr); // nothing to complete, and pasted text has tabs
   el_source(impl->editor, nullptr);
 }
 
@@ -84,18 +102,26 @@ LineEditor::Ending LineEditor::read(const std::string &prompt, std::string &line
   impl->interrupted = false;
   CtrlCAsKey asKey;
   int count = 0;
+  impl->markPaste(true);
   const char *text = el_gets(impl->editor, &count);
   line.assign(text && count > 0 ? text : "", text && count > 0 ? static_cast<size_t>(count) : 0);
+  bool ended = !text || count <= 0;
+  if (impl->interrupted || ended)
+    impl->pasting = false;
+  if (!impl->pasting)
+    impl->markPaste(false);
   if (impl->interrupted) {
-    std::fputs("^C\n", stderr);
+    std::fputs("^C\033[J\n", stderr); // of a line that wrapped, or was drawn before the window changed, nothing stays
     return Ending::interrupted;
   }
-  if (!text || count <= 0)
+  if (ended)
     return Ending::end;
   while (!line.empty() && (line.back() == '\n' || line.back() == '\r'))
     line.pop_back();
   return Ending::line;
 }
+
+bool LineEditor::pasting() const { return impl->pasting; }
 
 void LineEditor::remember(const std::string &line) {
   HistEvent event;

@@ -19,6 +19,9 @@ public:
   };
   /// A line without its newline.
   Ending read(const std::string &prompt, std::string &line);
+  /// Whether the line that was read is one of a pasted text that goes on: Enter within it sends nothing. Where the
+  /// terminal marks what is pasted (bracketed paste).
+  bool pasting() const;
   /// Puts a line where the up arrow finds it.
   void remember(const std::string &line);
 
