@@ -13,7 +13,7 @@ import time
 import tomllib
 
 from cli_check import Small, oneLineError
-from harness import ROOT, Failed, expect, expectEqual, main, run, start
+from harness import MIB, ROOT, Failed, expect, expectEqual, main, run, start
 
 VERBS = ("generate", "chat", "batch", "eval", "bench", "compile", "import", "inspect", "tune", "doctor", "completion")
 CODES = "0 ok, 1 run-time failure, 2 usage, 3 bad input, 4 the artifact does not fit this machine or version"
@@ -259,6 +259,10 @@ def exitCodes(small):
     requests = small.file("many.jsonl", '{"ids": [5], "n": 100, "ignore_eos": true}\n' * 200)
     done = small.lathe.run("batch", small.artifact, requests, "-o", small.folder / "limited.jsonl", fileSize=50000)
     oneLineError(done, 5, "--resume")
+    oneLineError(small.lathe.run("generate", small.artifact, "--ids", "1", "-t", 64, addressSpace=100 * MIB), 5, "thread", "--threads")
+    full = small.folder / "full.lathe"
+    oneLineError(small.lathe.compile(small.model, full, "--cpu", small.lathe.tiers[0], fileSize=50000), 5, "full.lathe")
+    expect(not list(small.folder.glob("full.lathe*")), "a compilation on a full disk left a file")
     # A kernel's text that the C++ compiler refuses is a defect of lathe.
     clang = small.file("clang", "#!/bin/sh\necho 'kernels/embed.cu:1:1: error: expected a declaration'\nexit 1\n")
     clang.chmod(0o755)
