@@ -11,6 +11,7 @@ from models import llamaConfig, smallTokenizer, writeGguf
 
 from harness import expect, expectEqual, main, scratch
 
+PROMPT = "Once upon a time, in Größe 東京 🦙"
 LLAMA = """
 import sys
 from llama_cpp import Llama
@@ -57,10 +58,12 @@ def same(models, shards):
     toml = models.folder / "model.toml"
     toml.write_text(models.toml)
     ids = np.arange(5, 15)
-    for options in (("--quant", "keep"), ("--weights",)) if len(files) > 4 else (("--quant", "int8"),):
+    for options in (("--weights",), ("--quant", "keep")) if len(files) > 4 else (("--quant", "int8"),):
         outputs = [models.logits(ids, *((toml, "--weights", source) if options == ("--weights",) else (source, *options)))
                    for source in (models.whole, files[1])]
         expect(np.array_equal(*outputs), f"{options}: logits differ from those of one file")
+    answer = models.lathe.generate(models.folder / "out.lathe", "-p", PROMPT, "-n", 1)
+    expectEqual(answer["prompt_ids"], models.tokenizer.encode(PROMPT).ids, "tokens by the tokenizer of the first shard")
     return f"{len(files)} files"
 
 
