@@ -12,6 +12,7 @@
 #include "compiler/Schedules.h"
 #include "compiler/Weights.h"
 #include "passes/kern/KernPasses.h"
+#include "passes/kern/KernelArguments.h"
 #include "passes/lm/LmPasses.h"
 #include "runtime/Abi.h"
 #include "runtime/Artifact.h"
@@ -61,6 +62,8 @@ private:
   Result<void> import();
   Result<void> makeModel();
   Result<void> fuse();
+  /// Whether the target has products with the weights that --quant made.
+  Result<void> checkWeightTypes();
   Result<void> makeKernels();
   Result<void> generateCode();
   Result<TierCompilation> lowerTier(ModuleOp tierModule);
@@ -201,7 +204,26 @@ Result<void> Compilation::fuse() {
       stages[1]);
 }
 
+Result<void> Compilation::checkWeightTypes() {
+  Result<void> result;
+  if (forCuda())
+    module->walk([&](lm::WeightOp op) {
+      auto type = cast<RankedTensorType>(op.getType());
+      if (type.getRank() == 1 || kern::isDeviceWeight(type))
+        return WalkResult::advance();
+      std::string text;
+      llvm::raw_string_ostream(text) << type;
+      result = fail(ExitCode::usage,
+                    "--quant {}: weight '{}' would be {}, which GPUs have no product with; take --quant int8 or bf16",
+                    options.quant, op.getSource().str(), text);
+      return WalkResult::interrupt();
+    });
+  return result;
+}
+
 Result<void> Compilation::makeKernels() {
+  if (auto checked = checkWeightTypes(); !checked)
+    return checked;
   return runPasses(
       [&](OpPassManager &passes) {
         kern::KernSelectScheduleOptions schedule;

@@ -431,8 +431,9 @@ void Printer::statement(Operation &op) {
             std::string weight;
             for (Value array : x.getWeight())
               weight += use(array) + ", ";
-            line(fmt::format("dot({}, {}, {}{}, {}, {});", use(x.getCount()), use(x.getInput()), weight,
-                             use(x.getPanel()), use(x.getInto()), "memory." + sums.lookup(&op)));
+            std::string input = use(x.getInput()) + (x.getRow() ? ", " + use(x.getRow()) : "");
+            line(fmt::format("dot({}, {}, {}{}, {}, {});", use(x.getCount()), input, weight, use(x.getPanel()),
+                             use(x.getInto()), "memory." + sums.lookup(&op)));
             return true;
           })
           .Case([&](BlockScoresOp x) {

@@ -184,7 +184,7 @@ ReferenceTensor<T> ReferenceOps<T>::linear(const Tensor &x, const Tensor &weight
   for (int64_t n = 0; n < out; ++n)
     for (int64_t m = 0; m < rows; ++m) {
       T sum = 0;
-      if (!x.group) {
+      if (!x.group && !weight.group) {
         sum = dot(x.row(m), weight.row(n), in);
       } else if (x.group != weight.group) {
         for (int64_t c = 0; c < in; ++c)

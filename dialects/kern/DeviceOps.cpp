@@ -78,7 +78,13 @@ LogicalResult BlockDotOp::verify() {
       return emitOpError() << "expected scales [" << weight.getDimSize(0) << "][" << blocks << " or " << 2 * blocks
                            << "][" << devicePanel << "] of floats, found " << scales;
   }
-  if (!isRows(input) || input.getElementType() != element || input.getDimSize(1) < k)
+  if (getRow()) {
+    int64_t block = weight.getDimSize(3);
+    if (!isBare(input) || input.getRank() != 2 || !input.isDynamicDim(0) || !input.getElementType().isF32() ||
+        lathe::kern::ceilDiv(input.getDimSize(1), block) != blocks)
+      return emitOpError() << "expected activations of " << blocks << " blocks of " << block
+                           << " columns in f32, found " << input;
+  } else if (!isRows(input) || input.getElementType() != element || input.getDimSize(1) < k)
     return emitOpError() << "expected input rows of at least " << k << " columns of " << element << ", found " << input;
   if (!isRows(into) || !into.getElementType().isF32() || into.getDimSize(1) % (2 * devicePanel) != 0 ||
       into.getDimSize(0) % deviceTileRows != 0)

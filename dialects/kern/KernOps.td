@@ -379,7 +379,7 @@ def Kern_StoreAlongOp : Kern_Op<"store_along", [MemoryEffects<[MemWrite]>]> {
   let hasVerifier = 1;
 }
 
-def Kern_BlockDotOp : Kern_Op<"block_dot", [MemoryEffects<[MemRead, MemWrite]>]> {
+def Kern_BlockDotOp : Kern_Op<"block_dot", [AttrSizedOperandSegments, MemoryEffects<[MemRead, MemWrite]>]> {
   let summary = "GPU: the rows of a block by some panels of a packed weight";
   let description = [{
     For r < count and c < columns of `into`: into[r, c] = Σ_k input[r, k] * weight[panel + c / 8, k / block, c mod 8, k mod block]. All threads of the block take part; the input must
@@ -388,15 +388,16 @@ def Kern_BlockDotOp : Kern_Op<"block_dot", [MemoryEffects<[MemRead, MemWrite]>]>
     f32: k in spans of 256, a span's sum one chain of fused multiply-adds from 0 on, the spans' sums added to 0 in order: the bits of kern.dot. bf16 (input and weight): the blocks of k in 8
     spans of equal length, the last ones shorter or empty, a span's sum one chain of mma.m16n8k16 from 0 on, whose order of k is that of the packing; the spans' sums added in order. Codes (with
     their scales, input in bf16): such spans, whose sum is acc = fma(product, scale, acc) over groups in order, a group's product one chain of mma.m16n8k16 from 0 on. It is `dot` of
-    runtime/device/dot.cuh, with shared memory of its own for the spans' sums.
+    runtime/device/dot.cuh, with shared memory of its own for the spans' sums. With `from` the input is activations in global memory, from that row on: the same bits, since they are rounded alike.
 
     ```mlir
     kern.block_dot %count rows (%input) by (%w[%panel]) into %tile : memref<8x1056xbf16> by memref<384x32x8x32xbf16> into memref<8x32xf32>
     kern.block_dot %count rows (%input) by (%codes, %scales[%panel]) into %tile : memref<8x608xbf16> by memref<72x9x8x64xi8>, memref<72x18x8xbf16> into memref<8x32xf32>
+    kern.block_dot %count rows (%x from %first) by (%w[%panel]) into %tile : memref<?x8192xf32> by memref<256x256x8x32xbf16> into memref<8x32xf32>
     ```
   }];
-  let arguments = (ins Index:$count, AnyMemRef:$input, Variadic<AnyMemRef>:$weight, Index:$panel, AnyMemRef:$into);
-  let assemblyFormat = [{ $count `rows` `(` $input `)` `by` `(` $weight `[` $panel `]` `)` `into` $into attr-dict `:` type($input) `by` type($weight) `into` type($into) }];
+  let arguments = (ins Index:$count, AnyMemRef:$input, Optional<Index>:$row, Variadic<AnyMemRef>:$weight, Index:$panel, AnyMemRef:$into);
+  let assemblyFormat = [{ $count `rows` `(` $input (`from` $row^)? `)` `by` `(` $weight `[` $panel `]` `)` `into` $into attr-dict `:` type($input) `by` type($weight) `into` type($into) }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     /// Bytes of shared memory for the spans' sums.

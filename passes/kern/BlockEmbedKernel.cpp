@@ -16,10 +16,8 @@ LogicalResult kern::buildBlockEmbed(KernelContext &k) {
   auto yield = cast<lm::YieldOp>(k.signature.body().getTerminator());
   if (yield.getValues().size() != 1 || yield.getValues()[0] != embed.getResult())
     return embed.emitOpError() << "expected a kernel of embed alone";
-  auto table = k.weight(embed.getTable());
-  if (failed(table))
-    return failure();
-  Value out = k.output(0), values = table->front();
+  SmallVector<Value> table = k.weight(embed.getTable());
+  Value out = k.output(0), values = table.front();
   CodingAttr coding = codingOf(cast<RankedTensorType>(embed.getTable().getType()));
   int64_t width = widthOf(embed.getResult());
   auto type = cast<MemRefType>(values.getType());
@@ -35,7 +33,7 @@ LogicalResult kern::buildBlockEmbed(KernelContext &k) {
         return e.load(values, {panel, number, feature, e.index(j)});
       int64_t group = deviceGroup(coding);
       Value at = e.add(e.mul(number, e.index(block / group)), e.index(j / group));
-      Value scale = e.loadScalar(table->back(), {panel, at, feature});
+      Value scale = e.loadScalar(table.back(), {panel, at, feature});
       if (!scale.getType().isF32())
         scale = arith::ExtFOp::create(e.b, e.f32(), scale);
       return e.mul(LoadCodesOp::create(e.b, e.vec(), values, panel, number, feature, e.index(j)), e.splat(scale));

@@ -37,12 +37,11 @@ struct Analysis {
     auto type = cast<RankedTensorType>(weight.getType());
     int64_t k = type.getDimSize(1);
     Argument a{.kind = Argument::Kind::weight, .type = {}, .number = weight.getArgNumber(), .pack = pack, .k = k};
+    if (s.device && !isDeviceWeight(type))
+      return s.anchor->emitOpError() << "expected a weight in f32, bf16 or codes of 8 bits in groups of a multiple of "
+                                        "32 without minima on a GPU, found "
+                                     << type;
     if ((a.coding = codingOf(type))) {
-      if (s.device && !isDeviceCoding(a.coding))
-        return s.anchor->emitOpError()
-               << "expected codes of 8 bits in groups of a multiple of 32, without minima, on a "
-                  "GPU, found "
-               << a.coding;
       for (Part part : a.coding.parts()) {
         a.part = part;
         a.type = s.device ? deviceTypeOf(a.coding, part, panels * (panelWidth / devicePanel), k)
@@ -250,6 +249,28 @@ CodingAttr kern::codingOf(RankedTensorType weight) {
   return CodingAttr::get(weight.getContext(), bits, quant.getGroup(), quant.getScale(), bias, quant.getMinimum(),
                          quant.getSuper(),
                          StringAttr::get(weight.getContext(), lm::stringifyQuantMethod(quant.getMethod())));
+}
+
+bool kern::isDeviceWeight(RankedTensorType weight) {
+  CodingAttr coding = codingOf(weight);
+  return coding ? isDeviceCoding(coding) : weight.getElementType().isF32() || weight.getElementType().isBF16();
+}
+
+Type kern::deviceRowElement(lm::LinearOp linear) {
+  Type element = cast<RankedTensorType>(linear.getWeight().getType()).getElementType();
+  return element.isF32() ? element : BFloat16Type::get(linear.getContext());
+}
+
+int64_t kern::deviceRowBytes(lm::LinearOp linear) {
+  Type element = cast<RankedTensorType>(linear.getWeight().getType()).getElementType();
+  int64_t width = roundUp(widthOf(linear.getInput()), std::max(2 * lanes, deviceBlock(element)));
+  return width * deviceRowElement(linear).getIntOrFloatBitWidth() / 8;
+}
+
+bool kern::readsGlobalRows(lm::LinearOp linear, int64_t rows) {
+  // Nothing is said of what stands in the padding of activations.
+  bool plain = argumentOf(linear.getInput()) && widthOf(linear.getInput()) % panelWidth == 0;
+  return plain && rows * deviceRowBytes(linear) > deviceRowsBudget;
 }
 
 FailureOr<KernelSignature> kern::signatureOf(func::FuncOp function, int64_t context, bool device) {

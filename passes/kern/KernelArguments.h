@@ -66,6 +66,20 @@ mlir::FailureOr<KernelSignature> signatureOf(mlir::func::FuncOp function, int64_
 /// How a weight of this type is stored in panels; null for floats.
 CodingAttr codingOf(mlir::RankedTensorType weight);
 
+/// Whether a GPU has a product with a weight of this type: f32, bf16, or codes of 8 bits in groups of a multiple of 32
+/// without minima.
+bool isDeviceWeight(mlir::RankedTensorType weight);
+
+/// Bytes of shared memory that the rows of a GPU's block may take: what every architecture has, less the sums' share.
+inline constexpr int64_t deviceRowsBudget = 48 << 10;
+/// What a linear's input is in shared memory: bf16, for weights of f32 floats.
+mlir::Type deviceRowElement(lm::LinearOp linear);
+/// Bytes of a row there, with the zeros behind it up to a whole block of k.
+int64_t deviceRowBytes(lm::LinearOp linear);
+/// Whether a GPU multiplies a linear's input where it is, in global memory: activations as they are whose `rows` rows
+/// shared memory has no room for.
+bool readsGlobalRows(lm::LinearOp linear, int64_t rows);
+
 /// Columns of a head's keys and values in a page: a GPU's products take 64 bytes of bf16 at a time.
 inline int64_t paddedHead(int64_t dim, bool device) { return roundUp(dim, device ? 2 * lanes : lanes); }
 

@@ -18,19 +18,12 @@ Value KernelContext::buffer(Argument::Kind kind, Value lmValue, Part part) {
   return at < 0 ? Value() : Value(kernel.getArgument(at));
 }
 
-FailureOr<SmallVector<Value>> KernelContext::weight(Value lmValue) {
+SmallVector<Value> KernelContext::weight(Value lmValue) {
   CodingAttr coding = codingOf(cast<RankedTensorType>(lmValue.getType()));
   SmallVector<Value> arrays;
   for (Part part : coding ? coding.parts() : SmallVector<Part>{Part::values})
     if (Value array = buffer(Argument::Kind::weight, lmValue, part))
       arrays.push_back(array);
-  auto type = arrays.empty() ? MemRefType() : cast<MemRefType>(arrays.front().getType());
-  bool known =
-      type && isDeviceValues(type) && (coding || type.getElementType().isF32() || type.getElementType().isBF16());
-  if (!known)
-    return signature.anchor->emitOpError()
-           << "expected a weight in f32, bf16 or codes of 8 bits, which the CUDA target multiplies, found "
-           << lmValue.getType();
   return arrays;
 }
 

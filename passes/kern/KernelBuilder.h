@@ -30,7 +30,7 @@ struct KernelContext {
   /// The kernel's buffer for an argument of the lm function; null (and an error at `op`) when there is none.
   mlir::Value buffer(Argument::Kind kind, mlir::Value lmValue, Part part = Part::values);
   /// GPU: the arrays of a matrix, its values or its codes and scales, which kern.block_dot takes.
-  mlir::FailureOr<llvm::SmallVector<mlir::Value>> weight(mlir::Value lmValue);
+  llvm::SmallVector<mlir::Value> weight(mlir::Value lmValue);
   mlir::Value ropeTable(lm::RopeOp rope, Part part);
   mlir::Value output(int64_t result);
   /// Where split attention puts its partial results.

@@ -22,11 +22,15 @@ LogicalResult RowPrologue::prepare(lm::LinearOp linear) {
   padding = k.usesAmx(coding) ? k.schedule.getRows() : 0;
   int64_t width = widthOf(value), block = k.schedule.getUnitBlock() + padding;
   if (e.device) {
-    Type element = coding ? Type(e.b.getBF16Type()) : weight.getElementType();
     zeros = roundUp(width, deviceBlock(weight.getElementType()));
     if (value.getDefiningOp<lm::QuantizeOp>())
       return linear.emitOpError() << "expected an input in floats on a GPU, whose weights alone are quantised";
+    if (readsGlobalRows(linear, block)) {
+      scratch = {k.buffer(Argument::Kind::activation, value)};
+      return success();
+    }
     // An odd number of 64 bytes: of two rows side by side each has half of the banks.
+    Type element = deviceRowElement(linear);
     int64_t span = deviceBlock(element);
     scratch = {e.scratch({block, (zeros / span | 1) * span}, element)};
     name(scratch.front(), "input");

@@ -54,13 +54,12 @@ int64_t blockWithin(const ScheduleEntry &entry, lm::LinearOp linear) {
   return std::min(entry.unitBlock, tiles * entry.rows);
 }
 
-/// The same for a block of a GPU, whose rows lie in shared memory: what every architecture has, less the sums' share.
+/// The same for a block of a GPU: as many rows as shared memory has room for, or, where that is less than a product
+/// takes at a time, so many from global memory.
 int64_t deviceBlockWithin(const ScheduleEntry &entry, lm::LinearOp linear) {
-  constexpr int64_t budget = 48 << 10;
-  auto weight = cast<RankedTensorType>(linear.getWeight().getType());
-  int64_t width = roundUp(widthOf(linear.getInput()), std::max(2 * lanes, deviceBlock(weight.getElementType())));
-  int64_t rowBytes = width * (weight.getElementType().isF32() ? 4 : 2);
-  int64_t rows = std::clamp<int64_t>(budget / rowBytes, 1, entry.unitBlock);
+  int64_t rows = std::clamp<int64_t>(deviceRowsBudget / deviceRowBytes(linear), 1, entry.unitBlock);
+  if (rows < deviceTileRows && readsGlobalRows(linear, deviceTileRows))
+    return std::min(deviceTileRows, entry.unitBlock);
   return rows > deviceTileRows ? rows / deviceTileRows * deviceTileRows : rows;
 }
 

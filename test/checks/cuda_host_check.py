@@ -9,6 +9,8 @@ from pathlib import Path
 
 import ml_dtypes
 import numpy as np
+from models import llamaConfig, roundedWeights, writeGguf
+from oracle import Oracle
 from safetensors.numpy import load_file, save_file
 
 from harness import expect, expectEqual, expected, idList, main, referenceModel, scratch
@@ -19,6 +21,8 @@ TOLERANCE = {"f32": 2e-4}
 DIVERGENCE = 2e-3
 # Quantised weights cost as much time as bf16: the two smallest models have all that differs, a group each.
 CODED = {"qwen2": "int8:32", "llama": "int8:64"}
+# Error of logits by their spread. f32: sums in another order; the others round inputs of linears to bf16: 0.003 was seen.
+SPREAD = {"f32": 1e-5, "bf16": 0.02, "keep": 0.02}
 
 
 def artifact(lathe, folder, quant):
@@ -85,14 +89,45 @@ def greedy(lathe, folder, quant):
 
 
 def sameBits(lathe, folder, quant):
-    """All at once, in chunks (1: decode), and in other orders of blocks and threads: the same logits."""
-    ids = expected(folder)["input_ids"]
-    model = artifact(lathe, folder, quant)
+    expectSameBits(lathe, artifact(lathe, folder, quant), expected(folder)["input_ids"], ((1, 3), (5, 4), (17, 0)))
+
+
+def expectSameBits(lathe, model, ids, cuts):
+    """All at once, in chunks (1: decode), and in other orders of blocks and threads: the same logits, which are returned."""
     whole = lathe.logits(model, ids)
-    for chunk, seed in ((1, 3), (5, 4), (17, 0)):
+    for chunk, seed in cuts:
         part = lathe.logits(model, ids, "--chunk", str(chunk), "--host-seed", str(seed))
         different = np.count_nonzero(whole.view(np.uint32) != part.view(np.uint32))
         expect(different == 0, f"in chunks of {chunk}, {different} of {whole.size} logits have other bits")
+    return whole
+
+
+def wide(lathe, quant):
+    """Rows of a linear that shared memory has no room for are read where they are. Kept: the blocks of a GGUF file, whose scales are f16."""
+    config = llamaConfig(intermediate_size=4160, num_hidden_layers=1, tie_word_embeddings=True)
+    element = "Q8_0" if quant == "keep" else "BF16"
+    source = scratch(lathe.work) / f"wide-{element}.gguf"
+    writeGguf(source, config, 350, element=element)
+    model = lathe.artifact(source, "--quant", quant, "--kv", "f32", "--target", TARGET)
+    text = lathe.run("inspect", model, "kernel", "down_residual").expect(0).text
+    expect("dot(last - first, gated, first, " in text, "down_residual does not read its rows from global memory")
+    ids = np.random.default_rng(350).integers(0, config["vocab_size"], 11)
+    logits = expectSameBits(lathe, model, ids, ((1, 6), (9, 7)))
+    want = Oracle(config=config, weights=roundedWeights(config, 350, element)).logits(ids)
+    error = np.sqrt(((logits - want) ** 2).mean()) / want.std()
+    expect(error < SPREAD[quant], f"logits are off by {error:.1e} of their spread, allowed {SPREAD[quant]:g}")
+    return f"error {error:.1e} of the spread"
+
+
+def refused(lathe, folder):
+    """Codes that GPUs have no product with: said before anything is made, with the weight's name."""
+    source = scratch(lathe.work) / "cuda-Q4_0.gguf"
+    writeGguf(source, llamaConfig(), 351, element="Q4_0")
+    for model, quant in ((folder, "int4"), (source, "keep")):
+        result = lathe.run("compile", model, "--quant", quant, "--target", TARGET, "-o", "/dev/null")
+        expectEqual(result.status, 2, f"exit status of --quant {quant}")
+        for part in (f"--quant {quant}", "weight 'model.", "xi4", "take --quant int8 or bf16"):
+            expect(part in result.stderr, f"--quant {quant} says {result.stderr.strip()!r}, without {part!r}")
 
 
 def batch(lathe, model, requests, *options):
@@ -149,6 +184,9 @@ def fill(suite, lathe, args):
                 suite.add(f"{name}/{quant}/greedy", greedy, lathe, folder, quant)
             suite.add(f"{name}/{quant}/the same bits", sameBits, lathe, folder, quant)
             suite.add(f"{name}/{quant}/ragged batch", raggedBatch, lathe, folder, quant)
+    for quant in SPREAD:
+        suite.add(f"wide/{quant}", wide, lathe, quant)
+    suite.add("refused codes", refused, lathe, referenceModel("qwen2"))
     # A scale of 128 elements stands for both blocks of 64.
     suite.add("qwen2/int8:128/logits", logits, lathe, referenceModel("qwen2"), "int8:128")
 

@@ -255,3 +255,14 @@ TEST(Dot, RowsInGlobalMemoryGiveTheSameBits) {
   expectBits(runKernel("global_bytes_bf1632", {600, 8, 32}, 17, 0, weight.x, weight.packed, weight.bf16Scales),
              {want.data(), want.data() + want.size()}, {600, 8, 32}, 17);
 }
+
+TEST(Dot, ScalesInF16AreThoseNumbers) {
+  const Shape shape{600, 8, 32};
+  const Coded weight(shape.width, 32, 9); // its scales are exact in bf16 and in f16
+  Buffer<uint16_t> halves(weight.scales.size());
+  for (size_t i = 0; i < halves.size(); ++i)
+    halves[i] = std::bit_cast<uint16_t>(static_cast<_Float16>(fromBf16(weight.bf16Scales[i])));
+  const Buffer<float> want = weight.run(shape, 9, 0);
+  expectBits(runKernel("bytes_f1632", shape, 9, 0, weight.x, weight.packed, halves),
+             {want.data(), want.data() + want.size()}, shape, 9);
+}

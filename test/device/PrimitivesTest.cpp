@@ -250,3 +250,17 @@ TEST(Primitives, WeightsAreReadBeforeTheWait) {
   for (size_t i = 0; i < 64; ++i)
     EXPECT_EQ(y[i], x[i] * weight[i * 4]);
 }
+
+TEST(Primitives, EveryF16IsItsFloat) {
+  Buffer<uint16_t> half(1 << 16);
+  for (size_t i = 0; i < half.size(); ++i)
+    half[i] = static_cast<uint16_t>(i);
+  Buffer<float> wide(half.size());
+  ASSERT_EQ(Launch("widen_halves", static_cast<int>(half.size() / 64), 1).buffer(half).buffer(wide).run(), "");
+  for (size_t i = 0; i < half.size(); ++i)
+    if (const float want = static_cast<float>(std::bit_cast<_Float16>(half[i])); std::isnan(want)) {
+      ASSERT_TRUE(std::isnan(wide[i])) << i;
+    } else {
+      ASSERT_EQ(wide[i], want) << i;
+    }
+}

@@ -64,6 +64,8 @@ BYTES_KERNEL(bytes_float64_600_8_32, float, 64, 8, 600, 32)
 BYTES_KERNEL(bytes_float64_600_16_128, float, 64, 16, 600, 128)
 BYTES_KERNEL(bytes_float64_600_40_64, float, 64, 40, 600, 64)
 
+BYTES_KERNEL(bytes_f1632_600_8_32, f16, 32, 8, 600, 32)
+
 /// Rows straight from global memory.
 extern "C" __global__ __launch_bounds__(kThreads, 1) void global_bytes_bf1632_600_8_32(
     Batch batch, Global<const float, 600> x, Global<const signed char, 10, 8, 64> weight,

@@ -46,6 +46,12 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void multiply_bytes(Batch b
     d(warp_lane(), i) = d0[i];
 }
 
+/// A number a thread.
+extern "C" __global__ __launch_bounds__(kThreads, 1) void widen_halves(Batch batch, Global<const f16> half,
+                                                                       Global<float> wide) {
+  wide(block_x() * kThreads + thread()) = to_float(half(block_x() * kThreads + thread()));
+}
+
 /// Four matrices of 8 rows of 8 numbers, row i of all from thread i.
 extern "C" __global__ __launch_bounds__(kThreads, 1) void load_matrices(Batch batch, Global<const bf16, 8> rows,
                                                                         Global<unsigned, 4> registers) {

@@ -41,6 +41,14 @@ func.func @short_rows(%n: index, %x: memref<8x96xbf16>, %w: memref<8x2x8x64xi8>,
 
 // -----
 
+func.func @global_rows(%n: index, %x: memref<?x160xf32>, %w: memref<8x2x8x64xi8>, %s: memref<8x4x8xbf16>, %tile: memref<8x32xf32>) {
+  // expected-error@below {{expected activations of 2 blocks of 64 columns in f32, found 'memref<?x160xf32>'}}
+  kern.block_dot %n rows (%x from %n) by (%w, %s[%n]) into %tile : memref<?x160xf32> by memref<8x2x8x64xi8>, memref<8x4x8xbf16> into memref<8x32xf32>
+  return
+}
+
+// -----
+
 func.func @result(%n: index, %x: memref<8x160xbf16>, %w: memref<8x5x8x32xbf16>, %tile: memref<6x32xf32>) {
   // expected-error@below {{expected a result of a multiple of 8 rows and of 16 columns in f32, found 'memref<6x32xf32>'}}
   kern.block_dot %n rows (%x) by (%w[%n]) into %tile : memref<8x160xbf16> by memref<8x5x8x32xbf16> into memref<6x32xf32>

@@ -17,11 +17,13 @@ func.func @weights() {
 // CHECK-LABEL: func.func @products(
 // CHECK: kern.block_dot %{{.*}} rows(%{{.*}}) by(%{{.*}}[%{{.*}}]) into %{{.*}} : memref<8x160xbf16> by memref<8x5x8x32xbf16> into memref<8x32xf32>
 // CHECK: kern.block_dot %{{.*}} rows(%{{.*}}) by(%{{.*}}, %{{.*}}[%{{.*}}]) into %{{.*}} : memref<8x160xbf16> by memref<8x2x8x64xi8>, memref<8x4x8xbf16> into memref<8x32xf32>
+// CHECK: kern.block_dot %{{.*}} rows(%{{.*}} from %{{.*}}) by(%{{.*}}, %{{.*}}[%{{.*}}]) into %{{.*}} : memref<?x128xf32> by memref<8x2x8x64xi8>, memref<8x4x8xbf16> into memref<8x32xf32>
 // CHECK: kern.load_codes %{{.*}}[%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}] : memref<8x2x8x64xi8> -> vector<16xf32>
 func.func @products(%count: index, %input: memref<8x160xbf16>, %weight: memref<8x5x8x32xbf16>, %codes: memref<8x2x8x64xi8>, %scales: memref<8x4x8xbf16>,
-                    %tile: memref<8x32xf32>) {
+                    %rows: memref<?x128xf32>, %tile: memref<8x32xf32>) {
   kern.block_dot %count rows (%input) by (%weight[%count]) into %tile : memref<8x160xbf16> by memref<8x5x8x32xbf16> into memref<8x32xf32>
   kern.block_dot %count rows (%input) by (%codes, %scales[%count]) into %tile : memref<8x160xbf16> by memref<8x2x8x64xi8>, memref<8x4x8xbf16> into memref<8x32xf32>
+  kern.block_dot %count rows (%rows from %count) by (%codes, %scales[%count]) into %tile : memref<?x128xf32> by memref<8x2x8x64xi8>, memref<8x4x8xbf16> into memref<8x32xf32>
   %some = kern.load_codes %codes[%count, %count, %count, %count] : memref<8x2x8x64xi8> -> vector<16xf32>
   return
 }

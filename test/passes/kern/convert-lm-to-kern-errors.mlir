@@ -537,7 +537,7 @@ func.func @step(%x: tensor<?x64xf32>) {
 }
 func.func private @linear(%x: tensor<?x64xf32>, %w: tensor<64x64xi4, #lm.quant<group = 32, scale = f16, minimum = true, method = search>>) -> tensor<?x64xf32> attributes {kern.schedules = [#schedule]} {
   %r = lm.fused "linear" {
-    // expected-error@below {{expected codes of 8 bits in groups of a multiple of 32, without minima, on a GPU, found #kern.coding<bits = 4}}
+    // expected-error@below {{expected a weight in f32, bf16 or codes of 8 bits in groups of a multiple of 32 without minima on a GPU, found 'tensor<64x64xi4}}
     %y = lm.linear %x, %w : (tensor<?x64xf32>, tensor<64x64xi4, #lm.quant<group = 32, scale = f16, minimum = true, method = search>>) -> tensor<?x64xf32>
     lm.yield %y : tensor<?x64xf32>
   } : tensor<?x64xf32>
@@ -552,7 +552,7 @@ func.func @step(%x: tensor<?x64xf32>) {
 }
 func.func private @linear(%x: tensor<?x64xf32>, %w: tensor<64x64xi8, #lm.quant<group = 16, scale = bf16>>) -> tensor<?x64xf32> attributes {kern.schedules = [#schedule]} {
   %r = lm.fused "linear" {
-    // expected-error@below {{expected codes of 8 bits in groups of a multiple of 32, without minima, on a GPU, found #kern.coding<group = 16}}
+    // expected-error@below {{expected a weight in f32, bf16 or codes of 8 bits in groups of a multiple of 32 without minima on a GPU, found 'tensor<64x64xi8, #lm.quant<group = 16}}
     %y = lm.linear %x, %w : (tensor<?x64xf32>, tensor<64x64xi8, #lm.quant<group = 16, scale = bf16>>) -> tensor<?x64xf32>
     lm.yield %y : tensor<?x64xf32>
   } : tensor<?x64xf32>
@@ -567,7 +567,7 @@ func.func @step(%x: tensor<?x64xf32>) {
 }
 func.func private @linear(%x: tensor<?x64xf32>, %w: tensor<64x64xf16>) -> tensor<?x64xf32> attributes {kern.schedules = [#schedule]} {
   %r = lm.fused "linear" {
-    // expected-error@below {{expected a weight in f32, bf16 or codes of 8 bits, which the CUDA target multiplies, found}}
+    // expected-error@below {{expected a weight in f32, bf16 or codes of 8 bits in groups of a multiple of 32 without minima on a GPU, found 'tensor<64x64xf16>'}}
     %y = lm.linear %x, %w : (tensor<?x64xf32>, tensor<64x64xf16>) -> tensor<?x64xf32>
     lm.yield %y : tensor<?x64xf32>
   } : tensor<?x64xf32>
