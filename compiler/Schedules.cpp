@@ -58,7 +58,7 @@ public:
     if (!parsed)
       return propagate(parsed);
     for (const auto &[key, node] : *parsed)
-      if (key.str() != "schedule" && (base || key.str() != "device")) // of devices: compiler/CudaFacts.cpp
+      if (key.str() != "schedule" && key.str() != "device") // devices of the built-in table: compiler/CudaFacts.cpp
         wrong(key.source().begin, fmt::format("unknown key '{}'; a table of schedules has [[schedule]] entries only",
                                               printable(key.str().substr(0, 80))));
     const toml::node *list = parsed->get("schedule");

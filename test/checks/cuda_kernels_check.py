@@ -71,6 +71,12 @@ def artifact(lathe, _probe):
         shown = lathe.run("inspect", path, "kernel", "attention").expect(0).text
         for part in ("sm_90a", "sm_80", " registers, 0 bytes of spills", "blocks of 256 threads a multiprocessor", "H100 SXM5: a row of 1024 positions takes at least ", "// on sm_90a: ", "score_chunk(", ".entry attention"):
             expect(part in shown, f"inspect kernel attention does not show {part!r}")
+        parts = dict(re.findall(r"^// SASS of (\w+)\n((?:.|\n)*?)(?=^// SASS|\Z)", shown, re.M))
+        if parts: # a kernel waits for those before it on sm_90 only, and what it streams it streams in 16 bytes
+            expect("ACQBULK" in parts["sm_90a"] and "PREEXIT" in parts["sm_90a"], "the code for sm_90a does not wait for the launches before")
+            expect("ACQBULK" not in parts["sm_80"] and "HMMA" in parts["sm_80"], "the code for sm_80 is not what it should be")
+        else:
+            print("skip SASS: no nvdisasm (tools/quickstart --cuda installs it)")
         kernels = lathe.run("inspect", path, "kernels", "--json").expect(0).json()
         expect(all(set(kernel["architectures"]) == {"sm_80", "sm_90a"} for kernel in kernels), f"architectures of kernels: {kernels}")
         for kernel in kernels:
