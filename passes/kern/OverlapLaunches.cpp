@@ -39,7 +39,7 @@ public:
   explicit Start(func::FuncOp kernel) : b(OpBuilder::atBlockBegin(&kernel.getBody().front())), loc(b.getUnknownLoc()) {}
 
   void prefetch(BlockDotOp product) {
-    Value weight = product.getWeight(), panel = product.getPanel();
+    Value weight = product.getWeight().front(), panel = product.getPanel(); // codes; their scales are few
     if (!isa<BlockArgument>(weight) || !followsFromGrid(panel) || !done.insert({weight, panel}).second)
       return;
     auto into = cast<MemRefType>(product.getInto().getType());

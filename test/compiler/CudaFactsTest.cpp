@@ -21,7 +21,12 @@ source = "nowhere"
 
 /// A product of 1024 by 4096 in bf16, in 128 tiles.
 Kernel product() {
-  return {.symbol = "product", .tiles = 128, .bytesPerTile = 65536, .flopsPerUnit = 2 * 1024 * 4096, .variants = {}, .provenance = "linear"};
+  return {.symbol = "product",
+          .tiles = 128,
+          .bytesPerTile = 65536,
+          .flopsPerUnit = 2 * 1024 * 4096,
+          .variants = {},
+          .provenance = "linear"};
 }
 
 KernelForm form(int64_t sharedBytes) { return {.symbol = "product", .threads = 256, .sharedBytes = sharedBytes}; }
@@ -37,7 +42,8 @@ TEST(CudaFacts, ATableIsRead) {
 
 TEST(CudaFacts, AWrongTableIsRefusedWithItsPlace) {
   for (auto [from, to, message] :
-       {std::tuple("bandwidth_gb_s = 2000", "bandwidth_gb_s = -1", "t.toml:8:18: bandwidth_gb_s: expected a positive number"),
+       {std::tuple("bandwidth_gb_s = 2000", "bandwidth_gb_s = -1",
+                   "t.toml:8:18: bandwidth_gb_s: expected a positive number"),
         std::tuple("threads = 2048", "", "t.toml:2:1: threads: expected a positive number"),
         std::tuple("name = \"One\"", "name = 1", "t.toml:4:8: name: expected a text"),
         std::tuple("\"sm_90\"", "\"ninety\"", "t.toml:2:1: architecture: expected a name like sm_90")}) {
@@ -86,21 +92,25 @@ TEST(CudaFacts, APredictionIsBytesByBandwidth) {
   EXPECT_NEAR(predict(plan, few, form(1024), device, 97).share, 16 * 256 * 128 / 1.4e6, 1e-12);
   Kernel busy = product();
   busy.flopsPerUnit = int64_t{1} << 40;
-  EXPECT_DOUBLE_EQ(predict(plan, busy, form(1024), device, 97).microseconds, static_cast<double>(busy.flopsPerUnit) / 500e6);
+  EXPECT_DOUBLE_EQ(predict(plan, busy, form(1024), device, 97).microseconds,
+                   static_cast<double>(busy.flopsPerUnit) / 500e6);
 }
 
 TEST(CudaFacts, AttentionIsPredictedForSomePositions) {
   CudaDeviceFacts device = parseCudaDevices(kDevice, "")->front();
   Plan plan;
   plan.kvHeads = 8, plan.dimPadded = 128, plan.pageTokens = 32, plan.kvElement = "bf16", plan.chunkTokens = 256;
-  Kernel attention{.symbol = "attention", .unit = Unit::items, .tiles = 8, .flopsPerUnit = 8192, .variants = {}, .provenance = ""};
+  Kernel attention{
+      .symbol = "attention", .unit = Unit::items, .tiles = 8, .flopsPerUnit = 8192, .variants = {}, .provenance = ""};
   EXPECT_EQ(predict(plan, attention, form(1024), device, 97).bytes, 1024 * 8 * 128 * 2 * 2);
 }
 
 TEST(CudaFacts, LinesStandUnderTheCommentOnce) {
   const std::string text = "// k\n//   linear\n#include \"x\"\n// on the way\nvoid k();\n";
   const std::string once = withFacts(text, {"sm_90: 1 registers", "One: 2 blocks"});
-  EXPECT_EQ(once, "// k\n//   linear\n// on sm_90: 1 registers\n// on One: 2 blocks\n#include \"x\"\n// on the way\nvoid k();\n");
+  EXPECT_EQ(
+      once,
+      "// k\n//   linear\n// on sm_90: 1 registers\n// on One: 2 blocks\n#include \"x\"\n// on the way\nvoid k();\n");
   EXPECT_EQ(withFacts(once, {}), text);
   EXPECT_EQ(withFacts(once, {"sm_80: 3 registers"}), withFacts(text, {"sm_80: 3 registers"}));
   EXPECT_EQ(withFacts("", {"x"}), "");
