@@ -169,6 +169,8 @@ def page(of):
     expect("vpdpbusd" in shown.textOf("kernels") and "lm.gated" in shown.textOf("kernels"), "no code or no IR of kernels")
     expect(any(word in stage.split() for stage in shown.marked[-50:] for word in shown.marked[5].split()) or len(set(shown.marked)) > 10,
            "stages share no words")
+    expect("leave out 'kernels'" in of("kernels", "--html", path, status=2).stderr, "--html beside kernels")
+    expect("--full is for diff" in of("explain", "--full", status=2).stderr, "--full beside explain")
     return f"{len(text) >> 10} KiB"
 
 

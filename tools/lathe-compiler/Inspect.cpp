@@ -188,6 +188,10 @@ Result<void> inspectStages(Inspection &inspection, const InspectOptions &options
 }
 
 static Result<void> inspect(const InspectOptions &options) {
+  if (!options.html.empty() && options.what != "summary")
+    return fail(ExitCode::usage, "--html {}: the page shows everything: leave out '{}'", options.html, options.what);
+  if (options.full && options.what != "diff")
+    return fail(ExitCode::usage, "--full is for diff: lathe inspect {} diff OTHER.lathe --full", options.artifact);
   auto inspection = Inspection::open(options.artifact);
   if (!inspection)
     return propagate(inspection);
