@@ -3,10 +3,14 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 namespace lathe {
 namespace {
+
+/// A temperature as float must not be 0 where one is asked for.
+constexpr float kLeastTemperature = 0x1p-100f;
 
 /// Best first; equal logits by id.
 bool better(const std::pair<float, int32_t> &a, const std::pair<float, int32_t> &b) {
@@ -15,7 +19,7 @@ bool better(const std::pair<float, int32_t> &a, const std::pair<float, int32_t> 
 
 } // namespace
 
-double counterUniform(uint64_t seed, uint64_t request, uint64_t position) {
+uint64_t counterBits(uint64_t seed, uint64_t request, uint64_t position) {
   constexpr uint64_t kMultiply0 = 0xD2511F53, kMultiply1 = 0xCD9E8D57;
   constexpr uint32_t kWeyl0 = 0x9E3779B9, kWeyl1 = 0xBB67AE85;
   auto low = [](uint64_t word) { return static_cast<uint32_t>(word); };
@@ -28,7 +32,33 @@ double counterUniform(uint64_t seed, uint64_t request, uint64_t position) {
     c0 = n0, c1 = low(p1), c2 = n2, c3 = low(p0);
     k0 += kWeyl0, k1 += kWeyl1;
   }
-  return static_cast<double>((uint64_t(c0) << 32 | c1) >> 11) * 0x1p-53;
+  return uint64_t(c0) << 32 | c1;
+}
+
+double counterUniform(uint64_t seed, uint64_t request, uint64_t position) {
+  return static_cast<double>(counterBits(seed, request, position) >> 11) * 0x1p-53;
+}
+
+bool drawsAlone(const SamplerOptions &options) {
+  return options.repetitionPenalty == 1 && options.presencePenalty == 0 && options.frequencyPenalty == 0 &&
+         options.logitBias.empty() && options.mirostat == 0 && options.typicalP >= 1;
+}
+
+device::Draw drawOf(const SamplerOptions &options, uint64_t position) {
+  constexpr double kOne = 0x1p64, kBest = double(uint64_t(1) << device::kChanceBits);
+  // A p of 0 keeps the best alone, as a share of next to nothing does; 0 stands for all.
+  double share = std::max(options.topP, 0.0) * kOne, least = std::ceil(std::clamp(options.minP, 0.0, 1.0) * kBest);
+  return {.top_k = static_cast<int>(std::clamp<int64_t>(options.topK, 0, INT32_MAX)),
+          .temperature =
+              options.temperature > 0 ? std::max(static_cast<float>(options.temperature), kLeastTemperature) : 0,
+          .top_p = options.topP < 1 ? std::max<uint64_t>(1, static_cast<uint64_t>(share)) : 0,
+          .least = static_cast<uint64_t>(least),
+          .number = counterBits(options.seed, options.request, position)};
+}
+
+/// `share` of a sum, in 2^-64, rounded down.
+static uint64_t part(uint64_t sum, uint64_t share) {
+  return static_cast<uint64_t>(static_cast<unsigned __int128>(sum) * share >> 64);
 }
 
 int32_t argmax(std::span<const float> logits) {
@@ -92,8 +122,9 @@ std::span<const float> Sampler::adjust(std::span<const float> logits, std::span<
 /// Fills `candidates` and `weights` with what can be drawn. The temperature is not 0.
 void Sampler::choose(std::span<const float> logits, const SamplerOptions &options, const SamplerState &state) {
   int32_t best = argmax(logits);
-  // Tokens less than 2^-60 times as likely as the best change no draw, which has 53 bits.
-  double threshold = logits[best] - 60 * M_LN2 * options.temperature;
+  device::Draw draw = drawOf(options, 0);
+  // Tokens that are no chance at all need not be ranked.
+  double threshold = logits[best] - 60 * M_LN2 * draw.temperature;
   candidates.clear();
   for (size_t id = 0; id < logits.size(); ++id)
     if (logits[id] >= threshold || static_cast<int32_t>(id) == best)
@@ -103,16 +134,19 @@ void Sampler::choose(std::span<const float> logits, const SamplerOptions &option
     rankBest(static_cast<size_t>(options.topK));
     candidates.resize(static_cast<size_t>(options.topK));
   }
-  auto weight = [&](const Candidate &candidate) {
-    return candidate.first == logits[best] ? 1.0
-                                           : std::exp((double(candidate.first) - logits[best]) / options.temperature);
+  auto weight = [&](const Candidate &candidate) -> uint64_t {
+    return device::chance_of(candidate.first, logits[best], draw.temperature);
   };
-  if (filters && options.topP < 1)
-    keepTopP(options.topP, weight);
+  if (filters && draw.top_p > 0)
+    keepTopP(draw.top_p, weight);
+  // Tokens are drawn in order of their ids, as a device without sorting draws them.
+  auto byId = [](const Candidate &a, const Candidate &b) { return a.second < b.second; };
+  if (!std::is_sorted(candidates.begin(), candidates.end(), byId))
+    std::sort(candidates.begin(), candidates.end(), byId);
   weights.clear();
   for (const Candidate &candidate : candidates) {
-    double mass = weight(candidate);
-    weights.push_back(filters && mass < options.minP ? 0 : mass);
+    uint64_t mass = weight(candidate);
+    weights.push_back(filters && mass < draw.least ? 0 : mass);
   }
   if (filters && options.typicalP < 1)
     keepTypical(options.typicalP);
@@ -126,22 +160,14 @@ int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> 
   if (options.temperature <= 0 || (options.topK == 1 && options.mirostat == 0))
     return argmax(logits);
   choose(logits, options, state);
-  double total = 0;
-  for (double weight : weights)
-    total += weight;
-  double rest = counterUniform(options.seed, options.request, history.size()) * total;
-  size_t drawn = 0; // rounding may leave a little of `rest` behind the last one
-  for (size_t i = 0; i < weights.size(); ++i) {
-    if (weights[i] == 0)
-      continue;
-    drawn = i;
-    rest -= weights[i];
-    if (rest < 0)
-      break;
-  }
+  uint64_t total = std::accumulate(weights.begin(), weights.end(), uint64_t(0));
+  uint64_t rest = part(total, counterBits(options.seed, options.request, history.size()));
+  size_t drawn = 0;
+  while (drawn + 1 < weights.size() && rest >= weights[drawn])
+    rest -= weights[drawn++];
   if (options.mirostat != 0)
     state.mu = state.mu.value_or(2 * options.mirostatTau) -
-               options.mirostatEta * (-std::log2(weights[drawn] / total) - options.mirostatTau);
+               options.mirostatEta * (-std::log2(double(weights[drawn]) / double(total)) - options.mirostatTau);
   return candidates[drawn].second;
 }
 
@@ -153,28 +179,27 @@ std::vector<std::pair<int32_t, double>> Sampler::distribution(std::span<const fl
   if (options.temperature <= 0)
     return {{argmax(logits), 1.0}};
   choose(logits, options, state);
-  double total = 0;
-  for (double weight : weights)
-    total += weight;
+  auto total = double(std::accumulate(weights.begin(), weights.end(), uint64_t(0)));
   std::vector<std::pair<int32_t, double>> chances;
   for (size_t i = 0; i < weights.size(); ++i)
     if (weights[i] > 0)
-      chances.push_back({candidates[i].second, weights[i] / total});
+      chances.push_back({candidates[i].second, double(weights[i]) / total});
   std::sort(chances.begin(), chances.end(), [](const auto &a, const auto &b) {
     return a.second > b.second || (a.second == b.second && a.first < b.first);
   });
   return chances;
 }
 
-/// Keeps the fewest best candidates that hold `p` of the weight. They are ranked in growing numbers: sorting a whole
-/// vocabulary would take longer than a decode step.
-template <typename Weight> void Sampler::keepTopP(double p, const Weight &weight) {
-  double enough = 0;
+/// Keeps the fewest best candidates that hold a share of the weight, in 2^-64. They are ranked in growing numbers:
+/// sorting a whole vocabulary would take longer than a decode step.
+template <typename Weight> void Sampler::keepTopP(uint64_t share, const Weight &weight) {
+  uint64_t total = 0;
   for (const Candidate &candidate : candidates)
-    enough += p * weight(candidate);
+    total += weight(candidate);
+  uint64_t enough = part(total, share);
   for (size_t ranked = 256;; ranked *= 8) {
     rankBest(ranked);
-    double sum = 0;
+    uint64_t sum = 0;
     size_t kept = 0, end = std::min(ranked, candidates.size());
     while (kept < end && (kept == 0 || sum < enough))
       sum += weight(candidates[kept++]);
@@ -187,16 +212,16 @@ template <typename Weight> void Sampler::keepTopP(double p, const Weight &weight
 
 /// Keeps the fewest candidates that hold `p` of the weight, those first whose information is nearest to the entropy.
 void Sampler::keepTypical(double p) {
-  double total = 0, entropy = 0;
-  for (double weight : weights)
-    total += weight;
-  for (double weight : weights)
+  double entropy = 0;
+  auto total = double(std::accumulate(weights.begin(), weights.end(), uint64_t(0)));
+  auto logarithm = [&](uint64_t weight) { return std::log(double(weight) / total); };
+  for (uint64_t weight : weights)
     if (weight > 0)
-      entropy -= weight / total * std::log(weight / total);
+      entropy -= double(weight) / total * logarithm(weight);
   ranked.clear();
   for (size_t i = 0; i < weights.size(); ++i)
     if (weights[i] > 0)
-      ranked.push_back({std::abs(-std::log(weights[i] / total) - entropy), i});
+      ranked.push_back({std::abs(-logarithm(weights[i]) - entropy), i});
   // Of equals the better one first.
   auto nearer = [&](const auto &a, const auto &b) {
     return a.first < b.first || (a.first == b.first && better(candidates[a.second], candidates[b.second]));
@@ -209,7 +234,7 @@ void Sampler::keepTypical(double p) {
     std::nth_element(begin, middle, ranked.end(), nearer);
     std::sort(begin, middle, nearer);
     for (end = next; kept < end && (kept == 0 || sum < p * total); ++kept)
-      sum += weights[ranked[kept].second];
+      sum += double(weights[ranked[kept].second]);
   }
   for (size_t i = kept; i < ranked.size(); ++i)
     weights[ranked[i].second] = 0;
@@ -217,15 +242,13 @@ void Sampler::keepTypical(double p) {
 
 /// Keeps candidates whose information is at most `surprise` bits; the best always.
 void Sampler::keepBelow(double surprise) {
-  double total = 0;
-  for (double weight : weights)
-    total += weight;
+  auto total = double(std::accumulate(weights.begin(), weights.end(), uint64_t(0)));
   size_t best = 0;
   for (size_t i = 1; i < candidates.size(); ++i)
     if (better(candidates[i], candidates[best]))
       best = i;
   for (size_t i = 0; i < weights.size(); ++i)
-    if (i != best && -std::log2(weights[i] / total) > surprise)
+    if (i != best && -std::log2(double(weights[i]) / total) > surprise)
       weights[i] = 0;
 }
 

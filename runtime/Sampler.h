@@ -1,6 +1,8 @@
 //===- Sampler.h - from logits to the next token --------------------------===//
 #pragma once
 
+#include "lathe/chance.cuh"
+
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -45,9 +47,17 @@ struct SamplerState {
   std::optional<double> mu; ///< mirostat's bound in bits; begins at twice mirostatTau
 };
 
-/// A uniform number in [0, 1), a pure function of its arguments: Philox4x32-10 (Salmon et al., 2011) with the seed as
-/// key and (request, position) as counter.
+/// 64 random bits, a pure function of its arguments: Philox4x32-10 (Salmon et al., 2011) with the seed as key and
+/// (request, position) as counter.
+uint64_t counterBits(uint64_t seed, uint64_t request, uint64_t position);
+/// The upper 53 of them as a uniform number in [0, 1).
 double counterUniform(uint64_t seed, uint64_t request, uint64_t position);
+
+/// Whether temperature, top-k, top-p and min-p are all that becomes of the logits: what a block of threads can draw
+/// from by itself (runtime/device/sample.cuh).
+bool drawsAlone(const SamplerOptions &options);
+/// What is asked of the logits behind `position` tokens, in whole numbers.
+device::Draw drawOf(const SamplerOptions &options, uint64_t position);
 
 /// The token after `history` (prompt and what was generated), whose logits are given. A function of its arguments
 /// alone: it depends on no other request. Equal logits rank by id, lowest first. Keeps only scratch memory between
@@ -71,13 +81,13 @@ private:
                                 const SamplerOptions &options, const SamplerState &state);
   void choose(std::span<const float> logits, const SamplerOptions &options, const SamplerState &state);
   void rankBest(size_t count);
-  template <typename Weight> void keepTopP(double p, const Weight &weight);
+  template <typename Weight> void keepTopP(uint64_t share, const Weight &weight);
   void keepTypical(double p);
   void keepBelow(double surprise);
   std::vector<float> adjusted;
   std::vector<uint32_t> times; ///< how often each token was seen; zero between calls
   std::vector<Candidate> candidates;
-  std::vector<double> weights; ///< of the candidates; the best has 1, those that are not drawn have 0
+  std::vector<uint64_t> weights; ///< chances of the candidates; those that are not drawn have 0
   std::vector<std::pair<double, size_t>> ranked;
 };
 

@@ -74,6 +74,9 @@ LATHE_DEVICE void widen_bytes(unsigned bytes, unsigned (&pairs)[2]) {
   pairs[1] = __byte_perm(bits_of(value[2]), bits_of(value[3]), 0x7632u);
 }
 
+/// The upper half of a product.
+LATHE_DEVICE unsigned long long multiply_high(unsigned long long x, unsigned long long y) { return __umul64hi(x, y); }
+
 //===--- Barriers: all threads of the block, group or warp ------------------===//
 
 /// What the block's threads wrote before it, to shared or global memory, all of them see behind it.

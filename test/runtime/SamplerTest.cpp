@@ -72,6 +72,26 @@ TEST(Sampler, CounterGeneratorIsPhilox) {
             static_cast<double>(0xd16cfe0994fdccebULL >> 11) * 0x1p-53);
 }
 
+// Whole numbers, within rounding of exp, and never larger for a smaller logit.
+TEST(Sampler, ChancesAreThoseOfExp) {
+  constexpr double kBest = double(uint64_t(1) << device::kChanceBits);
+  for (float temperature : {0.1f, 1.0f, 3.0f}) {
+    uint64_t before = device::chance_of(0, 0, temperature);
+    EXPECT_EQ(double(before), kBest);
+    for (int i = 1; i < 4000; ++i) {
+      float logit = -float(i) * 0.01f * temperature;
+      uint64_t chance = device::chance_of(logit, 0, temperature);
+      double expected = std::exp(double(logit) / temperature) * kBest;
+      EXPECT_NEAR(double(chance), expected, expected * 3e-6 + 1) << logit << " at " << temperature;
+      EXPECT_LE(chance, before);
+      before = chance;
+    }
+  }
+  EXPECT_EQ(device::chance_of(-INFINITY, 1, 1), 0u);
+  EXPECT_EQ(device::chance_of(-INFINITY, -INFINITY, 1), device::chance_of(1, 1, 1));
+  EXPECT_EQ(device::chance_of(NAN, 1, 1), 0u);
+}
+
 TEST(Sampler, TemperatureGivesTheSoftmax) {
   std::vector<float> logits = drawLogits(1, 12, 2);
   for (double temperature : {0.5, 1.0, 2.0})

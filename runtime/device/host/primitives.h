@@ -43,6 +43,10 @@ inline int max(int x, int y) { return x < y ? y : x; }
 inline float fma(float x, float y, float z) { return __builtin_fmaf(x, y, z); }
 inline float sqrtf(float x) { return __builtin_sqrtf(x); }
 
+inline unsigned long long multiply_high(unsigned long long x, unsigned long long y) {
+  return static_cast<unsigned long long>(static_cast<unsigned __int128>(x) * y >> 64);
+}
+
 inline unsigned round_bf16(float x) {
   const unsigned bits = bits_of(x);
   return x != x ? 0x7fffu : (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
