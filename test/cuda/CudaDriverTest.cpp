@@ -2,6 +2,7 @@
 #include "test/cuda/FakeDriver.h"
 
 #include "runtime/CudaDevice.h"
+#include "runtime/CudaExecutor.h"
 
 #include <cstdlib>
 #include <gtest/gtest.h>
@@ -107,6 +108,23 @@ TEST(CudaDevice, SaysWhatItIs) {
     EXPECT_EQ(fake.leaks(), std::vector<std::string>{"1 contexts"});
   }
   EXPECT_TRUE(fake.leaks().empty());
+}
+
+// What was made for the GPU, else the newest that runs there, else PTX.
+TEST(CudaDevice, TheCodeThatSuitsIt) {
+  std::vector<std::string> all{"compute_80", "sm_80", "sm_86", "sm_90a", "compute_90", "sm_90"};
+  for (auto [capability, chosen] : {std::pair(80, "sm_80"),
+                                    {86, "sm_86"},
+                                    {89, "sm_86"},
+                                    {90, "sm_90a"},
+                                    {103, "compute_90"},
+                                    {120, "compute_90"},
+                                    {75, ""}})
+    EXPECT_EQ(chooseArchitecture(all, capability), chosen) << capability;
+  std::vector<std::string> few{"sm_90a", "sm_80"};
+  EXPECT_EQ(chooseArchitecture(few, 86), "sm_80");
+  EXPECT_EQ(chooseArchitecture(few, 100), "") << "sm_90a runs on 9.0 alone";
+  EXPECT_EQ(chooseArchitecture({}, 90), "");
 }
 
 TEST(CudaDevice, OwnersGiveBackWhatTheyHave) {
