@@ -8,6 +8,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <random>
 
 using namespace mlir;
@@ -40,10 +41,17 @@ struct Numbers {
   }
 };
 
+/// Sequences of a step, and how large the numbers are that its kernels get: large ones make a softmax one-sided.
+struct Batch {
+  std::vector<Part> parts;
+  float magnitude = 1.0f;
+};
+
 /// One step with everything that a kernel may read of it.
 class Trial {
 public:
-  Trial(const Plan &plan, std::vector<Part> parts, uint64_t seed) : plan(plan), random(seed) {
+  Trial(const Plan &plan, const Batch &batch, uint64_t seed)
+      : plan(plan), parts(batch.parts), magnitude(batch.magnitude), random(seed) {
     int64_t stride = 1;
     for (const Part &part : parts)
       stride = std::max(stride, kern::ceilDiv(part.position + part.rows, plan.pageTokens));
@@ -88,7 +96,7 @@ public:
     for (int64_t size : type.getShape().drop_front())
       numbers.count *= size;
     numbers.memory.resize(numbers.bytes() / 8 + 1);
-    std::uniform_real_distribution<float> between(-1.0f, 1.0f);
+    std::uniform_real_distribution<float> between(-magnitude, magnitude);
     for (int64_t i = 0; i < numbers.count; ++i) {
       float value = between(random);
       if (numbers.element.isF32())
@@ -100,6 +108,8 @@ public:
       else
         static_cast<uint16_t *>(numbers.data())[i] = floatToBf16(value);
     }
+    if (buffer.kind == Buffer::Kind::key || buffer.kind == Buffer::Kind::value)
+      forget(numbers, buffer.kind == Buffer::Kind::key);
     return numbers;
   }
 
@@ -108,7 +118,26 @@ public:
 private:
   static constexpr int64_t workers = 16;
 
+  /// Slots of pages that no position has reached hold nothing.
+  void forget(Numbers &numbers, bool keys) {
+    int64_t page = plan.pageTokens, dims = plan.dimPadded;
+    for (size_t sequence = 0; sequence < parts.size(); ++sequence)
+      for (int64_t slot = parts[sequence].position + parts[sequence].rows; slot < step.pageStride * page; ++slot) {
+        int64_t physical = pageTable[static_cast<int64_t>(sequence) * step.pageStride + slot / page];
+        for (int64_t i = 0; i < plan.kvHeads * dims; ++i) {
+          int64_t head = physical * plan.kvHeads + i / dims, dim = i % dims;
+          int64_t at = keys ? (head * page + slot % page) * dims + dim : (head * dims + dim) * page + slot % page;
+          if (numbers.element.isF32())
+            static_cast<float *>(numbers.data())[at] = std::numeric_limits<float>::quiet_NaN();
+          else
+            static_cast<uint16_t *>(numbers.data())[at] = floatToBf16(std::numeric_limits<float>::quiet_NaN());
+        }
+      }
+  }
+
   const Plan &plan;
+  const std::vector<Part> &parts;
+  float magnitude;
   std::mt19937_64 random;
   std::vector<int32_t> tokenIds, rowSequence, rowPosition, pageTable, logitRow;
   AttentionItems items;
@@ -137,8 +166,8 @@ struct Runner {
   const std::string &architecture;
   const CodeObject &printed, &edited;
 
-  Result<void> trial(int64_t number, func::FuncOp function, const std::vector<Part> &parts, uint64_t seed) {
-    Trial trial(plan, parts, seed);
+  Result<void> trial(int64_t number, func::FuncOp function, const Batch &batch, uint64_t seed) {
+    Trial trial(plan, batch, seed);
     Plan single = alone(plan, number);
     const Kernel &kernel = plan.kernels[number];
     const std::vector<int64_t> &args = single.launches.front().args;
@@ -202,18 +231,27 @@ Result<void> checkEditedKernels(ModuleOp cuda, const Plan &plan, const std::stri
       return propagate(loaded);
     *object = std::move(*loaded);
   }
-  Runner runner{plan, architecture, *objects[0], *objects[1]};
-  int64_t far = std::min<int64_t>(plan.context - 1, 700);
-  const std::vector<Part> batches[] = {
-      {{0, 1}}, {{far, 1}, {far / 3, 7}}, {{0, std::min<int64_t>(plan.context, 41)}, {far / 2, 1}, {3, 5}}};
+  // Attention knows no end of the context: all of it is tried on any model, that is, several chunks, split and joined.
+  constexpr int64_t kFar = 700;
+  Plan longer = plan;
+  longer.context = std::max(plan.context, kFar + 1);
   for (const CudaText &text : after)
-    for (size_t number = 0; number < plan.kernels.size(); ++number)
-      if (plan.kernels[number].symbol == text.name)
-        for (uint64_t seed = 1; const std::vector<Part> &parts : batches)
-          if (auto same =
-                  runner.trial(static_cast<int64_t>(number), cuda.lookupSymbol<func::FuncOp>(text.name), parts, seed++);
-              !same)
-            return same;
+    for (size_t number = 0; number < plan.kernels.size(); ++number) {
+      if (plan.kernels[number].symbol != text.name)
+        continue;
+      const Plan &tried = plan.kernels[number].unit == Unit::items ? longer : plan;
+      Runner runner{tried, architecture, *objects[0], *objects[1]};
+      int64_t far = std::min(tried.context - 1, kFar);
+      const Batch batches[] = {{{{0, 1}}},
+                               {{{far, 1}, {far / 3, 7}}},
+                               {{{0, std::min<int64_t>(tried.context, 41)}, {far / 2, 1}, {3, 5}}},
+                               {{{0, 1}, {0, 1}, {0, 1}}, 40.0f}};
+      for (uint64_t seed = 1; const Batch &batch : batches)
+        if (auto same =
+                runner.trial(static_cast<int64_t>(number), cuda.lookupSymbol<func::FuncOp>(text.name), batch, seed++);
+            !same)
+          return same;
+    }
   return {};
 }
 

@@ -83,7 +83,8 @@ Result<void> HostLaunches::run(const LatheStep &step) {
     LaunchShape shape = shapeOf(plan, entry, architecture, {step.rows, step.logitRows, step.items, 0});
     device::HostLaunch call{.kernel = shape.form->symbol.c_str(),
                             .gridX = static_cast<int>(shape.gridX),
-                            .gridY = static_cast<int>(shape.gridY),
+                            // Graphs have room for more units than there are; kernels must notice.
+                            .gridY = static_cast<int>(shape.gridY) + (check.strict ? 1 : 0),
                             .buffers = data.data(),
                             .bytes = bytes.data(),
                             .bufferCount = static_cast<int>(data.size()),

@@ -249,6 +249,7 @@ def main(title, fill):
     parser.add_argument("--asan", type=Path, help="a build with LATHE_SANITIZE=ON")
     parser.add_argument("--only", default="", help="only checks whose name contains this")
     parser.add_argument("--fast", action="store_true", help="fewer repetitions")
+    parser.add_argument("--all", action="store_true", help="everything where a check tries a sample")
     args = parser.parse_args()
     args.build = args.build.resolve()
     args.asan = args.asan.resolve() if args.asan else None
