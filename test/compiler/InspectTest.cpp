@@ -49,7 +49,7 @@ TEST(Explanation, ARefusalStandsAtTheKernelThatTheOpIsIn) {
   %x{1} = lm.linear %gated{0}, %w : (tensor<?x64xf32>, tensor<64x64xf32>) -> tensor<?x64xf32> loc("down")
 )",
         i, i + 1);
-  auto explanation = explainFusion(text + "  return %x2 : tensor<?x64xf32>\n}\n", "f32");
+  auto explanation = explainFusion(text + "  return %x2 : tensor<?x64xf32>\n}\n", "f32", "cpu");
   ASSERT_TRUE(explanation) << explanation.error().message;
   int64_t refusals = 0, gated = 0;
   for (const KernelExplanation &kernel : explanation->kernels) {
@@ -70,7 +70,7 @@ TEST(Explanation, ARefusalStandsAtTheKernelThatTheOpIsIn) {
   EXPECT_EQ(gated, 1);
   EXPECT_EQ(refusals, 1) << "told at one kernel";
   EXPECT_TRUE(explanation->others.empty());
-  EXPECT_FALSE(explainFusion("no IR", "f32"));
+  EXPECT_FALSE(explainFusion("no IR", "f32", "cpu"));
 }
 
 TEST(UnifiedDiff, HunksWithContext) {
