@@ -21,10 +21,13 @@ struct Memory {
 extern "C" __global__ __launch_bounds__(kThreads, 1) void down_residual(Batch batch, Global<const float, 8192> gated,
     Global<const float, 2048> x, Global<const bf16, 256, 8, 32> down_weight, Global<float, 2048> x_2) {
   Memory &memory = shared_memory<Memory>();
+  const int tile_2 = block_x();
+  prefetch_weight<32>(down_weight, tile_2 * 4);
+  dependency_wait();
+  dependency_trigger();
   const int first = block_y() * 8;
   const int last = min(first + 8, batch.rows());
   if (first >= last) return;
-  const int tile_2 = block_x();
   // down
   dot(last - first, gated, first, down_weight, tile_2 * 4, memory.tile, memory.sums);
   block_barrier();

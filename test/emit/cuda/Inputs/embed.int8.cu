@@ -13,6 +13,8 @@ constexpr int kThreads = 256;
 
 extern "C" __global__ __launch_bounds__(kThreads, 1) void embed(Batch batch, Global<const signed char, 16, 8, 64> embed_weight,
     Global<const bf16, 32, 8> embed_weight_scales, Global<float, 1024> x) {
+  dependency_wait();
+  dependency_trigger();
   const int first = block_y() * 1;
   const int last = min(first + 1, batch.rows());
   if (first >= last) return;

@@ -26,10 +26,13 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_gate_up_gated(Bat
     Global<const signed char, 16, 8, 64> gate_up_weight, Global<const bf16, 32, 8> gate_up_weight_scales,
     Global<const float> mlp_norm_gain, Global<float, 3072> gated) {
   Memory &memory = shared_memory<Memory>();
+  const int tile_2 = block_x();
+  prefetch_weight<32>(gate_up_weight, tile_2 * 4);
+  dependency_wait();
+  dependency_trigger();
   const int first = block_y() * 24;
   const int last = min(first + 24, batch.rows());
   if (first >= last) return;
-  const int tile_2 = block_x();
   // gate_up
   for (int row = first; row < last; row += 1) {
     const int difference = row - first;
