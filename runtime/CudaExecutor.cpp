@@ -1,5 +1,8 @@
 #include "runtime/CudaExecutor.h"
 
+#include "runtime/Engine.h"
+#include "runtime/KernelRing.h"
+
 #include <algorithm>
 #include <cstring>
 #include <map>
@@ -15,6 +18,19 @@ constexpr std::string_view kTarget = "cuda:";
 constexpr uint64_t kStagingBytes = 16 << 20;
 constexpr uint64_t kProbeBytes = uint64_t(256) << 20;
 constexpr int kProbeRounds = 8;
+/// What a kernel's launches are repeated to when it is measured alone: a graph's start then counts for little.
+constexpr size_t kMeasuredLaunches = 64;
+
+/// Puts the launches of one kernel in the place of all, one behind the other, again and again.
+void keepLaunches(Plan &plan, const std::vector<size_t> &kept) {
+  std::vector<Launch> launches;
+  for (size_t launch : kept)
+    launches.push_back(plan.launches[launch]);
+  plan.launches = launches;
+  while (plan.launches.size() < kMeasuredLaunches)
+    plan.launches.insert(plan.launches.end(), launches.begin(), launches.end());
+  chainLaunches(plan);
+}
 
 } // namespace
 
@@ -34,7 +50,7 @@ std::string chooseArchitecture(std::span<const std::string> architectures, int d
 struct CudaExecutor::Impl {
   std::shared_ptr<const Artifact> artifact;
   std::unique_ptr<CudaDevice> device;
-  std::string architecture;
+  std::string architecture, tier;
   const Plan *plan = nullptr;
   MemoryLayout layout;
   CudaMemory weights, activations, pool;
@@ -43,16 +59,21 @@ struct CudaExecutor::Impl {
   std::unique_ptr<CudaGraphs> graphs;           ///< goes first of all: it waits for what still runs
 
   Result<void> loadWeights();
+  Result<uint64_t> freeBytes() const;
+  Result<void> verify(const Plan &plan, const CudaUnits &most) const;
+  Result<void> allocate(const CudaUnits &most);
+  Result<void> makeGraphs(const StepRoom &room);
+  Result<void> fill(unsigned char value);
   Result<cuda::KernelHandle> find(const KernelForm &form);
   Result<cuda::Address> address(const Buffer &buffer) const;
 };
 
 CudaExecutor::CudaExecutor(std::unique_ptr<Impl> impl) : impl(std::move(impl)) {}
 CudaExecutor::~CudaExecutor() = default;
-const CudaDevice &CudaExecutor::device() const { return *impl->device; }
-const std::string &CudaExecutor::architecture() const { return impl->architecture; }
+const std::string &CudaExecutor::tier() const { return impl->tier; }
+int64_t CudaExecutor::takers() const { return impl->device->multiprocessors; }
 
-Result<std::unique_ptr<CudaExecutor>> CudaExecutor::open(std::shared_ptr<const Artifact> artifact, int ordinal) {
+Result<std::unique_ptr<Executor>> CudaExecutor::open(std::shared_ptr<const Artifact> artifact, int ordinal) {
   auto driver = CudaDriver::load();
   if (!driver)
     return propagate(driver);
@@ -73,9 +94,10 @@ Result<std::unique_ptr<CudaExecutor>> CudaExecutor::open(std::shared_ptr<const A
   impl->artifact = std::move(artifact);
   impl->device = std::move(*device);
   impl->architecture = chosen;
+  impl->tier = fmt::format("{}{}", kTarget, chosen);
   if (auto loaded = impl->loadWeights(); !loaded)
     return propagate(loaded);
-  return std::unique_ptr<CudaExecutor>(new CudaExecutor(std::move(impl)));
+  return std::unique_ptr<Executor>(new CudaExecutor(std::move(impl)));
 }
 
 Result<void> CudaExecutor::Impl::loadWeights() {
@@ -120,11 +142,19 @@ Result<void> CudaExecutor::Impl::loadWeights() {
   return done ? ended : done;
 }
 
-Result<uint64_t> CudaExecutor::freeBytes() const {
+Result<uint64_t> CudaExecutor::Impl::freeBytes() const {
   size_t available = 0, total = 0;
-  if (auto done = impl->device->driver.call<&Calls::memoryInfo>(impl->device->name, &available, &total); !done)
+  if (auto done = device->driver.call<&Calls::memoryInfo>(device->name, &available, &total); !done)
     return propagate(done);
   return available;
+}
+
+Result<uint64_t> CudaExecutor::spareBytes(const MemoryLayout &layout) const {
+  auto free = impl->freeBytes();
+  if (!free)
+    return propagate(free);
+  // Graphs, staging memory and the driver take a little besides.
+  return *free - std::min(*free, layout.activationBytes + *free / 10);
 }
 
 Result<cuda::KernelHandle> CudaExecutor::Impl::find(const KernelForm &form) {
@@ -154,57 +184,79 @@ Result<cuda::Address> CudaExecutor::Impl::address(const Buffer &buffer) const {
   return weights.get() + static_cast<uint64_t>(weight->data() - artifact->member("weights.bin")->data());
 }
 
-Result<void> CudaExecutor::verify(const Plan &plan, const CudaUnits &most) const {
+Result<void> CudaExecutor::Impl::verify(const Plan &plan, const CudaUnits &most) const {
   auto weightBytes = [&](const std::string &tensor) -> std::optional<int64_t> {
-    auto weight = impl->artifact->weight(tensor);
+    auto weight = artifact->weight(tensor);
     return weight ? std::optional(static_cast<int64_t>(weight->size())) : std::nullopt;
   };
-  return verifyCudaPlan(plan, impl->architecture, most, weightBytes);
+  return verifyCudaPlan(plan, architecture, most, weightBytes);
 }
 
-Result<void> CudaExecutor::prepare(const Plan &plan, const MemoryLayout &layout, const CudaUnits &most,
-                                   int64_t pageStride) {
+Result<StepLoad> CudaExecutor::prepare(Plan &plan, const MemoryLayout &layout, const StepRoom &room,
+                                       const EngineOptions &options) {
+  if (auto right = impl->verify(plan, room.most); !right)
+    return propagate(right);
+  if (!options.kernel.empty()) {
+    auto kept = launchesOf(plan, options.kernel);
+    if (!kept)
+      return propagate(kept);
+    keepLaunches(plan, *kept);
+  }
   impl->plan = &plan;
   impl->layout = layout;
-  const CudaDevice &device = *impl->device;
-  auto activations = allocateMemory(device, layout.activationBytes,
-                                    fmt::format("activations and logits of {} and {} rows", most.rows, most.logitRows));
-  if (!activations)
-    return propagate(activations);
-  impl->activations = std::move(*activations);
-  auto pool = allocateMemory(device, layout.poolBytes,
-                             fmt::format("a KV pool of {} positions ({} layers, {} heads, {})",
-                                         layout.pages * plan.pageTokens, plan.layers, plan.kvHeads, plan.kvElement));
-  if (!pool)
-    return propagate(pool);
-  impl->pool = std::move(*pool);
-  auto logits = allocateHostMemory(device, layout.logitBytes, "logits on the host");
+  if (auto done = impl->allocate(room.most); !done)
+    return propagate(done);
+  if (auto done = impl->makeGraphs(room); !done)
+    return propagate(done);
+  if (!options.kernel.empty())
+    if (auto done = impl->fill(kSmallNumbers); !done)
+      return propagate(done);
+  return loadOf(plan);
+}
+
+Result<void> CudaExecutor::Impl::allocate(const CudaUnits &most) {
+  auto made = allocateMemory(*device, layout.activationBytes,
+                             fmt::format("activations and logits of {} and {} rows", most.rows, most.logitRows));
+  if (!made)
+    return propagate(made);
+  activations = std::move(*made);
+  auto pages =
+      allocateMemory(*device, layout.poolBytes,
+                     fmt::format("a KV pool of {} positions ({} layers, {} heads, {})", layout.pages * plan->pageTokens,
+                                 plan->layers, plan->kvHeads, plan->kvElement));
+  if (!pages)
+    return propagate(pages);
+  pool = std::move(*pages);
+  auto logits = allocateHostMemory(*device, layout.logitBytes, "logits on the host");
   if (!logits)
     return propagate(logits);
-  impl->hostLogits = std::move(*logits);
+  hostLogits = std::move(*logits);
+  return {};
+}
+
+Result<void> CudaExecutor::Impl::makeGraphs(const StepRoom &room) {
   std::vector<cuda::Address> addresses;
-  for (const Buffer &buffer : plan.buffers) {
-    auto found = impl->address(buffer);
+  for (const Buffer &buffer : plan->buffers) {
+    auto found = address(buffer);
     if (!found)
       return propagate(found);
     addresses.push_back(*found);
   }
-  auto graphs = CudaGraphs::create(device, plan, {impl->architecture, most, most.rows, pageStride},
-                                   std::move(addresses), [&](const KernelForm &form) { return impl->find(form); });
-  if (!graphs)
-    return propagate(graphs);
-  impl->graphs = std::move(*graphs);
+  auto made = CudaGraphs::create(*device, *plan, {architecture, room.most, room.most.rows, room.pageStride},
+                                 std::move(addresses), [&](const KernelForm &form) { return find(form); });
+  if (!made)
+    return propagate(made);
+  graphs = std::move(*made);
   return {};
 }
 
-Result<void> CudaExecutor::fill(unsigned char value) {
-  const CudaDriver &driver = impl->device->driver;
-  if (auto done = driver.call<&Calls::fill>("activations", impl->activations.get(), value, impl->layout.activationBytes,
-                                            impl->graphs->stream());
+Result<void> CudaExecutor::Impl::fill(unsigned char value) {
+  const CudaDriver &driver = device->driver;
+  if (auto done =
+          driver.call<&Calls::fill>("activations", activations.get(), value, layout.activationBytes, graphs->stream());
       !done)
     return done;
-  return driver.call<&Calls::fill>("the KV pool", impl->pool.get(), value, impl->layout.poolBytes,
-                                   impl->graphs->stream());
+  return driver.call<&Calls::fill>("the KV pool", pool.get(), value, layout.poolBytes, graphs->stream());
 }
 
 Result<void> CudaExecutor::copyPages(std::span<const PageCopy> copies) {
@@ -231,7 +283,7 @@ Result<void> CudaExecutor::copyPages(std::span<const PageCopy> copies) {
   return {};
 }
 
-Result<void> CudaExecutor::run(const LatheStep &step) {
+Result<void> CudaExecutor::run(LatheStep &step) {
   if (auto used = impl->device->use(); !used)
     return used;
   return impl->graphs->run(step);
@@ -252,10 +304,10 @@ Result<const float *> CudaExecutor::logits(int64_t rows) {
 
 Result<void> CudaExecutor::wait() { return impl->graphs->wait(); }
 
-Result<double> CudaExecutor::probeBandwidth() {
+Result<double> CudaExecutor::readBandwidth() {
   const CudaDevice &device = *impl->device;
   const CudaDriver &driver = device.driver;
-  auto free = freeBytes();
+  auto free = impl->freeBytes();
   if (!free)
     return propagate(free);
   uint64_t bytes = std::min(kProbeBytes, *free / 4);

@@ -175,8 +175,6 @@ Result<std::unique_ptr<CudaGraphs>> CudaGraphs::create(const CudaDevice &device,
                                                        std::vector<cuda::Address> buffers, const KernelFinder &find) {
   if (buffers.size() != plan.buffers.size())
     return fail(ExitCode::internal, "{} addresses for {} buffers of the plan", buffers.size(), plan.buffers.size());
-  if (auto right = verifyCudaPlan(plan, options.architecture, options.most, nullptr); !right)
-    return propagate(right);
   auto impl = std::make_unique<Impl>(device, plan, options, std::move(buffers));
   if (auto done = impl->allocate(); !done)
     return propagate(done);

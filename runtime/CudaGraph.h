@@ -49,8 +49,8 @@ public:
   /// The kernel of a form, loaded and ready to be launched with its shared memory.
   using KernelFinder = std::function<Result<cuda::KernelHandle>(const KernelForm &form)>;
 
-  /// `buffers` are the addresses of Plan::buffers. The plan is verified for `options` (verifyCudaPlan) but for the
-  /// sizes of weights. The device and the plan must outlive the graphs.
+  /// `buffers` are the addresses of Plan::buffers. Who gives the plan has verified it for `options` (verifyCudaPlan),
+  /// or wants no sense of it: launches of one kernel, to be timed. The device and the plan must outlive the graphs.
   static Result<std::unique_ptr<CudaGraphs>> create(const CudaDevice &device, const Plan &plan,
                                                     const CudaGraphOptions &options, std::vector<cuda::Address> buffers,
                                                     const KernelFinder &find);

@@ -61,6 +61,19 @@ def sameLogits(lathe, name, quant, capability):
         device.calls()
 
 
+def portable(lathe):
+    """PTX on a GPU that is newer than any code of the artifact."""
+    model = lathe.artifact(referenceModel("qwen3"), "--quant", "f32", "--target", "cuda:compute_80", "--target", "cuda:sm_86", "--target", "cuda-host:sm_80")
+    lathe.run("inspect", model, "kernel", "attention").expect(0)
+    want = lathe.generate(model, "--ids", "1,2,3", "-n", 5, "--ignore-eos", *HOST)["ids"]
+    for capability, member in ((120, "compute_80/attention.ptx"), (89, "sm_86/attention.cubin")):
+        expect(f"kernels/{member}" in zipfile.ZipFile(model).namelist(), f"no {member}")
+        device = Device(lathe, model, capability=capability)
+        expectEqual(lathe.generate(model, "--ids", "1,2,3", "-n", 5, "--ignore-eos", "--device", "cuda", env=device.env)["ids"], want, "ids")
+    rows = lathe.run("bench", model, "-p", 4, "-n", 0, "-r", 1, "--json", "--device", "cuda", env=Device(lathe, model, capability=120, memory=1 << 28).env)
+    expectEqual(rows.expect(0).json()[0]["cpu_tier"], "cuda:compute_80", "code")
+
+
 def batch(lathe, model, lines, *options, env=None):
     with tempfile.TemporaryDirectory(dir=scratch(lathe.work)) as folder:
         source, output = Path(folder) / "in.jsonl", Path(folder) / "out.jsonl"
@@ -152,6 +165,7 @@ def fill(suite, lathe, args):
         return
     suite.add("errors/no device", noDevice, lathe)
     suite.add("errors/each call", failures, lathe)
+    suite.add("PTX", portable, lathe)
     suite.add("no allocation in a step", steadySteps, lathe)
     suite.add("bench", bench, lathe)
     for name, quant, capability in (("qwen3", "f32", 80), ("llama3-rope-scaled", "bf16", 90), ("mistral-window", "bf16", 86)):

@@ -1,8 +1,10 @@
 #include "test/cuda/Cubin.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <elf.h>
+#include <regex>
 #include <string_view>
 
 namespace lathe::cuda {
@@ -45,6 +47,29 @@ std::optional<std::map<std::string, std::vector<size_t>>> kernelsOfCubin(const s
       }
       offset += 4 + (sized ? at<uint16_t>(record + 2) : 0);
     }
+  }
+  return kernels;
+}
+
+std::optional<std::map<std::string, std::vector<size_t>>> kernelsOfPtx(const char *text) {
+  std::string all(text);
+  if (all.find(".version ") == all.npos)
+    return std::nullopt;
+  static const std::regex parameter(R"(\.param ([^,\n]*) \w+(\[(\d+)\])?)"), width(R"(\.[a-z](\d+)( |$))");
+  std::map<std::string, std::vector<size_t>> kernels;
+  constexpr std::string_view kEntry = ".entry ";
+  for (size_t at = 0; (at = all.find(kEntry, at)) != all.npos;) {
+    at += kEntry.size();
+    size_t open = all.find('(', at), close = all.find(')', open);
+    std::vector<size_t> &sizes = kernels[all.substr(at, open - at)];
+    std::string list = all.substr(open, close - open);
+    for (std::sregex_iterator found(list.begin(), list.end(), parameter), end; found != end; ++found) {
+      std::string type = (*found)[1].str();
+      std::smatch bits;
+      size_t bytes = std::regex_search(type, bits, width) ? std::stoul(bits[1]) / 8 : 0;
+      sizes.push_back((*found)[3].matched ? bytes * std::stoul((*found)[3]) : bytes);
+    }
+    at = close;
   }
   return kernels;
 }

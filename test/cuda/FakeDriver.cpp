@@ -15,6 +15,8 @@ FakeDriver *fake = nullptr;
 std::optional<FakeDriver::Image> kernelsOf(const void *code) {
   if (auto kernels = kernelsOfCubin(static_cast<const std::byte *>(code)))
     return kernels;
+  if (auto kernels = kernelsOfPtx(static_cast<const char *>(code)))
+    return kernels;
   std::istringstream text(static_cast<const char *>(code));
   std::string line;
   if (!std::getline(text, line) || line != "fake image")
