@@ -55,9 +55,10 @@ private:
   void assign(ValueRange variables, ValueRange values);
   void loop(scf::ForOp op);
   void choose(scf::IfOp op);
-  /// Puts `head` and what was printed since behind `before`, in braces where it is more than a line; `more`: an else
-  /// follows.
-  void wrap(std::string before, const std::string &head, bool more);
+  /// What `print` prints, a step further in.
+  std::string inside(llvm::function_ref<void()> print);
+  /// `head` with a statement or, in braces, several, and perhaps with an else and its own.
+  void wrap(const std::string &head, const std::string &inside, std::optional<std::string> otherwise = {});
   void programId(ProgramIdOp op);
   std::optional<Expression> expression(Operation &op);
   Expression binary(Operation &op, const char *sign, Strength strength) {
@@ -326,26 +327,37 @@ void Printer::loop(scf::ForOp op) {
   std::string i = names.of(op.getInductionVar());
   std::string head = fmt::format("for (int {} = {}; {} < {}; {} += {})", i, use(op.getLowerBound()), i,
                                  use(op.getUpperBound(), sum), i, use(op.getStep()));
-  std::string before = std::move(body);
-  body.clear();
-  ++depth;
-  block(*op.getBody());
   auto yield = cast<scf::YieldOp>(op.getBody()->getTerminator());
   // One after another would do wrong only where a variable is another one's next value.
   for (Value value : yield.getOperands())
     if (yield.getNumOperands() > 1 && llvm::is_contained(op.getRegionIterArgs(), value))
       wrong(*op, "a loop whose variables change places");
-  assign(op.getRegionIterArgs(), yield.getOperands());
-  --depth;
-  wrap(std::move(before), head, false);
+  wrap(head, inside([&] {
+         block(*op.getBody());
+         assign(op.getRegionIterArgs(), yield.getOperands());
+       }));
 }
 
-void Printer::wrap(std::string before, const std::string &head, bool more) {
-  std::string inside = std::exchange(body, std::move(before));
-  bool one = !more && llvm::count(inside, '\n') == 1;
-  line(head + (one ? "" : " {"));
+std::string Printer::inside(llvm::function_ref<void()> print) {
+  std::string before = std::exchange(body, {});
+  ++depth;
+  print();
+  --depth;
+  return std::exchange(body, std::move(before));
+}
+
+void Printer::wrap(const std::string &head, const std::string &inside, std::optional<std::string> otherwise) {
+  auto statement = [](const std::string &text) {
+    return llvm::count(text, '\n') == 1 && !llvm::StringRef(text).ltrim().starts_with("if"); // whose else would it be?
+  };
+  bool bare = otherwise ? statement(inside) && statement(*otherwise) : llvm::count(inside, '\n') == 1;
+  line(head + (bare ? "" : " {"));
   body += inside;
-  if (!one && !more)
+  if (otherwise) {
+    line(bare ? "else" : "} else {");
+    body += *otherwise;
+  }
+  if (!bare)
     line("}");
 }
 
@@ -353,21 +365,18 @@ void Printer::choose(scf::IfOp op) {
   for (Value result : op.getResults())
     line(fmt::format("{} {};", typeOf(result.getType()), names.take(result, "value")));
   bool otherwise = op.elseBlock() && (!op.elseBlock()->without_terminator().empty() || op.getNumResults());
-  std::string head = "if (" + use(op.getCondition()) + ")", before = std::move(body);
-  body.clear();
-  ++depth;
-  block(*op.thenBlock());
-  assign(op.getResults(), op.thenYield().getOperands());
-  --depth;
-  wrap(std::move(before), head, otherwise);
-  if (!otherwise)
-    return;
-  line("} else {");
-  ++depth;
-  block(*op.elseBlock());
-  assign(op.getResults(), op.elseYield().getOperands());
-  --depth;
-  line("}");
+  std::string head = "if (" + use(op.getCondition()) + ")";
+  std::string then = inside([&] {
+    block(*op.thenBlock());
+    assign(op.getResults(), op.thenYield().getOperands());
+  });
+  std::optional<std::string> other;
+  if (otherwise)
+    other = inside([&] {
+      block(*op.elseBlock());
+      assign(op.getResults(), op.elseYield().getOperands());
+    });
+  wrap(head, then, other);
 }
 
 void Printer::programId(ProgramIdOp op) {

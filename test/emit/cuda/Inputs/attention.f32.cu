@@ -114,11 +114,10 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void attention(Batch batch,
     }
   }
   bool ready;
-  if (holds) {
+  if (holds)
     ready = arrive(batch.counter(batch.item_counter(first) + tile), item_count);
-  } else {
+  else
     ready = true;
-  }
   if (ready) {
     const int sum_6 = row_position / 256 + 1;
     for (int q_4 = group(); q_4 < product; q_4 += 16) {
