@@ -350,12 +350,14 @@ Result<void> Compilation::addCuda(const Plan &plan, ArtifactWriter &writer, Mani
     if (!compiled)
       return propagate(compiled);
     for (auto [kernel, device] : llvm::zip(cudaTexts, *compiled)) {
+      if (auto added = writer.add(target.member(kernel.name), device.image); !added)
+        return added;
+      if (target.portable()) // what the driver makes of PTX is not known
+        continue;
       const KernelUsage &u = device.usage;
       usages[target.architecture][kernel.name] = {{"registers", u.registers},           {"stack_bytes", u.stackBytes},
                                                   {"spill_stores", u.spillStores},      {"spill_loads", u.spillLoads},
                                                   {"shared_bytes", kernel.sharedBytes}, {"barriers", u.barriers}};
-      if (auto added = writer.add(target.member() + kernel.name + ".cubin", device.image); !added)
-        return added;
       auto planned = llvm::find_if(plan.kernels, [&](const Kernel &other) { return other.symbol == kernel.name; });
       llvm::append_range(facts[kernel.name], factsOf(plan, *planned, target.architecture, u));
     }

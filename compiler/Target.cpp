@@ -1,6 +1,7 @@
 #include "compiler/Target.h"
 
 #include "compiler/ConfigDiagnostics.h"
+#include "runtime/CudaPlan.h"
 
 #include <algorithm>
 
@@ -16,29 +17,21 @@ std::string Target::member() const {
 
 bool hasFloatInputs(std::string_view family) { return family == "cuda"; }
 
-/// sm_80 and later, perhaps with the letter of an architecture that has features of its own.
-static bool isArchitecture(std::string_view text) {
-  if (!text.starts_with("sm_"))
-    return false;
-  text.remove_prefix(3);
-  if (text.ends_with('a') || text.ends_with('f'))
-    text.remove_suffix(1);
-  bool digits = std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
-  return digits && text.size() >= 2 && text.size() <= 3 && std::stoi(std::string(text)) >= 80;
-}
-
 Result<Target> parseTarget(const std::string &text) {
   if (text == "cpu")
     return Target{};
   for (Target::Kind kind : {Target::Kind::cuda, Target::Kind::cudaHost})
     if (std::string_view rest(text); rest.starts_with(prefixOf(kind))) {
       rest.remove_prefix(std::string_view(prefixOf(kind)).size());
-      if (isArchitecture(rest))
+      auto architecture = CudaArchitecture::parse(rest);
+      if (architecture && (kind == Target::Kind::cuda || !architecture->portable))
         return Target{kind, std::string(rest)};
     }
-  return fail(ExitCode::usage,
-              "--target {}: expected cpu, cuda:ARCH or cuda-host:ARCH, where ARCH is sm_80 or later (sm_86, sm_90a, …)",
-              printable(text));
+  return fail(
+      ExitCode::usage,
+      "--target {}: expected cpu, cuda:ARCH or cuda-host:ARCH, where ARCH is sm_80 or later (sm_86, sm_90a, …), "
+      "or for cuda compute_80 or later",
+      printable(text));
 }
 
 Result<std::vector<Target>> parseTargets(const std::vector<std::string> &texts) {

@@ -9,7 +9,8 @@
 
 namespace lathe {
 
-/// "cpu", "cuda:sm_90a" (an NVIDIA architecture), or "cuda-host:sm_80": kernels for that architecture, run on the CPU.
+/// "cpu", "cuda:sm_90a" (an NVIDIA architecture; "cuda:compute_90": PTX for it and those to come), or
+/// "cuda-host:sm_80": kernels for that architecture, run on the CPU.
 struct Target {
   enum class Kind { cpu, cuda, cudaHost };
   Kind kind = Kind::cpu;
@@ -21,6 +22,9 @@ struct Target {
   /// What the artifact's member with its code is called, "kernels/cuda-host-sm_80.so", or of a GPU's, where there is
   /// one a kernel, how they begin: "kernels/sm_90a/".
   std::string member() const;
+  /// Of a GPU's target: whether its code is PTX, and the member with a kernel's cubin, or its PTX.
+  bool portable() const { return architecture.starts_with("compute_"); }
+  std::string member(const std::string &kernel) const { return member() + kernel + (portable() ? ".ptx" : ".cubin"); }
 };
 
 /// Whether linears of quantised weights take their inputs in floats there, and not in codes: tensor cores multiply

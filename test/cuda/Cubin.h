@@ -1,4 +1,5 @@
-// What a cubin, or PTX, says of its kernels: the sizes of their parameters, which the driver copies when a launch is described.
+// What a cubin, or PTX, says of its kernels: the sizes of their parameters, which the driver copies when a launch is
+// described.
 #pragma once
 
 #include <cstddef>

@@ -80,9 +80,11 @@ void addCompile(CLI::App &app, Action &run) {
   for (const CpuTier &tier : cpuTiersWithFeatures())
     tierNames.push_back(tier.name);
   command
-      ->add_option("--target", options->targets,
-                   "what to compile for: cpu; cuda:ARCH, an NVIDIA architecture (sm_80, sm_90a; compute_80: PTX for GPUs to "
-                   "come), by NVRTC of the CUDA toolkit; cuda-host:ARCH, the same kernels checked on the CPU; may be given several times")
+      ->add_option(
+          "--target", options->targets,
+          "what to compile for: cpu; cuda:ARCH, an NVIDIA architecture (sm_80, sm_90a; compute_80: PTX for GPUs to "
+          "come), by NVRTC of the CUDA toolkit; cuda-host:ARCH, the same kernels checked on the CPU; may be given "
+          "several times")
       ->default_str("cpu");
   command
       ->add_option("--cpu", options->tiers,
