@@ -481,7 +481,7 @@ std::string Printer::header(int64_t sharedBytes) {
       text += "//   " + source.getValue().str() + "\n";
   int64_t tiles = integer(tilesAttr), bytes = integer(tileBytesAttr);
   bool attends = kernel->getAttrOfType<kern::UnitAttr>(unitAttr).getValue() == kern::Unit::items;
-  text += fmt::format("//\n// a block: {}, {} of shared memory\n",
+  text += fmt::format("// a block: {}, {} of shared memory\n",
                       attends ? "a KV head of an item"
                               : fmt::format("{} rows by one of {} column tiles", schedule.getUnitBlock(), tiles),
                       fmt::format("{} bytes", sharedBytes));

@@ -22,7 +22,8 @@ int64_t CheckedExecutor::takers() const { return kTakers; }
 Result<StepLoad> CheckedExecutor::prepare(Plan &plan, const MemoryLayout &layout, const StepRoom &room,
                                           const EngineOptions &options) {
   if (!options.kernel.empty())
-    return fail(ExitCode::usage, "--kernel {}: expected the device cpu or cuda: cuda-host is for checking, not for timing",
+    return fail(ExitCode::usage,
+                "--kernel {}: expected the device cpu or cuda: cuda-host is for checking, not for timing",
                 options.kernel);
   if (auto done = allocate(plan, layout, room); !done)
     return propagate(done);
@@ -36,8 +37,8 @@ Result<StepLoad> CheckedExecutor::prepare(Plan &plan, const MemoryLayout &layout
     extents.push_back({(*buffers)[i], weight ? artifact->weight(buffer.tensor)->size() : layout.place(buffer).bytes});
   }
   std::memset(pool.data(), 0xff, pool.bytes()); // what was never appended must not look like a number
-  auto made = HostLaunches::create(plan, *code, tier().substr(tier().find(':') + 1), std::move(extents),
-                                   options.hostCheck);
+  auto made =
+      HostLaunches::create(plan, *code, tier().substr(tier().find(':') + 1), std::move(extents), options.hostCheck);
   if (!made)
     return propagate(made);
   launches = std::move(*made);

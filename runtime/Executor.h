@@ -1,8 +1,8 @@
 //===- Executor.h - what runs a plan's steps --------------------------------===//
 //
-// An engine has one of three: CpuExecutor (vectorised code on the machine's cores), CheckedExecutor (kernels of the CUDA
-// target, thread by thread on the CPU) and CudaExecutor (a GPU). It owns weights, activations, the KV pool and the code.
-// It is opened, asked how much memory there is, and prepared for a plan once; then it runs steps.
+// An engine has one of three: CpuExecutor (vectorised code on the machine's cores), CheckedExecutor (kernels of the
+// CUDA target, thread by thread on the CPU) and CudaExecutor (a GPU). It owns weights, activations, the KV pool and the
+// code. It is opened, asked how much memory there is, and prepared for a plan once; then it runs steps.
 //
 //===----------------------------------------------------------------------===//
 #pragma once

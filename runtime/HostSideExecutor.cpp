@@ -18,7 +18,8 @@ constexpr int64_t kReadChunk = 2 << 20;
 StepLoad loadOf(const Plan &plan) {
   StepLoad load{.launches = static_cast<int64_t>(plan.launches.size())};
   for (const Launch &launch : plan.launches)
-    load.weightBytes += static_cast<uint64_t>(plan.kernels[launch.kernel].tiles * plan.kernels[launch.kernel].bytesPerTile);
+    load.weightBytes +=
+        static_cast<uint64_t>(plan.kernels[launch.kernel].tiles * plan.kernels[launch.kernel].bytesPerTile);
   return load;
 }
 
@@ -127,9 +128,7 @@ Result<void> HostSideExecutor::copyPages(std::span<const PageCopy> copies) {
   return {};
 }
 
-Result<const float *> HostSideExecutor::logits(int64_t) {
-  return reinterpret_cast<const float *>(activations.data());
-}
+Result<const float *> HostSideExecutor::logits(int64_t) { return reinterpret_cast<const float *>(activations.data()); }
 
 Result<double> HostSideExecutor::readBandwidth() { return probeReadBandwidth(workers); }
 

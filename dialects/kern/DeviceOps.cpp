@@ -95,8 +95,11 @@ LogicalResult BlockDotOp::verify() {
 
 int64_t BlockDotOp::sumBytes() {
   MemRefType into = memref(getInto());
-  int64_t rows = into.getDimSize(0), padded = into.getDimSize(1) + 4;
-  return rows <= deviceSpanRows ? deviceSpans * rows * padded * 4 : 0;
+  int64_t rows = into.getDimSize(0), padded = into.getDimSize(1) + 4; // as DotSums in runtime/device/dot.cuh
+  constexpr int64_t mostColumns = 128;                                // kFewColumns
+  if (rows > deviceSpanRows)
+    rows = into.getDimSize(1) <= mostColumns ? deviceTileRows : 0;
+  return deviceSpans * rows * padded * 4;
 }
 
 LogicalResult BlockScoresOp::verify() {

@@ -10,7 +10,8 @@
 // Results do not depend on the number of rows. k is cut into spans, at places that depend on k alone; a span is one
 // chain of multiply-adds from 0; the spans' sums are added to 0 in order. f32: spans of 256, fma in order of k, as on
 // the CPU (kSumSpan in runtime/Abi.h). bf16 and bytes: kSpans spans of whole blocks, mma_bf16 in order of blocks. Where
-// rows are few, each warp takes a span of all columns; where they are many, a warp takes an output tile and all spans.
+// rows are few, each warp takes a span of all columns, so that all of a block's warps bring in weights; where they are
+// many, a warp takes an output tile and all spans.
 //
 //===----------------------------------------------------------------------===//
 #pragma once
@@ -22,14 +23,18 @@ namespace lathe::device {
 
 constexpr int kSpans = 8;
 constexpr int kFloatSpan = 256;
-/// Up to so many rows the spans go to the warps; above, output tiles do.
-constexpr int kSpanRows = 16;
+/// With room for up to so many rows the spans go to the warps; with more, only those of so few rows do, and not where
+/// the sums of so many columns would take too much of shared memory.
+constexpr int kSpanRows = 16, kFewRows = 8, kFewColumns = 128;
 
 /// Sums of spans on their way, where warps take spans. Rows are padded against bank conflicts.
-template <int kRows, int kColumns, bool kUsed = (kRows <= kSpanRows)> struct DotSums {
-  Shared<float, kSpans, kRows, kColumns + 4> sums;
+template <int kRows, int kColumns, bool kUsed = (kRows <= kSpanRows || kColumns <= kFewColumns)> struct DotSums {
+  static constexpr int kSumRows = kRows <= kSpanRows ? kRows : kFewRows;
+  Shared<float, kSpans, kSumRows, kColumns + 4> sums;
 };
-template <int kRows, int kColumns> struct DotSums<kRows, kColumns, false> {};
+template <int kRows, int kColumns> struct DotSums<kRows, kColumns, false> {
+  static constexpr int kSumRows = 0;
+};
 
 namespace detail {
 
@@ -96,8 +101,8 @@ LATHE_DEVICE void walk_blocks(const Panels &panels, int firstPanel, const Rows &
 }
 
 /// tile = Σ over spans of sums, in order; `before` the sums of the spans before.
-template <int kRows, int kColumns>
-LATHE_DEVICE void add_spans(int rows, Shared<float, kSpans, kRows, kColumns + 4> &sums, int spans, bool before,
+template <int kSumRows, int kRows, int kColumns>
+LATHE_DEVICE void add_spans(int rows, Shared<float, kSpans, kSumRows, kColumns + 4> &sums, int spans, bool before,
                             Shared<float, kRows, kColumns> &tile) {
   for (int index = thread(); index < rows * kColumns; index += threads()) {
     const int row = index / kColumns, column = index % kColumns;
@@ -108,13 +113,20 @@ LATHE_DEVICE void add_spans(int rows, Shared<float, kSpans, kRows, kColumns + 4>
   }
 }
 
+/// The most columns up to 64, in steps of 16, of which `columns` has a whole number.
+LATHE_DEVICE constexpr int strip_of(int columns) {
+  int strip = 64;
+  while (columns % strip != 0)
+    strip -= 16;
+  return strip;
+}
+
 /// Warps take spans, of at most 64 columns at a time: more sums and loads than that have no room in registers.
-template <int kRows, class Panels, class Rows, int kColumns>
+template <int kSumRows, int kRows, class Panels, class Rows, int kColumns>
 LATHE_DEVICE void dot_spans(int rows, const Rows &input, const Panels &panels, int firstPanel,
-                            Shared<float, kRows, kColumns> &tile, Shared<float, kSpans, kRows, kColumns + 4> &sums) {
-  constexpr int kTiles = kRows / 8, kSpan = ceil_div(Panels::kBlockCount, kSpans);
-  constexpr int kStrip = least(kColumns, 64), kPanels = kStrip / 8;
-  static_assert(kColumns % kStrip == 0, "at most 64 columns, or a multiple of 64");
+                            Shared<float, kRows, kColumns> &tile, Shared<float, kSpans, kSumRows, kColumns + 4> &sums) {
+  constexpr int kTiles = kSumRows / 8, kSpan = ceil_div(Panels::kBlockCount, kSpans);
+  constexpr int kStrip = strip_of(kColumns), kPanels = kStrip / 8;
   for (int span = warp(); span < kSpans; span += warps())
     for (int strip = 0; strip < kColumns; strip += kStrip) {
       float sum[kPanels / 2][kTiles][4] = {};
@@ -179,9 +191,11 @@ template <int kRows, class Panels, class Rows, int kColumns>
 LATHE_DEVICE void dot_panels(int rows, const Rows &input, const Panels &panels, int firstPanel,
                              Shared<float, kRows, kColumns> &tile, DotSums<kRows, kColumns> &sums) {
   static_assert(kRows % 8 == 0 && kColumns % 16 == 0, "tiles of 8 rows and 16 columns");
-  if constexpr (kRows <= kSpanRows)
-    dot_spans(rows, input, panels, firstPanel, tile, sums.sums);
-  else
+  constexpr int kSumRows = DotSums<kRows, kColumns>::kSumRows;
+  if constexpr (kSumRows != 0)
+    if (rows <= kSumRows)
+      return dot_spans(rows, input, panels, firstPanel, tile, sums.sums);
+  if constexpr (kSumRows != kRows)
     dot_tiles(rows, input, panels, firstPanel, tile);
 }
 

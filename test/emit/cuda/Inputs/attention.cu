@@ -1,6 +1,5 @@
 // attention
 //   attention attn, Qwen3-0.6B.toml:8
-//
 // a block: a KV head of an item, 84480 bytes of shared memory
 // operations: 8192 a row and position
 // schedule: default, cuda.toml:27

@@ -1,6 +1,5 @@
 // attention
 //   attention attn, config.json:21
-//
 // a block: a KV head of an item, 53760 bytes of shared memory
 // operations: 384 a row and position
 // schedule: default, cuda.toml:27
