@@ -59,7 +59,7 @@ LIBRARY_MISTAKES = {
     "positions that are not there": (r"if \(valid < 8\)", "if (false)"),
     "a block too many": (r"if \(block >= end\)", "if (block > end)"),
     "a block too few": (r"if \(block \+ s >= end\)", "if (block + s + 1 >= end)"),
-    "a span that is not added": (r"span < spans; \+\+span\)", "span < spans - 1; ++span)"),
+    "a span that is not added": (r"int span = 0; span < spans; \+\+span\)", "int span = 1; span < spans; ++span)"),
     "a page too few": (r"begin \+ s < endPage", "begin + s + 1 < endPage"),
 }
 
