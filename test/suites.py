@@ -34,10 +34,12 @@ class Suite:
         log = logs / f"{self.name.replace('/', '-')}.log"
         start = time.monotonic()
         with log.open("wb") as out:
-            process = subprocess.Popen(self.command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                       cwd=ROOT, env={**os.environ, "LATHE_CONFIG": "", **self.env}, start_new_session=True)
             try:
+                process = subprocess.Popen(self.command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=ROOT,
+                                           env={**os.environ, "LATHE_CONFIG": "", **self.env}, start_new_session=True)
                 status = process.wait(SUITE_SECONDS)
+            except OSError as error: # a program that was not built
+                status = error
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
