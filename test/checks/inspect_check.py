@@ -200,7 +200,7 @@ def hostileName(of):
     model.write_text(f'name = "{name}"\n' + re.sub(r"^name = .*\n", "", toml, flags=re.M))
     artifact, path = of.folder / "hostile.lathe", of.folder / "hostile.html"
     of.lathe.compile(model, artifact, "--weights", "random:1", "--quant", "f32", "--cpu", "x86-64-v3").expect(0)
-    of.lathe.run("inspect", artifact, "--html", path).expect(0)
+    of.lathe.run("inspect", artifact, "--html", path.name, cwd=of.folder).expect(0)
     shown = Page(path.read_text())
     expectEqual(shown.tags.get("script"), 1, "scripts in the page")
     expectEqual(shown.tags.get("img", 0), 0, "images in the page")

@@ -1,7 +1,7 @@
 //===- InspectDiff.cpp - lathe inspect A diff B, and --html -------------------===//
-#include "compiler/Programs.h"
 #include "compiler/inspect/Difference.h"
 #include "compiler/inspect/html/Page.h"
+#include "runtime/support/AtomicFile.h"
 #include "tools/lathe-compiler/Inspect.h"
 
 #include <map>
@@ -76,7 +76,13 @@ Result<void> inspectHtml(Inspection &inspection, const InspectOptions &options) 
   auto page = writePage(inspection, *tier);
   if (!page)
     return propagate(page);
-  if (auto written = writeFile(options.html, *page); !written)
+  auto file = AtomicFile::create(options.html);
+  if (!file)
+    return propagate(file);
+  auto written = (*file)->write(*page);
+  if (written)
+    written = (*file)->commit();
+  if (!written)
     return written;
   fmt::print(stderr, "{}: {}\n", options.html, sizeText(page->size()));
   return {};
