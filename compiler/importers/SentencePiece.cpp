@@ -340,7 +340,9 @@ private:
     std::vector<json> steps;
     if (model.escapeWhitespaces)
       steps.push_back(replaceJson("String", "▁", " "));
-    steps.push_back({{"type", "ByteFallback"}});
+    // Without pieces for bytes "<0x41>" is a text like others.
+    if (std::ranges::find(model.pieces, PieceType::byte, &SentencePiece::type) != model.pieces.end())
+      steps.push_back({{"type", "ByteFallback"}});
     steps.push_back({{"type", "Fuse"}});
     // With extra spaces gone, none stands at the start of a text.
     constexpr int64_t all = 1 << 20;
