@@ -2,9 +2,9 @@
 
 #include "compiler/SchedulesBuiltIn.h"
 #include "compiler/TomlFile.h"
+#include "runtime/CudaPlan.h"
 
 #include <algorithm>
-#include <charconv>
 
 namespace lathe {
 namespace {
@@ -15,12 +15,10 @@ constexpr int64_t kBytesUnderWay = 8 * 16;                    ///< of a thread
 constexpr double kLatency = 0.7e-6;                           ///< seconds from a load to its bytes, under load
 constexpr std::string_view kMark = "// on ";                  ///< how a line of facts begins
 
+/// 90 of "sm_90a" or "compute_90"; 0 of anything else.
 int64_t capabilityOf(std::string_view architecture) {
-  size_t at = architecture.find('_');
-  int64_t number = 0;
-  if (at != std::string_view::npos)
-    std::from_chars(architecture.data() + at + 1, architecture.data() + architecture.size(), number);
-  return number;
+  auto parsed = CudaArchitecture::parse(architecture);
+  return parsed ? parsed->capability : 0;
 }
 
 /// Reads a [[device]] entry; `problem` is the first thing that is wrong.
