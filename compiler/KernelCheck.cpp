@@ -3,8 +3,8 @@
 #include "compiler/CudaCodegen.h"
 #include "compiler/Half.h"
 #include "dialects/kern/KernDialect.h"
-#include "runtime/AttentionItems.h"
 #include "runtime/HostLaunches.h"
+#include "runtime/StepArrays.h"
 
 #include <cmath>
 #include <cstring>
@@ -60,27 +60,17 @@ public:
       pageTable.push_back(static_cast<int32_t>(page));
     std::ranges::shuffle(pageTable, random);
     records = AttentionItems::recordsFor(plan, plan.context, workers);
-    items = AttentionItems(plan, workers, records);
+    arrays = StepArrays(AttentionItems(plan, workers, records));
+    std::vector<std::vector<int32_t>> tokens(parts.size());
+    std::vector<PagedRows> batched;
     for (size_t sequence = 0; sequence < parts.size(); ++sequence) {
-      auto [position, rows] = parts[sequence];
-      items.add(static_cast<int64_t>(tokenIds.size()), rows, position);
-      for (int64_t row = 0; row < rows; ++row) {
-        tokenIds.push_back(static_cast<int32_t>(random() % plan.vocab));
-        rowSequence.push_back(static_cast<int32_t>(sequence));
-        rowPosition.push_back(static_cast<int32_t>(position + row));
-      }
-      logitRow.push_back(static_cast<int32_t>(tokenIds.size()) - 1);
+      for (int64_t row = 0; row < parts[sequence].rows; ++row)
+        tokens[sequence].push_back(static_cast<int32_t>(random() % plan.vocab));
+      batched.push_back({.pages = std::span(pageTable).subspan(sequence * stride, stride),
+                         .position = parts[sequence].position,
+                         .tokens = tokens[sequence]});
     }
-    step = {.rows = static_cast<int64_t>(tokenIds.size()),
-            .sequences = static_cast<int64_t>(parts.size()),
-            .logitRows = static_cast<int64_t>(logitRow.size()),
-            .pageStride = stride,
-            .tokenIds = tokenIds.data(),
-            .rowSequence = rowSequence.data(),
-            .rowPosition = rowPosition.data(),
-            .pageTable = pageTable.data(),
-            .logitRow = logitRow.data()};
-    items.finish(step);
+    step = arrays.layOut(batched);
   }
 
   /// Random numbers for one argument of a kernel.
@@ -139,8 +129,8 @@ private:
   const std::vector<Part> &parts;
   float magnitude;
   std::mt19937_64 random;
-  std::vector<int32_t> tokenIds, rowSequence, rowPosition, pageTable, logitRow;
-  AttentionItems items;
+  std::vector<int32_t> pageTable;
+  StepArrays arrays;
   LatheStep step = {};
   int64_t pages = 0, records = 0;
 };

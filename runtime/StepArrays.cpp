@@ -5,24 +5,31 @@
 namespace lathe {
 
 LatheStep StepArrays::layOut(const KvStore &kv, std::span<const SequenceRows> batch) {
+  paged.clear();
+  for (const SequenceRows &part : batch)
+    paged.push_back({kv.pages(part.sequence), kv.length(part.sequence), part.tokens, part.logitRows});
+  return layOut(paged);
+}
+
+LatheStep StepArrays::layOut(std::span<const PagedRows> batch) {
   tokenIds.clear(), rowSequence.clear(), rowPosition.clear(), logitRow.clear();
   items.clear();
   int64_t stride = 1;
-  for (const SequenceRows &part : batch)
-    stride = std::max<int64_t>(stride, static_cast<int64_t>(kv.pages(part.sequence).size()));
+  for (const PagedRows &part : batch)
+    stride = std::max<int64_t>(stride, static_cast<int64_t>(part.pages.size()));
   pageTable.assign(stride * static_cast<int64_t>(batch.size()), 0);
   for (size_t sequence = 0; sequence < batch.size(); ++sequence) {
-    const SequenceRows &part = batch[sequence];
-    std::ranges::copy(kv.pages(part.sequence), pageTable.begin() + static_cast<ptrdiff_t>(sequence * stride));
-    int64_t position = kv.length(part.sequence), count = static_cast<int64_t>(part.tokens.size());
+    const PagedRows &part = batch[sequence];
+    std::ranges::copy(part.pages, pageTable.begin() + static_cast<ptrdiff_t>(sequence * stride));
+    int64_t count = static_cast<int64_t>(part.tokens.size());
     for (int64_t row = 0; row < count; ++row) {
       if (row >= count - part.logitRows)
         logitRow.push_back(static_cast<int32_t>(tokenIds.size()));
       tokenIds.push_back(part.tokens[row]);
       rowSequence.push_back(static_cast<int32_t>(sequence));
-      rowPosition.push_back(static_cast<int32_t>(position + row));
+      rowPosition.push_back(static_cast<int32_t>(part.position + row));
     }
-    items.add(static_cast<int64_t>(tokenIds.size()) - count, count, position);
+    items.add(static_cast<int64_t>(tokenIds.size()) - count, count, part.position);
   }
   LatheStep step = {.rows = static_cast<int64_t>(tokenIds.size()),
                     .sequences = static_cast<int64_t>(batch.size()),

@@ -18,6 +18,14 @@ struct SequenceRows {
   int64_t logitRows = 1; ///< of the last so many tokens the logits are wanted
 };
 
+/// The same, wherever its pages come from.
+struct PagedRows {
+  std::span<const int32_t> pages; ///< physical, of each logical page
+  int64_t position = 0;           ///< of the first token
+  std::span<const int32_t> tokens;
+  int64_t logitRows = 1;
+};
+
 /// The arrays of LatheStep, kept so that a step allocates nothing once they have grown.
 class StepArrays {
 public:
@@ -26,8 +34,10 @@ public:
 
   /// The step of a batch; its arrays are valid until the next call. `library` is left null.
   LatheStep layOut(const KvStore &kv, std::span<const SequenceRows> batch);
+  LatheStep layOut(std::span<const PagedRows> batch);
 
 private:
+  std::vector<PagedRows> paged;
   std::vector<int32_t> tokenIds, rowSequence, rowPosition, pageTable, logitRow;
   AttentionItems items;
 };
