@@ -80,18 +80,9 @@ TEST(LaunchTable, AbsentWorkersHoldUpNobody) {
 TEST(LaunchTable, DecodeCutsLargePiecesThenSmallOnes) {
   auto pool = CpuPool::create(2);
   ASSERT_TRUE(pool);
-  EXPECT_EQ(cover(**pool, Unit::rows, 1, 18, 48), 8);
-  EXPECT_EQ(cover(**pool, Unit::rows, 16, 18, 48), 8);
-  EXPECT_EQ(cover(**pool, Unit::rows, 1, 15, 48), 7);
+  EXPECT_EQ(cover(**pool, Unit::rows, 1, 18, 48), 6);
+  EXPECT_EQ(cover(**pool, Unit::rows, 16, 18, 48), 6);
   EXPECT_EQ(cover(**pool, Unit::rows, 1, 7, 48), 2) << "too few tiles to be worth it";
-  ResolvedLaunch launch{record, {}, Unit::rows, 96, 48, true};
-  LaunchCut cut = LaunchCut::make(launch, 16, 2);
-  EXPECT_EQ(cut.blocks, 0);
-  EXPECT_EQ(cut.restBlocks, 1);
-  std::vector<int64_t> boundaries;
-  for (int64_t piece = 0; piece <= cut.restPieces; ++piece)
-    boundaries.push_back(cut.restBoundary(launch, piece));
-  EXPECT_EQ(boundaries, (std::vector<int64_t>{0, 30, 60, 69, 78, 82, 87, 89, 92, 93, 94, 95, 96}));
 }
 
 thread_local int64_t preparedCalls;
@@ -110,19 +101,6 @@ TEST(LaunchTable, OnlyTheFirstCallOfEqualUnitsIsFresh) {
   preparedCalls = 0;
   (*table)->run(**pool, step);
   EXPECT_EQ(preparedCalls, 0);
-}
-
-TEST(LaunchTable, PrefillTakesWholeBlocks) {
-  LaunchCut cut = LaunchCut::make({record, {}, Unit::rows, 18, 48, true}, 512, 2);
-  EXPECT_EQ(cut.blocks, 10);
-  EXPECT_EQ(cut.restBegin, 480);
-  EXPECT_EQ(cut.restUnits, 32);
-  EXPECT_EQ(cut.restBlocks, 1);
-}
-
-TEST(LaunchTable, OneTileSplitsRows) {
-  LaunchCut cut = LaunchCut::make({record, {}, Unit::rows, 1, 48, true}, 16, 4);
-  EXPECT_EQ(cut.restBlocks, 4);
 }
 
 // Launches read what other workers wrote in the launch before.
