@@ -4,7 +4,7 @@ namespace lathe {
 
 void LaunchProgress::open(size_t launch, uint64_t step, const LaunchCut &cut, int64_t wholes) {
   Shared &to = shared[launch];
-  auto set = [&](std::atomic<uint64_t> &at, int64_t count) { at.store(word(step, static_cast<uint64_t>(count))); };
+  auto set = [&](std::atomic<uint64_t> &at, int64_t count) { at.store(word(step, count)); };
   set(to.ranges, cut.ranges);
   set(to.rangePieces, cut.rangePieces);
   set(to.wholes, wholes);
@@ -16,16 +16,17 @@ void LaunchProgress::open(size_t launch, uint64_t step, const LaunchCut &cut, in
 /// Of a launch whose `pieces` a range were read in this step. If the step has ended since, all pieces of this range
 /// were taken in it, so its word is another than the one read here before, and stays of that step or later: nothing can
 /// be taken by mistake.
-Piece LaunchProgress::claimOfRange(size_t launch, uint64_t step, int64_t range, int64_t pieces) {
+Piece LaunchProgress::claimOfRange(size_t launch, uint64_t step, int64_t range, int64_t pieces, bool own) {
   std::atomic<uint64_t> &cursor = cursors[launch * workers + range].next;
   uint64_t seen = cursor.load(std::memory_order_relaxed);
   while (true) {
-    int64_t next = stepOf(seen) == step ? countOf(seen) : 0;
     if (stepOf(seen) > step)
       return {Piece::State::stepOver};
-    if (next == pieces)
+    int64_t count = stepOf(seen) == step ? countOf(seen) : 0, next = count & ~kOwnerCame;
+    bool ownerCame = own || count & kOwnerCame;
+    if (next == pieces || (!own && ownerCame && next + 1 == pieces))
       return {};
-    if (cursor.compare_exchange_weak(seen, word(step, static_cast<uint64_t>(next + 1))))
+    if (cursor.compare_exchange_weak(seen, word(step, (next + 1) | (ownerCame ? kOwnerCame : 0))))
       return {Piece::State::taken, range, next};
   }
 }
@@ -50,13 +51,14 @@ Piece LaunchProgress::claim(size_t launch, uint64_t step, int64_t worker) {
     return {Piece::State::stepOver};
   int64_t count = countOf(ranges);
   if (worker < count)
-    if (Piece own = claimOfRange(launch, step, worker, countOf(pieces)); own.state != Piece::State::nothingLeft)
+    if (Piece own = claimOfRange(launch, step, worker, countOf(pieces), true); own.state != Piece::State::nothingLeft)
       return own;
   if (Piece whole = claimWhole(launch, step); whole.state != Piece::State::nothingLeft)
     return whole;
   for (int64_t i = 1; i <= count; ++i)
     if (int64_t range = (worker + i) % count; range != worker)
-      if (Piece other = claimOfRange(launch, step, range, countOf(pieces)); other.state != Piece::State::nothingLeft)
+      if (Piece other = claimOfRange(launch, step, range, countOf(pieces), false);
+          other.state != Piece::State::nothingLeft)
         return other;
   return {};
 }

@@ -31,8 +31,9 @@ public:
 
   /// Opens a launch for a step; no worker is in it any more but those that were too late for the one before.
   void open(size_t launch, uint64_t step, const LaunchCut &cut, int64_t wholes);
-  /// A piece that nobody else gets: of the worker's own range, a whole, or what others have left of theirs. Until it is
-  /// counted as done the step cannot end.
+  /// A piece that nobody else gets: of the worker's own range, a whole, or what others have left of theirs. The last
+  /// piece of a range is left to its worker once that has come: it reads on where it is, and another would have to wait
+  /// for lines that the worker's core has asked for already. Until a piece is counted as done the step cannot end.
   Piece claim(size_t launch, uint64_t step, int64_t worker);
   /// Counts claimed pieces, at least one, as done; true when these were the last.
   bool finish(size_t launch, int64_t pieces);
@@ -42,9 +43,11 @@ public:
 private:
   /// The number of the step above, a count below; steps do not come round again.
   static constexpr int kCountBits = 24;
-  static uint64_t word(uint64_t step, uint64_t count) { return step << kCountBits | count; }
+  static uint64_t word(uint64_t step, int64_t count) { return step << kCountBits | static_cast<uint64_t>(count); }
   static uint64_t stepOf(uint64_t word) { return word >> kCountBits; }
   static int64_t countOf(uint64_t word) { return static_cast<int64_t>(word & ((1 << kCountBits) - 1)); }
+  /// In a cursor's count: the range's worker has taken a piece of it.
+  static constexpr int64_t kOwnerCame = 1 << (kCountBits - 1);
 
   struct Shared {
     // Written between steps only, but for nextWhole.
@@ -56,7 +59,7 @@ private:
     alignas(128) std::atomic<uint64_t> next{0};
   };
 
-  Piece claimOfRange(size_t launch, uint64_t step, int64_t range, int64_t pieces);
+  Piece claimOfRange(size_t launch, uint64_t step, int64_t range, int64_t pieces, bool own);
   Piece claimWhole(size_t launch, uint64_t step);
 
   std::vector<Shared> shared;  ///< one a launch

@@ -70,12 +70,22 @@ TEST(LaunchProgress, OwnRangeThenWholesThenWhatOthersLeft) {
   EXPECT_EQ(progress.claim(0, 1, 0).range, 0);
   for (Piece piece = progress.claim(0, 1, 1); piece.taken(); piece = progress.claim(0, 1, 1))
     taken.emplace_back(piece.range, piece.number);
-  EXPECT_EQ(taken, (std::vector<std::pair<int64_t, int64_t>>{{1, 0}, {1, 1}, {1, 2}, {-1, 0}, {-1, 1}, {0, 1}, {0, 2}}));
+  EXPECT_EQ(taken, (std::vector<std::pair<int64_t, int64_t>>{{1, 0}, {1, 1}, {1, 2}, {-1, 0}, {-1, 1}, {0, 1}}));
+  Piece last = progress.claim(0, 1, 0);
+  EXPECT_TRUE(last.taken() && last.range == 0 && last.number == 2) << "the last one is left to the range's worker";
   EXPECT_EQ(progress.claim(0, 1, 0).state, Piece::State::nothingLeft);
   EXPECT_FALSE(progress.finish(0, 7));
   EXPECT_EQ(progress.done(0, 1), LaunchProgress::Done::no);
   EXPECT_TRUE(progress.finish(0, 1));
   EXPECT_EQ(progress.done(0, 1), LaunchProgress::Done::yes);
+}
+
+TEST(LaunchProgress, OthersTakeAllOfWhoDoesNotCome) {
+  LaunchProgress progress(1, 3);
+  progress.open(0, 1, pieces(3, 2), 0);
+  for (int i = 0; i < 6; ++i)
+    EXPECT_TRUE(progress.claim(0, 1, 2).taken());
+  EXPECT_EQ(progress.claim(0, 1, 0).state, Piece::State::nothingLeft);
 }
 
 TEST(LaunchProgress, WhoComesTooLateTakesNothing) {
@@ -104,7 +114,8 @@ TEST(LaunchProgress, EachPieceIsTakenOnce) {
         int64_t count = 0;
         for (Piece piece = progress.claim(0, step, worker); piece.taken();
              piece = progress.claim(0, step, worker), ++count)
-          seen[piece.range == Piece::kWhole ? kWorkers * kPieces + piece.number : piece.range * kPieces + piece.number]++;
+          seen[piece.range == Piece::kWhole ? kWorkers * kPieces + piece.number
+                                            : piece.range * kPieces + piece.number]++;
         last += count > 0 && progress.finish(0, count);
       });
     for (std::thread &worker : workers)
