@@ -16,6 +16,7 @@
 #include "passes/lm/LmPasses.h"
 #include "runtime/Abi.h"
 #include "runtime/Artifact.h"
+#include "runtime/CudaProbe.h"
 #include "runtime/support/MappedFile.h"
 
 #include "mlir/IR/AsmState.h"
@@ -336,6 +337,12 @@ Result<void> Compilation::takeEdited() {
   return {};
 }
 
+/// The texts, and one of no plan behind them.
+static std::vector<CudaText> withReadBandwidth(std::vector<CudaText> texts) {
+  texts.push_back(readBandwidthKernel());
+  return texts;
+}
+
 Result<void> Compilation::addCuda(const Plan &plan, ArtifactWriter &writer, Manifest &manifest) {
   if (!forCuda())
     return {};
@@ -346,9 +353,11 @@ Result<void> Compilation::addCuda(const Plan &plan, ArtifactWriter &writer, Mani
     if (target.kind == Target::Kind::cudaHost)
       continue;
     progress("compiling kernels for " + target.name(), manifest.tiers.size() - 1, targets.size());
-    auto compiled = compileForDevice(cudaTexts, target.architecture, summary.warning);
+    auto compiled = compileForDevice(withReadBandwidth(cudaTexts), target.architecture, summary.warning);
     if (!compiled)
       return propagate(compiled);
+    if (auto added = writer.add(target.member(kReadBandwidthKernel), compiled->back().image); !added)
+      return added;
     for (auto [kernel, device] : llvm::zip(cudaTexts, *compiled)) {
       if (auto added = writer.add(target.member(kernel.name), device.image); !added)
         return added;
@@ -374,7 +383,7 @@ Result<void> Compilation::addCuda(const Plan &plan, ArtifactWriter &writer, Mani
     if (target.kind != Target::Kind::cudaHost)
       continue;
     progress("compiling kernels for " + target.name(), targets.size() - 1, targets.size());
-    auto object = compileForHost(cudaTexts);
+    auto object = compileForHost(withReadBandwidth(cudaTexts));
     if (!object)
       return propagate(object);
     if (auto added = writer.add(target.member(), *object, 4096); !added)

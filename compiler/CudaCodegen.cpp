@@ -2,6 +2,7 @@
 
 #include "compiler/KernelCompiler.h"
 #include "compiler/Programs.h"
+#include "runtime/CudaProbe.h"
 #include "runtime/device/DeviceText.h"
 #include "runtime/device/HostExecutor.h"
 
@@ -26,6 +27,14 @@ Result<std::vector<CudaText>> printKernels(ModuleOp cuda) {
   return texts;
 }
 
+CudaText readBandwidthKernel() {
+  CudaText kernel{.name = kReadBandwidthKernel};
+  for (const DeviceFile &file : deviceText())
+    if (llvm::StringRef(file.name) == "lathe/" + kernel.name + ".cu")
+      kernel.text = file.text;
+  return kernel;
+}
+
 Result<std::vector<DeviceCode>> compileForDevice(const std::vector<CudaText> &kernels, const std::string &architecture,
                                                  std::string &warning) {
   auto nvrtc = Nvrtc::load();
@@ -38,7 +47,7 @@ Result<std::vector<DeviceCode>> compileForDevice(const std::vector<CudaText> &ke
     sources.push_back({kernel.name, kernel.text});
   std::vector<KernelHeader> headers;
   for (const DeviceFile &file : deviceText())
-    if (!llvm::StringRef(file.name).starts_with("lathe/host/"))
+    if (!llvm::StringRef(file.name).starts_with("lathe/host/") && !llvm::StringRef(file.name).ends_with(".cu"))
       headers.push_back({file.name, file.text});
   KernelCache cache = KernelCache::open(KernelCache::defaultFolder());
   auto compiled = compileKernels(**nvrtc, sources, headers, architecture, &cache);

@@ -1,5 +1,6 @@
 #include "runtime/CudaExecutor.h"
 
+#include "runtime/CudaProbe.h"
 #include "runtime/Engine.h"
 #include "runtime/KernelRing.h"
 
@@ -16,8 +17,6 @@ namespace {
 constexpr std::string_view kTarget = "cuda:";
 /// Weights are copied through two blocks of page-locked memory: one is filled while the other is under way.
 constexpr uint64_t kStagingBytes = 16 << 20;
-constexpr uint64_t kProbeBytes = uint64_t(256) << 20;
-constexpr int kProbeRounds = 8;
 /// What a kernel's launches are repeated to when it is measured alone: a graph's start then counts for little.
 constexpr size_t kMeasuredLaunches = 64;
 
@@ -305,39 +304,12 @@ Result<const float *> CudaExecutor::logits(int64_t rows) {
 Result<void> CudaExecutor::wait() { return impl->graphs->wait(); }
 
 Result<double> CudaExecutor::readBandwidth() {
-  const CudaDevice &device = *impl->device;
-  const CudaDriver &driver = device.driver;
-  auto free = impl->freeBytes();
-  if (!free)
-    return propagate(free);
-  uint64_t bytes = std::min(kProbeBytes, *free / 4);
-  auto memory = allocateMemory(device, 2 * bytes, "measuring the memory's bandwidth");
-  if (!memory)
-    return propagate(memory);
-  auto begin = createEvent(device, true), end = createEvent(device, true);
-  if (!begin)
-    return propagate(begin);
-  if (!end)
-    return propagate(end);
-  cuda::Stream stream = impl->graphs->stream();
-  float best = 0;
-  for (int round = 0; round < kProbeRounds; ++round) {
-    float milliseconds = 0;
-    auto done = driver.call<&Calls::eventRecord>("the bandwidth", begin->get(), stream);
-    if (done)
-      done = driver.call<&Calls::copyWithin>("the bandwidth", memory->get() + bytes, memory->get(), bytes, stream);
-    if (done)
-      done = driver.call<&Calls::eventRecord>("the bandwidth", end->get(), stream);
-    if (auto ended = driver.call<&Calls::streamSynchronize>("the bandwidth", stream); done)
-      done = ended;
-    if (done)
-      done = driver.call<&Calls::eventElapsed>("the bandwidth", &milliseconds, begin->get(), end->get());
-    if (!done)
-      return propagate(done);
-    if (milliseconds > 0 && (best == 0 || milliseconds < best))
-      best = milliseconds;
-  }
-  return best > 0 ? 2 * double(bytes) / (best * 1e-3) : 0;
+  if (auto used = impl->device->use(); !used)
+    return propagate(used);
+  auto kernel = impl->find({.symbol = kReadBandwidthKernel});
+  if (!kernel)
+    return propagate(kernel);
+  return probeReadBandwidth(*impl->device, *kernel, impl->graphs->stream());
 }
 
 } // namespace lathe

@@ -38,7 +38,7 @@ public:
   Result<void> run(LatheStep &step) override;
   Result<const float *> logits(int64_t rows) override;
   Result<void> wait() override;
-  /// As copies within device memory show: each byte is read once and written once.
+  /// As the kernel of runtime/CudaProbe.h finds it.
   Result<double> readBandwidth() override;
 
 private:

@@ -70,7 +70,7 @@ def portable(lathe):
         expect(f"kernels/{member}" in zipfile.ZipFile(model).namelist(), f"no {member}")
         device = Device(lathe, model, capability=capability)
         expectEqual(lathe.generate(model, "--ids", "1,2,3", "-n", 5, "--ignore-eos", "--device", "cuda", env=device.env)["ids"], want, "ids")
-    rows = lathe.run("bench", model, "-p", 4, "-n", 0, "-r", 1, "--json", "--device", "cuda", env=Device(lathe, model, capability=120, memory=1 << 28).env)
+    rows = lathe.run("bench", model, "-p", 4, "-n", 0, "-r", 1, "--json", "--device", "cuda", env=Device(lathe, model, capability=120, memory=1 << 26).env)
     expectEqual(rows.expect(0).json()[0]["cpu_tier"], "cuda:compute_80", "code")
 
 
@@ -112,13 +112,13 @@ def steadySteps(lathe):
 
 def bench(lathe):
     model = artifact(lathe, "qwen3", "f32")
-    device = Device(lathe, model, memory=1 << 28)
+    device = Device(lathe, model, memory=1 << 26)
     rows = lathe.run("bench", model, "-p", "8", "-n", "4", "-b", "2", "-r", "2", "--json", "--device", "cuda", env=device.env).expect(0).json()
     expectEqual([row["cpu_tier"] for row in rows], ["cuda:sm_80"] * 2, "code")
     expect(all(row["probe_gbs"] > 0 for row in rows), f"no bandwidth in {rows}")
-    expect("cuMemcpyDtoHAsync" not in device.calls(), "measuring copied logits that nobody reads")
+    expectEqual(device.calls()["cuMemcpyDtoHAsync"], 1, "copies to the host: what the bandwidth's kernel found, and no logits, which nobody reads")
     for kernel in ("norm_gate_up_gated", "attention", "norm_logits"):
-        device = Device(lathe, model, memory=1 << 28)
+        device = Device(lathe, model, memory=1 << 26)
         rows = lathe.run("bench", model, "--kernel", kernel, "-m", "1,8", "-d", "16", "-r", "2", "--json", "--device", "cuda", env=device.env).expect(0).json()
         expectEqual([row["n_rows"] for row in rows], [1, 8], f"rows of {kernel}")
         expect(all(row["n_launches"] >= 64 and row["gbs"] > 0 for row in rows), f"{kernel}: {rows}")

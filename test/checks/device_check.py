@@ -24,7 +24,12 @@ USED = re.compile(r"Compiling entry function '(\w+)'.*?(\d+) bytes stack frame, 
 
 
 def kernels(name):
-    return (KERNELS / f"{name}.cu").read_text()
+    return place(name).read_text()
+
+
+def place(name):
+    """A kernel of the tests, or one of the library's that no model has."""
+    return next(path for path in (KERNELS / f"{name}.cu", HEADERS / f"{name}.cu") if path.exists())
 
 
 class Nvrtc:
@@ -87,7 +92,7 @@ def byNvrtc(nvrtc, name, architecture):
 def byNvcc(nvcc, link, name):
     with tempfile.TemporaryDirectory() as folder:
         done = run([nvcc, "-std=c++17", "-arch=sm_80", "-fmad=false", f"-I{link}", "-Xptxas", "-v", "-Werror", "all-warnings", "--keep", "--keep-dir", folder,
-                    "-cubin", "-o", f"{folder}/x.cubin", KERNELS / f"{name}.cu"], timeout=900)
+                    "-cubin", "-o", f"{folder}/x.cubin", place(name)], timeout=900)
         done.expect(0)
         return judge(name, done.stderr.replace("warning #", ""), "\n".join(path.read_text() for path in Path(folder).glob("*.ptx")))
 
@@ -95,7 +100,7 @@ def byNvcc(nvcc, link, name):
 def byClang(clang, link, name):
     """As `--target cuda-host` compiles kernels."""
     done = run([clang, "-x", "c++", "-std=c++17", "-O1", "-DLATHE_HOST", "-march=x86-64-v3", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror",
-                "-Wno-unused-parameter", f"-I{link}", "-c", "-o", "/dev/null", KERNELS / f"{name}.cu"], timeout=900)
+                "-Wno-unused-parameter", f"-I{link}", "-c", "-o", "/dev/null", place(name)], timeout=900)
     done.expect(0)
 
 
@@ -126,7 +131,7 @@ def onlyPrimitivesHavePtx():
 
 def fill(suite, lathe, args):
     link = lathe.bin.parent / "device"
-    names = sorted(path.stem for path in KERNELS.glob("*.cu"))
+    names = sorted(path.stem for folder in (KERNELS, HEADERS) for path in folder.glob("*.cu"))
     suite.add("PTX stands in primitives.cuh alone", onlyPrimitivesHavePtx)
     if clang := shutil.which("clang++-22"):
         for name in names:
