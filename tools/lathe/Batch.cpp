@@ -8,6 +8,7 @@
 #include "runtime/support/MappedFile.h"
 
 #include <algorithm>
+#include <chrono>
 #include <deque>
 
 namespace lathe {
@@ -292,23 +293,32 @@ Result<void> Batch::run() {
   auto journal = BatchJournal::create(partial, identity, kept);
   if (!journal)
     return propagate(journal);
+  std::string speed = fmt::format("{}: {} requests", input, open.size());
+  size_t prompted = 0, generated = 0;
+  auto begin = std::chrono::steady_clock::now();
   while (!open.empty()) {
     if (auto done = scheduler.step(); !done)
       return done;
     for (size_t i : open)
       if (Line &line = (*lines)[i]; line.running == 0) {
         answer(line, scheduler, tokenizer->get());
+        prompted += line.prompt.size();
+        for (size_t number : line.numbers)
+          generated += scheduler.completion(number).ids.size();
         if (auto done = (*journal)->add(BatchJournal::entry(i, line.hash, line.answer)); !done)
           return done;
       }
     std::erase_if(open, [&](size_t i) { return !(*lines)[i].answer.empty(); });
   }
+  double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   for (const Line &line : *lines)
     if (auto done = (*file)->write(line.answer); !done)
       return done;
   if (auto done = (*file)->commit(); !done)
     return done;
   (*journal)->remove();
+  fmt::print(stderr, "{} of {} tokens, {} new tokens in {:.2f} s, {:.1f} tokens/s\n", speed, prompted, generated, seconds,
+             seconds > 0 ? double(generated) / seconds : 0);
   return {};
 }
 
