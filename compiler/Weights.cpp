@@ -23,21 +23,6 @@ std::string_view keyBehind(std::string_view name) {
   return name == "lm_head.weight" ? "tie_word_embeddings" : "num_hidden_layers";
 }
 
-// The layer a name says it belongs to, or -1.
-int64_t layerOf(std::string_view name) {
-  constexpr std::string_view prefix = "model.layers.";
-  if (!name.starts_with(prefix))
-    return -1;
-  int64_t layer = 0;
-  size_t digits = 0;
-  for (char c : name.substr(prefix.size())) {
-    if (c < '0' || c > '9' || ++digits > 9)
-      break;
-    layer = layer * 10 + (c - '0');
-  }
-  return digits > 0 ? layer : -1;
-}
-
 // Tensors that may be left over: derived tables of old checkpoints, a copy of the tied head, layers that the config
 // leaves out.
 bool mayBeUnused(const ModelConfig &config, const std::string &name) {
@@ -46,6 +31,20 @@ bool mayBeUnused(const ModelConfig &config, const std::string &name) {
 }
 
 } // namespace
+
+int64_t layerOf(std::string_view tensor) {
+  constexpr std::string_view prefix = "model.layers.";
+  if (!tensor.starts_with(prefix))
+    return -1;
+  int64_t layer = 0;
+  size_t digits = 0;
+  for (char c : tensor.substr(prefix.size())) {
+    if (c < '0' || c > '9' || ++digits > 9)
+      break;
+    layer = layer * 10 + (c - '0');
+  }
+  return digits > 0 ? layer : -1;
+}
 
 std::optional<BlockFormat> blockFormat(std::string_view element) {
   const ElementLayout *layout = findElement(element);

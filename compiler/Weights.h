@@ -26,6 +26,9 @@ struct SourceTensor {
   std::vector<int64_t> shape; ///< row-major, [out, in] for a linear
 };
 
+/// The decoder layer that a canonical name says its tensor belongs to, or -1.
+int64_t layerOf(std::string_view tensor);
+
 /// How a quantised GGUF tensor stores its values, a code of `bits` bits for each, along its rows (ggml-quants.c):
 ///   value = scale * (code - bias) + minimum                            a scale (and minimum) for each group, or
 ///   value = scale * subScale * (code - bias) - minimum * subMinimum    scale and minimum for `super` values,

@@ -133,7 +133,7 @@ private:
       return {};
     std::vector<std::string> common;
     if (before.forCuda())
-      return {*before.tier("")};
+      return {before.tier("")->name};
     for (const std::string &tier : before.artifact().manifest().tiers)
       if (after.tier(tier))
         common.push_back(tier);

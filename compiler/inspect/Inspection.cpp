@@ -4,6 +4,7 @@
 #include "compiler/inspect/CudaUsage.h"
 #include "compiler/inspect/Loops.h"
 #include "passes/kern/KernPasses.h"
+#include "runtime/CpuFeatures.h"
 
 #include <algorithm>
 
@@ -93,14 +94,17 @@ Result<ModuleOp> Inspection::stage(const std::string &number) {
   return fail(ExitCode::usage, "no stage '{}'; there are: {}", number, fmt::join(stageFiles(), ", "));
 }
 
-Result<std::string> Inspection::tier(const std::string &name) const {
-  if (forCuda())
-    return kern::cudaTarget.str();
+Result<ShownTier> Inspection::tier(const std::string &name) const {
   const std::vector<std::string> &tiers = file->manifest().tiers;
-  if (name.empty() && !tiers.empty())
-    return tiers.front();
-  if (std::ranges::find(tiers, name) != tiers.end())
-    return name;
+  if (forCuda() && name.empty())
+    return ShownTier{kern::cudaTarget.str(), ""};
+  if (name.empty() && !tiers.empty()) {
+    if (auto mine = chooseTier(tiers, ""))
+      return ShownTier{*mine, "what this machine runs"};
+    return ShownTier{tiers.front(), "the best in the artifact; this machine runs none of them"};
+  }
+  if (!forCuda() && std::ranges::find(tiers, name) != tiers.end())
+    return ShownTier{name, "asked for with --cpu"};
   return fail(ExitCode::usage, "--cpu {}: the artifact has code for {}", name, fmt::join(tiers, ", "));
 }
 

@@ -42,6 +42,12 @@ struct KernelCode {
   std::string text;               ///< assembly with the inner loop marked, or CUDA C++
 };
 
+/// The tier whose code and schedules are shown, and why that one.
+struct ShownTier {
+  std::string name; ///< "avx512vnni+bf16"; of CUDA the module's name
+  std::string why;  ///< "what this machine runs"; of CUDA, where one text serves all architectures, ""
+};
+
 class Inspection {
 public:
   static Result<std::unique_ptr<Inspection>> open(const std::string &path);
@@ -57,8 +63,9 @@ public:
   std::vector<std::string> stageFiles() const;
   /// The stage whose number is given ("10"), parsed once.
   Result<mlir::ModuleOp> stage(const std::string &number);
-  /// The tier of this name, of "" the best; an error names those that there are. Of CUDA the module's name.
-  Result<std::string> tier(const std::string &name) const;
+  /// The tier of this name; of "" what this machine would run, and where it runs none of them the best. An error names
+  /// those that there are.
+  Result<ShownTier> tier(const std::string &name) const;
   Result<const Kernel *> kernel(const std::string &name) const;
   Result<KernelFacts> facts(const Kernel &kernel, const std::string &tier);
   Result<KernelCode> code(const Kernel &kernel, const std::string &tier) const;

@@ -26,6 +26,8 @@ def Kern_Dialect : Dialect {
 // Attributes
 //===----------------------------------------------------------------------===//
 
+// An enumeration prints a space before its word: a `` before it in a format takes the format's own away.
+
 def Kern_Unit : I32EnumAttr<"Unit", "what a kernel's units are at run time",
     [I32EnumAttrCase<"rows", 0>, I32EnumAttrCase<"logit_rows", 1>, I32EnumAttrCase<"items", 2>,
      I32EnumAttrCase<"partials", 3>]> { let cppNamespace = "::lathe::kern"; let genSpecializedAttr = 0; }
@@ -150,7 +152,7 @@ def Kern_BatchOp : Kern_Op<"batch", [Pure]> {
   }];
   let arguments = (ins Kern_FieldAttr:$field, Index:$index);
   let results = (outs Index:$result);
-  let assemblyFormat = "$field `[` $index `]` attr-dict";
+  let assemblyFormat = "`` $field `[` $index `]` attr-dict";
 }
 
 def Kern_GatherPagesOp : Kern_Op<"gather_pages", [Pure]> {
@@ -276,7 +278,7 @@ def Kern_ReduceOp : Kern_Op<"reduce", [Pure]> {
   }];
   let arguments = (ins Kern_CombineAttr:$kind, AnyVectorOfNonZeroRank:$input, Optional<AnyMemRef>:$partial);
   let results = (outs AnyType:$result);
-  let assemblyFormat = "$kind $input (`through` $partial^)? attr-dict `:` type($input) (`,` type($partial)^)? `->` type($result)";
+  let assemblyFormat = "`` $kind $input (`through` $partial^)? attr-dict `:` type($input) (`,` type($partial)^)? `->` type($result)";
   let hasVerifier = 1;
 }
 
@@ -312,7 +314,7 @@ def Kern_BarrierOp : Kern_Op<"barrier", [MemoryEffects<[MemRead, MemWrite]>]> {
     ```
   }];
   let arguments = (ins Kern_ScopeAttr:$scope);
-  let assemblyFormat = "$scope attr-dict";
+  let assemblyFormat = "`` $scope attr-dict";
 }
 
 def Kern_PrefetchOp : Kern_Op<"prefetch", [MemoryEffects<[MemRead]>]> {
@@ -470,7 +472,7 @@ def Kern_WeightOp : Kern_Op<"weight", [Pure]> {
   let arguments = (ins Kern_PartAttr:$part, StrArrayAttr:$sources, OptionalAttr<Kern_Pack>:$pack, OptionalAttr<Kern_Coding>:$coding, OptionalAttr<AnyAttr>:$rope,
                        I64Attr:$k);
   let results = (outs AnyMemRef:$result);
-  let assemblyFormat = "$part $sources (`pack` $pack^)? (`coding` $coding^)? (`rope` $rope^)? `k` $k attr-dict `:` type($result)";
+  let assemblyFormat = "`` $part $sources (`pack` $pack^)? (`coding` $coding^)? (`rope` $rope^)? `k` $k attr-dict `:` type($result)";
   let hasVerifier = 1;
 }
 
@@ -485,7 +487,7 @@ def Kern_BufferOp : Kern_Op<"buffer", [MemoryEffects<[MemAlloc]>]> {
   }];
   let arguments = (ins Kern_UnitAttr:$unit, OptionalAttr<I64Attr>:$slot, UnitAttr:$logits);
   let results = (outs AnyMemRef:$result);
-  let assemblyFormat = "$unit (`slot` $slot^)? (`logits` $logits^)? attr-dict `:` type($result)";
+  let assemblyFormat = "`` $unit (`slot` $slot^)? (`logits` $logits^)? attr-dict `:` type($result)";
   let hasVerifier = 1;
 }
 

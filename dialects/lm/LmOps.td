@@ -85,6 +85,7 @@ def Lm_Rope : AttrDef<Lm_Dialect, "Rope"> {
   let genVerifyDecl = 1;
 }
 
+// An enumeration prints a space before its word: a `` before it in a format takes the format's own away.
 def Lm_RopeLayout : I32EnumAttr<"RopeLayout", "which elements rotate together",
     [I32EnumAttrCase<"half", 0>, I32EnumAttrCase<"interleaved", 1>]> { let cppNamespace = "::lathe::lm"; let genSpecializedAttr = 0; }
 def Lm_NormKind : I32EnumAttr<"NormKind", "how a norm centres and scales",
@@ -193,7 +194,7 @@ def Lm_NormOp : Lm_Op<"norm", [Pure, Lm_Fusable]> {
   }];
   let arguments = (ins Lm_NormKindAttr:$kind, Lm_Tensor:$input, Lm_Tensor:$gain, Optional<Lm_Tensor>:$bias, F64Attr:$eps, OptionalAttr<I64Attr>:$per);
   let results = (outs Lm_Tensor:$result);
-  let assemblyFormat = [{ $kind $input `,` $gain (`bias` $bias^)? `eps` $eps (`per` $per^)? attr-dict `:` type($input) `,` type($gain) (`,` type($bias)^)?
+  let assemblyFormat = [{ `` $kind $input `,` $gain (`bias` $bias^)? `eps` $eps (`per` $per^)? attr-dict `:` type($input) `,` type($gain) (`,` type($bias)^)?
                           `->` type($result) }];
   let hasVerifier = 1;
 }
@@ -282,7 +283,7 @@ def Lm_AttentionOp : Lm_Op<"attention", [Pure, Lm_Fusable]> {
   }];
   let arguments = (ins Lm_Tensor:$query, Lm_Kv:$kv, Lm_Batch:$batch, F64Attr:$scale, Lm_MaskKindAttr:$mask, OptionalAttr<I64Attr>:$window);
   let results = (outs Lm_Tensor:$result);
-  let assemblyFormat = "$query `over` $kv `at` $batch `scale` $scale $mask ($window^)? attr-dict `:` type($query) `,` type($kv) `->` type($result)";
+  let assemblyFormat = "$query `over` $kv `at` $batch `scale` $scale `` $mask ($window^)? attr-dict `:` type($query) `,` type($kv) `->` type($result)";
   let hasVerifier = 1;
 }
 
@@ -295,7 +296,7 @@ def Lm_GatedOp : Lm_Op<"gated", [Pure, SameOperandsAndResultType, Lm_Fusable]> {
   }];
   let arguments = (ins Lm_ActivationKindAttr:$kind, Lm_Tensor:$gate, Lm_Tensor:$up);
   let results = (outs Lm_Tensor:$result);
-  let assemblyFormat = "$kind $gate `,` $up attr-dict `:` type($result)";
+  let assemblyFormat = "`` $kind $gate `,` $up attr-dict `:` type($result)";
   let hasVerifier = 1;
 }
 

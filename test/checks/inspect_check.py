@@ -1,6 +1,7 @@
 """lathe inspect as a person reads it: explain by kernel, one kernel with its provenance and inner loop, the HTML page, and diff."""
 import json
 import re
+import shutil
 import tempfile
 from html.parser import HTMLParser
 from pathlib import Path
@@ -174,6 +175,83 @@ def page(of):
     return f"{len(text) >> 10} KiB"
 
 
+def spaces(of):
+    """The printed IR has one space between words."""
+    cuda = of.lathe.artifact(of.model, "--quant", "f32", "--target", "cuda-host:sm_80")
+    for artifact in (of.artifact, cuda):
+        for stage in ("00", "10", "20"):
+            text = of.lathe.run("inspect", artifact, "stages", stage).expect(0).text
+            wide = [line.strip()[:100] for line in text.splitlines() if re.search(r"\S {2,}\S", line)]
+            expect(not wide, f"stage {stage} has {len(wide)} lines with two spaces: {wide[:3]}")
+
+
+def tier(of):
+    """Of an artifact with several tiers the one is shown that `generate` would run here, and it is said why; --cpu asks for another."""
+    lathe, every = of.lathe, of.lathe.artifact(of.model, "--quant", "int8")
+    tiers = lathe.run("inspect", every, "--json").expect(0).json()["tiers"]
+
+    def explained(artifact, *options):
+        told = lathe.run("inspect", artifact, "explain", "--json", *options).expect(0).json()
+        expect(all(f" {told['tier']} " in kernel["schedule_reason"] for kernel in told["kernels"]), f"another tier's schedules: {told['kernels'][0]}")
+        return told["tier"], told["tier_reason"]
+
+    runs = [name for name in tiers if name in lathe.machineTiers]
+    best, nothing = "the best in the artifact; this machine runs none of them", [name for name in tiers if name not in lathe.machineTiers]
+    expectEqual(explained(every), (runs[0], "what this machine runs") if runs else (tiers[0], best), "the tier of explain")
+    expectEqual(explained(every, "--cpu", tiers[-1]), (tiers[-1], "asked for with --cpu"), "the tier of explain --cpu")
+    text = lathe.run("inspect", every, "explain", "--cpu", tiers[-1]).expect(0).text
+    expectEqual(text.splitlines()[0], f"schedules of {tiers[-1]}: asked for with --cpu", "first line of explain")
+    if nothing:
+        expectEqual(explained(of.lathe.artifact(of.model, "--quant", "int8", "--cpu", nothing[-1])), (nothing[-1], best), "the tier where none runs")
+    expect("the artifact has code for" in lathe.run("inspect", every, "explain", "--cpu", "mmx").expect(2).stderr, "an unknown tier")
+    cuda = lathe.artifact(of.model, "--quant", "f32", "--target", "cuda-host:sm_80")
+    expectEqual(lathe.run("inspect", cuda, "explain", "--json").expect(0).json()["tier_reason"], "", "a reason where there are no tiers")
+    lathe.run("inspect", cuda, "explain", "--cpu", "amx").expect(2)
+    return f"{runs[0] if runs else 'none'} of {', '.join(tiers)}"
+
+
+def layerRows(text):
+    """By layer ("" of none): names of the launches, and lines of the stages' step."""
+    launches, lines = {}, {}
+    for layer, name in re.findall(r'<tr id="launch-\d+"(?: data-layer="(\d+)")?><td class="n">\d+</td><td>(.*?)</td>', text):
+        launches.setdefault(layer, []).append(name)
+    for layer, part in re.findall(r'<code data-layer="(\d+)">(.*?)</code>', text, re.S):
+        lines.setdefault(layer, []).append(part)
+    return launches, lines
+
+
+def layers(of):
+    """Every launch says its layer, or that it is the step's; a layer can be chosen, and the others' launches and lines are then hidden."""
+    path = of.folder / "layers.html"
+    of("--html", path)
+    text = path.read_text()
+    launches, lines = layerRows(text)
+    count = json.loads((of.model / "config.json").read_text())["num_hidden_layers"]
+    total = of("--json").json()["launches"]
+    expectEqual({layer: set(names) for layer, names in launches.items()},
+                {"": {"step"}, **{str(layer): {f"layer {layer}"} for layer in range(count)}}, "layers of launches")
+    expectEqual({len(launches[str(layer)]) for layer in range(count)}, {(total - 2) // count}, "launches of a layer")
+    expectEqual(re.findall(r"<option[^>]*>(\w+)</option>", text.split('class="layers"')[1].split("</select>")[0]),
+                ["all", *map(str, range(count))], "layers to choose")
+    for layer in range(count):
+        one = "".join(lines[str(layer)])
+        expectEqual(set(re.findall(r"model\.layers\.(\d+)\.", one)), {str(layer)}, f"weights in the lines of layer {layer}")
+        for op in ("lm.attention", "lm.gated", "arith.addf", "@o_residual", "@attention"):
+            expect(op in one, f"no {op} in the lines of layer {layer}")
+    outside = re.sub(r'<code data-layer="\d+">.*?</code>', "", text, flags=re.S)
+    expect("@embed(" in outside and "@norm_logits(" in outside and "lm.fused" in outside, "what belongs to no layer is in one")
+    if not (chromium := shutil.which("chromium")):
+        return "chromium is not installed: the script was not run"
+    chosen = of.folder / "chosen.html"
+    chosen.write_text(text.replace("</body>", '<script>{const at = document.querySelector(".layers select"); at.value = "1";'
+                                   ' at.dispatchEvent(new Event("change"));}</script></body>'))
+    done = run([chromium, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={of.folder / 'chromium'}", "--dump-dom", chosen.as_uri()])
+    hidden = [(layer, hides) for layer, hides in re.findall(r'<(?:tr|code)[^>]* data-layer="(\d+)"( hidden="")?', done.expect(0).text)]
+    expectEqual({layer for layer, hides in hidden if not hides}, {"1"}, "layers shown when 1 is chosen")
+    expectEqual({layer for layer, hides in hidden if hides}, {str(layer) for layer in range(count)} - {"1"}, "layers hidden when 1 is chosen")
+    return f"{len(hidden)} parts of {count} layers"
+
+
 def linkedStages(of):
     """What the script marks: the gated op of stage 00 shares its word with the kernels' lines in stages 10 and 20, and with no norm."""
     path = of.folder / "page.html"
@@ -267,7 +345,7 @@ def diff(of):
     of("diff", of.folder / "absent.lathe", status=3)
 
 
-CHECKS = {"explain": explain, "kernel": kernel, "page": page, "linked stages": linkedStages,
+CHECKS = {"explain": explain, "kernel": kernel, "spaces": spaces, "tier": tier, "page": page, "layers": layers, "linked stages": linkedStages,
           "hostile name": hostileName, "page of CUDA": cudaPage, "diff": diff}
 
 

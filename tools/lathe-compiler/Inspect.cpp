@@ -126,11 +126,11 @@ Result<void> inspectKernels(Inspection &inspection, const InspectOptions &option
     return {};
   }
   fmt::print("{:<28} {:>8} {:>10} {:>6} {:>12} {:>12}  {:<40} fused\n", "kernel", "launches", "unit", "tiles",
-             "weight bytes", "flops/unit", "schedule of " + *tier);
+             "weight bytes", "flops/unit", "schedule of " + tier->name);
   for (size_t i = 0; i < plan.kernels.size(); ++i) {
     const Kernel &k = plan.kernels[i];
     fmt::print("{:<28} {:>8} {:>10} {:>6} {:>12} {:>12}  {:<40} {}\n", k.symbol, launchesOf(plan, i), unitName(k.unit),
-               k.tiles, k.tiles * k.bytesPerTile, k.flopsPerUnit, scheduleText((*schedules)[k.symbol][*tier]),
+               k.tiles, k.tiles * k.bytesPerTile, k.flopsPerUnit, scheduleText((*schedules)[k.symbol][tier->name]),
                k.provenance);
   }
   return {};
@@ -224,7 +224,7 @@ void addInspect(CLI::App &app, Action &run) {
       ->capture_default_str();
   command->add_option("name", options->name, "the stage's number, the kernel's name, or the other artifact");
   command->add_option("--cpu", options->tier,
-                      "the ISA tier whose code and schedules are shown; default: the best in the artifact");
+                      "the ISA tier whose code and schedules are shown; default: the one that this machine would run");
   command->add_option("--html", options->html,
                       "write one self-contained page of it all to this file: stages side by side, kernels with their "
                       "IR and code, launches, memory over time, what was fused and why not more");

@@ -134,14 +134,14 @@ Result<void> inspectKernel(Inspection &inspection, const InspectOptions &options
   auto tier = inspection.tier(options.tier);
   if (!kernel || !tier)
     return kernel ? propagate(tier) : propagate(kernel);
-  auto facts = inspection.facts(**kernel, *tier);
+  auto facts = inspection.facts(**kernel, tier->name);
   if (!facts)
     return propagate(facts);
-  auto code = inspection.code(**kernel, *tier);
+  auto code = inspection.code(**kernel, tier->name);
   if (!code)
     return propagate(code);
   std::vector<std::pair<std::string, std::string>> stages;
-  for (auto [number, scope] : {std::pair{"10", std::string()}, std::pair{"20", *tier}}) {
+  for (auto [number, scope] : {std::pair{"10", std::string()}, std::pair{"20", tier->name}}) {
     auto module = inspection.stage(number);
     if (!module)
       return propagate(module);
@@ -151,7 +151,7 @@ Result<void> inspectKernel(Inspection &inspection, const InspectOptions &options
     stages.emplace_back(number, std::move(*text));
   }
   if (options.json) {
-    json all = kernelJson(*facts, inspection, *tier);
+    json all = kernelJson(*facts, inspection, tier->name);
     for (auto &[number, text] : stages)
       all["stage_" + number] = text;
     all["code"] = code->text;
@@ -159,7 +159,7 @@ Result<void> inspectKernel(Inspection &inspection, const InspectOptions &options
     printTable(all);
     return {};
   }
-  printHeader(*facts, *tier);
+  printHeader(*facts, tier->name);
   fmt::print("\nprovenance\n");
   printParts(facts->parts, inspection.config());
   for (auto &[number, text] : stages)
@@ -181,12 +181,14 @@ Result<void> inspectExplain(Inspection &inspection, const InspectOptions &option
   auto explanation = inspection.explanation();
   if (!explanation)
     return propagate(explanation);
+  if (!options.json && !tier->why.empty())
+    fmt::print("schedules of {}: {}\n\n", tier->name, tier->why);
   json kernels = json::array();
   for (const KernelExplanation &entry : explanation->kernels) {
     // A kernel of stage 00 that an edited stage no longer has is explained too, but for its schedule.
     KernelFacts facts;
     if (auto kernel = inspection.kernel(entry.name)) {
-      auto found = inspection.facts(**kernel, *tier);
+      auto found = inspection.facts(**kernel, tier->name);
       if (!found)
         return propagate(found);
       facts = std::move(*found);
@@ -203,7 +205,7 @@ Result<void> inspectExplain(Inspection &inspection, const InspectOptions &option
     fmt::print("{}{}: {} of the step's regions\n",
                kernels.empty() && &entry == &explanation->kernels.front() ? "" : "\n", entry.name, entry.regions);
     if (facts.kernel)
-      fmt::print("  schedule  {} on {}\n            {}\n", facts.schedule.tile(), *tier, facts.why);
+      fmt::print("  schedule  {}\n            {}\n", facts.schedule.tile(), facts.why);
     fmt::print("  fused, and by which pass\n");
     printParts(entry.parts, inspection.config());
     if (!entry.refusals.empty())
@@ -211,7 +213,8 @@ Result<void> inspectExplain(Inspection &inspection, const InspectOptions &option
     printRefusals(entry.refusals);
   }
   if (options.json) {
-    printTable({{"tier", *tier},
+    printTable({{"tier", tier->name},
+                {"tier_reason", tier->why},
                 {"kernels", kernels},
                 {"passes", explanation->passes},
                 {"others", refusalsJson(explanation->others)}});

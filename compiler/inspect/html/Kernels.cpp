@@ -71,7 +71,7 @@ Result<std::string> kernelsSection(const Subject &subject) {
         "of weights each</span></summary>\n",
         escape(name), escape(facts.kernel->provenance), facts.launches, sizeText(facts.weightBytes()));
     html += factsTable(facts) + partsTable(subject, facts);
-    for (auto [number, scope] : {std::pair{"10", std::string()}, std::pair{"20", subject.tier}}) {
+    for (auto [number, scope] : {std::pair{"10", std::string()}, std::pair{"20", subject.tier.name}}) {
       auto module = subject.inspection.stage(number);
       if (!module)
         return propagate(module);
@@ -80,7 +80,7 @@ Result<std::string> kernelsSection(const Subject &subject) {
         return propagate(text);
       html += folded(fmt::format("stage {}", number), *text);
     }
-    auto code = subject.inspection.code(*facts.kernel, subject.tier);
+    auto code = subject.inspection.code(*facts.kernel, subject.tier.name);
     if (!code)
       return propagate(code);
     for (const std::string &note : code->notes)

@@ -1,4 +1,5 @@
 //===- Memory.cpp - launches of a step, and memory over them ------------------===//
+#include "compiler/Weights.h"
 #include "compiler/inspect/html/Parts.h"
 
 #include <algorithm>
@@ -9,6 +10,17 @@ namespace {
 /// Bytes that a launch moves for one row, without the positions that attention reads.
 int64_t bytesOf(const KernelFacts &facts) {
   return facts.weightBytes() + facts.readBytes + facts.writtenBytes + facts.appendedBytes;
+}
+
+/// The decoder layer whose keys, values or weights a buffer holds, -1: no layer's own.
+int64_t layerOfBuffer(const Buffer &buffer) { return buffer.layer >= 0 ? buffer.layer : layerOf(buffer.tensor); }
+
+/// The decoder layer that a launch computes, -1: it is the step's.
+int64_t layerOfLaunch(const Plan &plan, const Launch &launch) {
+  int64_t layer = -1;
+  for (int64_t argument : launch.args)
+    layer = std::max(layer, layerOfBuffer(plan.buffers[argument]));
+  return layer;
 }
 
 /// Links to what a launch takes; the weights, with their long names, folded.
@@ -124,15 +136,17 @@ std::string launchesSection(const Subject &subject) {
           bytes += facts.launches * facts.positionBytes;
         return sizeText(bytes);
       }());
-  html += head({"#", "kernel", "#bytes", "#share", "", "arguments"});
+  html += head({"#", "layer", "kernel", "#bytes", "#share", "", "arguments"});
   for (size_t l = 0; l < plan.launches.size(); ++l) {
     const KernelFacts &facts = subject.facts[plan.launches[l].kernel];
     double share = total ? bytesOf(facts) / total : 0;
-    html += row({fmt::format("#{}", l), link("kernel-" + facts.kernel->symbol, facts.kernel->symbol),
-                 fmt::format("#{}", bytesOf(facts)), fmt::format("#{:.1f} %", 100 * share),
+    int64_t layer = layerOfLaunch(plan, plan.launches[l]);
+    html += row({fmt::format("#{}", l), layer < 0 ? "step" : fmt::format("layer {}", layer),
+                 link("kernel-" + facts.kernel->symbol, facts.kernel->symbol), fmt::format("#{}", bytesOf(facts)),
+                 fmt::format("#{:.1f} %", 100 * share),
                  fmt::format("<span class=\"bar\" style=\"width:{:.1f}rem\"></span>", 24 * share),
                  argumentLinks(plan, plan.launches[l])},
-                fmt::format("launch-{}", l));
+                fmt::format("launch-{}", l), layer);
   }
   return html + "</table></div></section>\n";
 }
@@ -158,7 +172,7 @@ std::string memorySection(const Subject &subject) {
     html += row({escape(plan.buffers[b].name), kindName(plan.buffers[b].kind),
                  escape(bytesOfBuffer(plan, plan.buffers[b], inspection.artifact().manifest())), at(lives[b].first),
                  at(lives[b].last)},
-                fmt::format("buffer-{}", b));
+                fmt::format("buffer-{}", b), layerOfBuffer(plan.buffers[b]));
   }
   return html + "</table></div></details></section>\n";
 }

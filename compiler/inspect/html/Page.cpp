@@ -52,9 +52,11 @@ static std::string cells(const std::vector<std::string> &cells, std::string_view
   return html;
 }
 
-std::string row(const std::vector<std::string> &all, std::string_view anchor) {
-  std::string id = anchor.empty() ? "" : fmt::format(" id=\"{}\"", escape(anchor));
-  return fmt::format("<tr{}>{}</tr>\n", id, cells(all, "td"));
+std::string row(const std::vector<std::string> &all, std::string_view anchor, int64_t layer) {
+  std::string attributes = anchor.empty() ? "" : fmt::format(" id=\"{}\"", escape(anchor));
+  if (layer >= 0)
+    attributes += fmt::format(" data-layer=\"{}\"", layer);
+  return fmt::format("<tr{}>{}</tr>\n", attributes, cells(all, "td"));
 }
 
 std::string head(const std::vector<std::string> &all) { return fmt::format("<tr>{}</tr>\n", cells(all, "th")); }
@@ -86,7 +88,7 @@ std::string modelSection(const Subject &subject) {
   auto fact = [&](const char *name, const std::string &value) { html += row({name, escape(value)}); };
   fact("made from", m.source + ", by " + m.compiler);
   fact("target", fmt::format("{}, weights {}; code for {}", m.target, m.quant, fmt::join(m.tiers, ", ")));
-  fact("shown here", subject.tier);
+  fact("shown here", subject.tier.name + (subject.tier.why.empty() ? "" : ": " + subject.tier.why));
   fact("parameters", fmt::format("{}", m.parameters));
   fact("weights", fmt::format("{} in {} tensors", sizeText(inspection.weightBytes()), m.weights.size()));
   fact("step", fmt::format("{} launches of {} kernels", plan.launches.size(), plan.kernels.size()));
@@ -109,10 +111,10 @@ std::string modelSection(const Subject &subject) {
 
 } // namespace html
 
-Result<std::string> writePage(Inspection &inspection, const std::string &tier) {
+Result<std::string> writePage(Inspection &inspection, const ShownTier &tier) {
   html::Subject subject{.inspection = inspection, .tier = tier, .facts = {}, .explanation = {}};
   for (const Kernel &kernel : inspection.plan().kernels) {
-    auto facts = inspection.facts(kernel, tier);
+    auto facts = inspection.facts(kernel, tier.name);
     if (!facts)
       return propagate(facts);
     subject.facts.push_back(std::move(*facts));
@@ -133,8 +135,11 @@ Result<std::string> writePage(Inspection &inspection, const std::string &tier) {
                                  name, html::css, name);
   for (const char *section : {"model", "stages", "kernels", "launches", "memory", "explain"})
     page += html::link(section, section);
-  page += "</nav>\n<main>\n" + html::modelSection(subject) + *stages + *kernels + html::launchesSection(subject) +
-          html::memorySection(subject) + html::explainSection(subject);
+  page += "<label class=\"layers\">layer <select><option value=\"\">all</option>";
+  for (int64_t layer = 0; layer < inspection.plan().layers; ++layer)
+    page += fmt::format("<option>{}</option>", layer);
+  page += "</select></label></nav>\n<main>\n" + html::modelSection(subject) + *stages + *kernels +
+          html::launchesSection(subject) + html::memorySection(subject) + html::explainSection(subject);
   page += fmt::format("</main>\n<script>\n{}</script>\n</body></html>\n", html::js);
   return page;
 }

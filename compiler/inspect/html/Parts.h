@@ -15,7 +15,7 @@ extern const std::string_view css, js;
 /// What the sections share.
 struct Subject {
   Inspection &inspection;
-  std::string tier;
+  ShownTier tier;
   std::vector<KernelFacts> facts; ///< of each kernel of the plan
   Explanation explanation;
 
@@ -26,8 +26,9 @@ struct Subject {
 std::string escape(std::string_view text);
 /// A link to a place of the page.
 std::string link(const std::string &anchor, std::string_view text);
-/// A row of a table; cells are HTML. Those that begin with '#' are numbers.
-std::string row(const std::vector<std::string> &cells, std::string_view anchor = "");
+/// A row of a table; cells are HTML. Those that begin with '#' are numbers. A row of a decoder layer is hidden while
+/// the page shows another one; -1: of none.
+std::string row(const std::vector<std::string> &cells, std::string_view anchor = "", int64_t layer = -1);
 std::string head(const std::vector<std::string> &cells);
 /// Where the ops of a list come from, each key with a link to its line of the config.
 std::string places(const Subject &subject, const std::vector<ConfigPlace> &places);

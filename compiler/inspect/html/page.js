@@ -1,4 +1,5 @@
-// Two stages side by side, and what an op of one became in the other: lines that share a word of the model.
+// Two stages side by side, and what an op of one became in the other: lines that share a word of the model. One layer of
+// the model alone, with what belongs to no layer.
 (() => {
   const root = document.documentElement;
   root.classList.add("script");
@@ -23,7 +24,7 @@
     const found = [];
     panes.forEach((pane, i) => {
       if (pane.hidden) return;
-      const same = lines[i].filter((other) => words(other).some((word) => wanted.has(word)));
+      const same = lines[i].filter((other) => !other.closest("[hidden]") && words(other).some((word) => wanted.has(word)));
       same.forEach((other) => other.classList.add(name));
       if (!pane.contains(line) && same.length) found.push([pane, same[0]]);
     });
@@ -31,10 +32,20 @@
   };
   const clear = (name) => document.querySelectorAll("." + name).forEach((line) => line.classList.remove(name));
 
-  // A link into something folded unfolds it.
+  const layer = document.querySelector(".layers select");
+  const parts = [...document.querySelectorAll("[data-layer]")];
+  const choose = () => parts.forEach((part) => (part.hidden = layer.value !== "" && part.dataset.layer !== layer.value));
+  layer.addEventListener("change", choose);
+  choose();
+
+  // A link into something folded unfolds it, one to another layer chooses all.
   const unfold = () => {
     const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
     for (let at = target; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
+    if (target && target.hidden) {
+      layer.value = "";
+      choose();
+    }
     if (target) target.scrollIntoView();
   };
   addEventListener("hashchange", unfold);
