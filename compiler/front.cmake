@@ -33,15 +33,19 @@ add_library(lathe_front STATIC
   importers/GenerationConfig.cpp
   importers/GgufConfig.cpp
   importers/GgufFile.cpp
+  importers/GgufReader.cpp
   importers/GgufShards.cpp
   importers/GgufTokenizer.cpp
   importers/GgufWeights.cpp
   importers/HuggingFace.cpp
+  importers/HuggingFaceJson.cpp
   importers/HuggingFaceTokenizer.cpp
   importers/Import.cpp
   importers/Json.cpp
+  importers/MappedWeights.cpp
   importers/OscConfig.cpp
   importers/OscSyntax.cpp
+  importers/RopeFactors.cpp
   importers/Safetensors.cpp
   importers/SentencePiece.cpp
   importers/TokenizerJson.cpp

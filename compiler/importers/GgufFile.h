@@ -9,7 +9,9 @@
 #include "runtime/support/Error.h"
 #include "runtime/support/MappedFile.h"
 
+#include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <memory>
@@ -36,6 +38,7 @@ enum class GgufType : uint32_t {
   int64,
   float64
 };
+inline constexpr size_t kGgufTypes = 13;
 
 struct GgufValue {
   GgufType type = GgufType::uint8;
@@ -79,6 +82,7 @@ public:
 
 private:
   friend class GgufReader;
+  /// One file, its header read and checked (GgufReader.cpp).
   static Result<std::shared_ptr<GgufFile>> openOne(const std::string &path);
   static Result<std::shared_ptr<const GgufFile>> joinShards(std::shared_ptr<GgufFile> named, int64_t count);
   Result<int64_t> splitKey(const std::string &key) const;
@@ -93,5 +97,13 @@ private:
 std::optional<int64_t> ggufInteger(GgufType type, std::string_view bytes);
 /// Bytes of a scalar type; 0 for strings and arrays.
 size_t ggufBytes(GgufType type);
+/// As the format's description names it: "uint8", "array".
+std::string_view ggufTypeName(GgufType type);
+/// A scalar of a file; what `bytes` lacks of it is 0.
+template <typename T> T loadGguf(std::string_view bytes) {
+  T value{};
+  std::memcpy(&value, bytes.data(), std::min(sizeof(T), bytes.size()));
+  return value;
+}
 
 } // namespace lathe

@@ -1,5 +1,5 @@
-#include "compiler/importers/Dequantize.h"
 #include "compiler/importers/Importers.h"
+#include "compiler/importers/MappedWeights.h"
 
 #include <algorithm>
 #include <array>
@@ -43,56 +43,13 @@ std::string canonicalName(const std::string &name) {
   return (layer.empty() ? "" : "model.layers." + layer + ".") + std::string(known->second) + suffix;
 }
 
-class GgufSource final : public WeightSource {
-public:
-  explicit GgufSource(std::shared_ptr<const GgufFile> gguf) : file(std::move(gguf)) {
-    for (const GgufTensor &tensor : file->tensors()) {
-      std::string name = canonicalName(tensor.name);
-      entries.emplace(name, Entry{{name, tensor.element, tensor.shape}, tensor.data, tensor.file->path()});
-    }
-  }
-  const SourceTensor *find(const std::string &name) const override {
-    auto entry = entries.find(name);
-    return entry == entries.end() ? nullptr : &entry->second.tensor;
-  }
-  std::vector<SourceTensor> list() const override {
-    std::vector<SourceTensor> result;
-    for (const auto &[name, entry] : entries)
-      result.push_back(entry.tensor);
-    std::sort(result.begin(), result.end(), [](const auto &a, const auto &b) { return a.name < b.name; });
-    return result;
-  }
-  Result<void> read(const std::string &name, int64_t row, int64_t rows, std::span<float> out) const override {
-    auto entry = entries.find(name);
-    if (entry == entries.end())
-      return fail(ExitCode::badInput, "{}: there is no tensor '{}'", file->path(), name);
-    return readRows(entry->second.tensor, entry->second.data, entry->second.path, row, rows, out);
-  }
-  Result<void> readBlocks(const std::string &name, int64_t row, int64_t rows, const BlockRows &out) const override {
-    auto entry = entries.find(name);
-    if (entry == entries.end())
-      return fail(ExitCode::badInput, "{}: there is no tensor '{}'", file->path(), name);
-    return readBlockRows(entry->second.tensor, entry->second.data, entry->second.path, row, rows, out);
-  }
-  std::string origin(const std::string &name) const override {
-    auto entry = entries.find(name);
-    return entry == entries.end() ? file->path() : entry->second.path;
-  }
-
-private:
-  struct Entry {
-    SourceTensor tensor;
-    std::span<const std::byte> data;
-    std::string path;
-  };
-  std::shared_ptr<const GgufFile> file;
-  std::unordered_map<std::string, Entry> entries;
-};
-
 } // namespace
 
 std::shared_ptr<const WeightSource> openGgufWeights(std::shared_ptr<const GgufFile> file) {
-  return std::make_shared<GgufSource>(std::move(file));
+  auto weights = std::make_shared<MappedWeights>(file->path());
+  for (const GgufTensor &tensor : file->tensors())
+    weights->add({{canonicalName(tensor.name), tensor.element, tensor.shape}, tensor.data, tensor.file});
+  return weights;
 }
 
 } // namespace lathe

@@ -6,9 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/ConfigDiagnostics.h"
+#include "compiler/importers/HuggingFaceJson.h"
 #include "compiler/importers/Importers.h"
-#include "compiler/importers/Json.h"
-#include "runtime/support/MappedFile.h"
 
 #include <algorithm>
 #include <array>
@@ -98,103 +97,33 @@ constexpr std::array<std::string_view, 15> kRopeKeys{"rope_type",
                                                      "partial_rotary_factor",
                                                      "finetuned"};
 
-class Reader {
+class Reader : public HuggingFaceJson {
 public:
-  Reader(std::string_view text, const std::string &path, const json &root) : text(text), path(path), root(root) {}
-  Result<ModelConfig> read();
+  explicit Reader(HuggingFaceJson file) : HuggingFaceJson(std::move(file)) {}
+  Result<void> read();
 
 private:
-  template <typename... Args> void report(const std::string &key, fmt::format_string<Args...> format, Args &&...args) {
-    if (!error)
-      error = fmt::format("{}: {}: {}", placeInJson(text, path, key), key,
-                          fmt::format(format, std::forward<Args>(args)...));
-  }
-  void expected(const std::string &key, std::string_view what, const json &value) {
-    report(key, "expected {}, found {}", what, describeJson(value));
-  }
-  /// Null when the key is absent or its value is null.
-  const json *peek(const std::string &key) const {
-    const json *value = &root;
-    for (std::string_view rest = key; !rest.empty();) {
-      size_t dot = std::min(rest.find('.'), rest.size());
-      if (!value->is_object())
-        return nullptr;
-      auto member = value->find(rest.substr(0, dot));
-      if (member == value->end() || member->is_null())
-        return nullptr;
-      value = &*member;
-      rest.remove_prefix(std::min(dot + 1, rest.size()));
-    }
-    return value;
-  }
-  /// The same; its place becomes that of the key `canonical` of the TOML (the same key by default).
-  const json *find(const std::string &key, const std::string &canonical = {}) {
-    const json *value = peek(key);
-    if (value)
-      config.where[canonical.empty() ? key : canonical] = placeInJson(text, baseName(path), key);
-    return value;
-  }
-  bool asInteger(const json &value, int64_t &result) {
-    if (!value.is_number_integer() || (value.is_number_unsigned() && value.get<uint64_t>() > uint64_t{INT64_MAX}))
-      return false;
-    result = value.get<int64_t>();
-    return true;
-  }
-  void integer(const std::string &key, int64_t &result, bool required = true, const std::string &canonical = {}) {
-    if (const json *value = find(key, canonical)) {
-      if (!asInteger(*value, result))
-        expected(key, "an integer", *value);
-    } else if (required && !error) {
-      error = fmt::format("{}: missing key '{}': expected an integer", placeInJson(text, path, ""), key);
-    }
-  }
-  bool number(const std::string &key, double &result, const std::string &canonical = {}) {
-    const json *value = find(key, canonical);
-    if (value && !value->is_number())
-      expected(key, "a number", *value);
-    if (!value || !value->is_number())
-      return false;
-    result = value->get<double>();
-    return true;
-  }
-  bool boolean(const std::string &key, bool fallback, const std::string &canonical = {}) {
-    const json *value = find(key, canonical);
-    if (value && !value->is_boolean())
-      expected(key, "true or false", *value);
-    return value && value->is_boolean() ? value->get<bool>() : fallback;
-  }
-  std::string string(const std::string &key, std::string fallback, const std::string &canonical = {}) {
-    const json *value = find(key, canonical);
-    if (value && !value->is_string())
-      expected(key, "a string", *value);
-    return value && value->is_string() ? value->get<std::string>() : fallback;
-  }
   void tokenIds();
   void foreignKeys();
   void windows();
   void rope();
   void scaledRope(const std::string &table);
 
-  std::string_view text;
-  const std::string &path;
-  const json &root;
   Family family;
-  ModelConfig config;
-  std::optional<std::string> error;
 };
 
 void Reader::foreignKeys() {
   for (const auto &[key, neutral] : kForeignKeys)
     if (const json *value = peek(key); value && *value != neutral)
-      report(key, "{} is not supported, and ignoring it would change what the model computes", describeJson(*value));
+      report(key, describeJson(*value) + " is not supported, and ignoring it would change what the model computes");
   if (const json *value = peek("attention_bias"); value && !family.attentionBiasKey && *value != json(false))
-    report("attention_bias", "model_type {} has no such key", family.name);
+    report("attention_bias", fmt::format("model_type {} has no such key", family.name));
   if (const json *value = peek("mlp_bias"); value && !family.mlpBiasKey && *value != json(false))
-    report("mlp_bias", "model_type {} has no such key", family.name);
+    report("mlp_bias", fmt::format("model_type {} has no such key", family.name));
   if (const json *names = peek("architectures"); names && names->is_array())
     for (const json &name : *names)
       if (!name.is_string() || !name.get_ref<const std::string &>().ends_with("ForCausalLM"))
-        report("architectures", "expected a model with a language head (…ForCausalLM), found {}", describeJson(name));
+        expected("architectures", "a model with a language head (…ForCausalLM)", name);
 }
 
 void Reader::tokenIds() {
@@ -205,17 +134,7 @@ void Reader::tokenIds() {
     else
       expected("bos_token_id", "an integer", *value);
   }
-  const json *value = find("eos_token_id");
-  if (!value)
-    return;
-  config.eosTokenIds.clear();
-  for (const json &item : value->is_array() ? *value : json::array({*value})) {
-    int64_t id = 0;
-    if (!asInteger(item, id))
-      expected("eos_token_id", "an integer or a list of integers", item);
-    else if (std::find(config.eosTokenIds.begin(), config.eosTokenIds.end(), id) == config.eosTokenIds.end())
-      config.eosTokenIds.push_back(id);
-  }
+  endTokens();
 }
 
 void Reader::windows() {
@@ -248,8 +167,9 @@ void Reader::windows() {
            std::all_of(types.begin(), types.end(), [&](const std::string &type) { return type == kind; });
   };
   if (family.window == Window::always && !types.empty() && !all(window ? "sliding_attention" : "full_attention"))
-    return report("layer_types", "model_type {} has the same attention in every layer, and {}", family.name,
-                  window ? "slides: expected sliding_attention only" : "no window: expected full_attention only");
+    return report("layer_types", fmt::format("model_type {} has the same attention in every layer, and {}", family.name,
+                                             window ? "slides: expected sliding_attention only"
+                                                    : "no window: expected full_attention only"));
   if (all("full_attention")) {
     window.reset();
     types.clear();
@@ -270,8 +190,8 @@ void Reader::rope() {
     known |= number(prefix + ".rope_theta", config.rope.theta, "rope_parameters.rope_theta");
   }
   // 10000 is the default of the first llamas, whose files do not say it; later families always say theirs.
-  if (!known && family.name != "llama" && !error)
-    error = fmt::format("{}: missing key 'rope_theta': expected a number", placeInJson(text, path, ""));
+  if (!known && family.name != "llama")
+    complain(fmt::format("{}: missing key 'rope_theta': expected a number", place("")));
   if (!prefix.empty())
     scaledRope(prefix);
 }
@@ -280,22 +200,22 @@ void Reader::scaledRope(const std::string &table) {
   RopeConfig &rope = config.rope;
   for (const auto &[key, value] : peek(table)->items())
     if (std::find(kRopeKeys.begin(), kRopeKeys.end(), key) == kRopeKeys.end())
-      report(table, "unknown key {}{}", inQuotes(key), suggestion(key, kRopeKeys));
+      report(table, fmt::format("unknown key {}{}", inQuotes(key), suggestion(key, kRopeKeys)));
   std::string own = table + ".", canonical = "rope_parameters.";
   std::string typeKey = own + (peek(own + "rope_type") ? "rope_type" : "type");
   rope.type = string(typeKey, "default", canonical + "rope_type");
   static constexpr std::array<std::string_view, 5> types{"default", "linear", "llama3", "yarn", "none"};
   if (std::find(types.begin(), types.end(), rope.type) == types.end())
-    return report(typeKey, "rope type {} is not supported{}", inQuotes(rope.type), suggestion(rope.type, types));
+    return report(typeKey,
+                  fmt::format("rope type {} is not supported{}", inQuotes(rope.type), suggestion(rope.type, types)));
   if (double part = 1; number(own + "partial_rotary_factor", part, "rope_parameters") && part != 1)
-    report(own + "partial_rotary_factor", "{} is not supported: only whole heads are rotated", part);
+    report(own + "partial_rotary_factor", fmt::format("{} is not supported: only whole heads are rotated", part));
   if (rope.type == "default" || rope.type == "none")
     return;
 
   auto required = [&](const std::string &key, double &value) {
-    if (!number(own + key, value, canonical + key) && !error)
-      error = fmt::format("{}: missing key '{}{}': rope type {} needs it", placeInJson(text, path, table), own, key,
-                          rope.type);
+    if (!number(own + key, value, canonical + key))
+      complain(fmt::format("{}: missing key '{}{}': rope type {} needs it", place(table), own, key, rope.type));
   };
   auto optional = [&](const std::string &key, std::optional<double> &value) {
     if (double found = 0; number(own + key, found, canonical + key))
@@ -325,11 +245,8 @@ void Reader::scaledRope(const std::string &table) {
   required("factor", rope.factor);
 }
 
-Result<ModelConfig> Reader::read() {
-  if (!root.is_object())
-    return fail(ExitCode::badInput, "{}: expected a JSON object, found {}", placeInJson(text, path, ""),
-                describeJson(root));
-  config.where[""] = placeInJson(text, baseName(path), "");
+Result<void> Reader::read() {
+  find("");
   std::string type = string("model_type", "");
   std::vector<std::string_view> names;
   for (const Family &candidate : kFamilies)
@@ -338,13 +255,12 @@ Result<ModelConfig> Reader::read() {
       std::find_if(kFamilies.begin(), kFamilies.end(), [&](const Family &candidate) { return candidate.name == type; });
   if (!error && found == kFamilies.end()) {
     if (type.empty())
-      return fail(ExitCode::badInput, "{}: missing key 'model_type'; supported: {}", placeInJson(text, path, ""),
-                  listed(names));
-    return fail(ExitCode::badInput, "{}: model_type: {} is not supported; supported: {}",
-                placeInJson(text, path, "model_type"), inQuotes(type), listed(names));
+      return fail(ExitCode::badInput, "{}: missing key 'model_type'; supported: {}", place(""), listed(names));
+    return fail(ExitCode::badInput, "{}: model_type: {} is not supported; supported: {}", place("model_type"),
+                inQuotes(type), listed(names));
   }
   if (error)
-    return fail(ExitCode::badInput, "{}", *error);
+    return finish();
   family = *found;
   foreignKeys();
   config.modelType = type;
@@ -375,31 +291,26 @@ Result<ModelConfig> Reader::read() {
   windows();
   rope();
   tokenIds();
-  if (error)
-    return fail(ExitCode::badInput, "{}", *error);
-  return std::move(config);
+  return finish();
 }
 
 } // namespace
 
 Result<ModelConfig> importHuggingFaceConfig(const std::string &path) {
-  auto file = openHuggingFaceJson(path);
+  ModelConfig config;
+  auto file = HuggingFaceJson::open(path, config);
   if (!file)
     return propagate(file);
-  auto root = parseJson((*file)->text(), path);
-  if (!root)
-    return propagate(root);
-  auto config = Reader((*file)->text(), path, *root).read();
-  if (!config)
-    return config;
+  if (auto read = Reader(std::move(*file)).read(); !read)
+    return propagate(read);
   std::filesystem::path folder = std::filesystem::path(path).parent_path();
   std::error_code ignored;
   std::string generation = (folder / "generation_config.json").string();
   if (std::filesystem::exists(generation, ignored))
-    if (auto read = importGenerationConfig(generation, *config); !read)
+    if (auto read = importGenerationConfig(generation, config); !read)
       return propagate(read);
   std::filesystem::path whole = std::filesystem::weakly_canonical(folder.empty() ? "." : folder, ignored);
-  config->name = printable(baseName(whole.string()));
+  config.name = printable(baseName(whole.string()));
   return config;
 }
 

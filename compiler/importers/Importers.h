@@ -20,8 +20,6 @@ namespace lathe {
 Result<ModelConfig> importHuggingFaceConfig(const std::string &path);
 /// What generation_config.json says of the ends of a text and of sampling goes into `config`.
 Result<void> importGenerationConfig(const std::string &path, ModelConfig &config);
-/// Opens a small JSON file of a Hugging Face folder: more than 1 MiB is an error.
-Result<std::shared_ptr<const MappedFile>> openHuggingFaceJson(const std::string &path);
 /// The tokenizer of a folder: its tokenizer.json with the object "lathe" added, else tokenizer.model or spiece.model
 /// (sentencepiece), vocab.json and merges.txt (byte-level BPE), or vocab.txt (WordPiece); empty when there is none.
 Result<std::string> importHuggingFaceTokenizer(const std::string &folder, const ModelConfig &config);

@@ -5,17 +5,15 @@
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/ConfigDiagnostics.h"
-#include "compiler/importers/Dequantize.h"
 #include "compiler/importers/Importers.h"
 #include "compiler/importers/Json.h"
-#include "runtime/support/MappedFile.h"
+#include "compiler/importers/MappedWeights.h"
 
 #include <algorithm>
 #include <array>
 #include <cstring>
 #include <filesystem>
 #include <set>
-#include <unordered_map>
 
 namespace lathe {
 namespace {
@@ -41,49 +39,8 @@ constexpr std::array<std::pair<std::string_view, uint64_t>, 14> kElements{{{"F64
                                                                            {"BOOL", 1},
                                                                            {"F8_E4M3", 1}}};
 
-struct Entry {
-  SourceTensor tensor;
-  std::shared_ptr<const MappedFile> file;
-  std::span<const std::byte> data;
-};
-
-class SafetensorsSource final : public WeightSource {
-public:
-  Result<void> add(std::shared_ptr<const MappedFile> file);
-
-  const SourceTensor *find(const std::string &name) const override {
-    auto entry = entries.find(name);
-    return entry == entries.end() ? nullptr : &entry->second.tensor;
-  }
-  std::vector<SourceTensor> list() const override {
-    std::vector<SourceTensor> result;
-    for (const auto &[name, entry] : entries)
-      result.push_back(entry.tensor);
-    std::sort(result.begin(), result.end(), [](const auto &a, const auto &b) { return a.name < b.name; });
-    return result;
-  }
-  Result<void> read(const std::string &name, int64_t row, int64_t rows, std::span<float> out) const override {
-    auto found = entries.find(name);
-    if (found == entries.end())
-      return fail(ExitCode::badInput, "there is no tensor '{}'", name);
-    return readRows(found->second.tensor, found->second.data, found->second.file->path(), row, rows, out);
-  }
-  std::string origin(const std::string &name) const override {
-    auto found = entries.find(name);
-    return found == entries.end() ? place : found->second.file->path();
-  }
-
-  std::string place;
-
-private:
-  Result<Entry> readEntry(const std::string &name, const json &value, std::span<const std::byte> data,
-                          const std::string &path);
-
-  std::unordered_map<std::string, Entry> entries;
-};
-
-Result<Entry> SafetensorsSource::readEntry(const std::string &name, const json &value, std::span<const std::byte> data,
-                                           const std::string &path) {
+Result<MappedWeights::Entry> readEntry(const std::string &name, const json &value, std::span<const std::byte> data,
+                                       const std::string &path) {
   auto wrong = [&](const std::string &what) {
     return fail(ExitCode::badInput, "{}: tensor {}: {}", path, inQuotes(name), what);
   };
@@ -99,7 +56,7 @@ Result<Entry> SafetensorsSource::readEntry(const std::string &name, const json &
     return wrong("shape: expected at most 8 sizes, found " + describeJson(shape));
   if (!offsets.is_array() || offsets.size() != 2 || !std::all_of(offsets.begin(), offsets.end(), isCount))
     return wrong("data_offsets: expected two byte offsets, found " + describeJson(offsets));
-  Entry entry;
+  MappedWeights::Entry entry;
   entry.tensor.name = name;
   entry.tensor.element = element->first;
   uint64_t bytes = element->second;
@@ -119,7 +76,7 @@ Result<Entry> SafetensorsSource::readEntry(const std::string &name, const json &
   return entry;
 }
 
-Result<void> SafetensorsSource::add(std::shared_ptr<const MappedFile> file) {
+Result<void> addFile(MappedWeights &weights, std::shared_ptr<const MappedFile> file) {
   const std::string &path = file->path();
   std::span<const std::byte> bytes = file->bytes();
   if (bytes.size() < 8)
@@ -147,8 +104,8 @@ Result<void> SafetensorsSource::add(std::shared_ptr<const MappedFile> file) {
     entry->file = file;
     if (!entry->data.empty())
       extents.emplace_back(entry->data, name);
-    if (auto [other, fresh] = entries.emplace(name, std::move(*entry)); !fresh)
-      return fail(ExitCode::badInput, "{}: tensor {} is also in {}", path, inQuotes(name), other->second.file->path());
+    if (!weights.add(std::move(*entry)))
+      return fail(ExitCode::badInput, "{}: tensor {} is also in {}", path, inQuotes(name), weights.origin(name));
   }
   std::sort(extents.begin(), extents.end(),
             [](const auto &a, const auto &b) { return a.first.data() < b.first.data(); });
@@ -190,8 +147,7 @@ Result<std::set<std::string>> readIndex(const std::string &path) {
 
 Result<std::shared_ptr<const WeightSource>> openSafetensors(const std::string &path) {
   std::error_code ignored;
-  auto source = std::make_shared<SafetensorsSource>();
-  source->place = path;
+  auto weights = std::make_shared<MappedWeights>(path);
   std::vector<std::string> files;
   if (std::filesystem::is_directory(path, ignored)) {
     std::filesystem::path folder(path);
@@ -215,10 +171,10 @@ Result<std::shared_ptr<const WeightSource>> openSafetensors(const std::string &p
     auto file = MappedFile::open(name);
     if (!file)
       return propagate(file);
-    if (auto added = source->add(std::move(*file)); !added)
+    if (auto added = addFile(*weights, std::move(*file)); !added)
       return propagate(added);
   }
-  return std::shared_ptr<const WeightSource>(std::move(source));
+  return std::shared_ptr<const WeightSource>(std::move(weights));
 }
 
 } // namespace lathe

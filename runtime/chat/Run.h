@@ -156,9 +156,5 @@ std::optional<Value> findGlobal(std::string_view name);
 
 /// Python's repr of a float, and its parts for formats.
 std::string realText(double value);
-/// All occurrences, or the first `count` where that is not negative.
-Text replaceText(const Text &text, std::string_view from, const Text &to, int64_t count);
-/// What `str.strip(characters)` leaves; with no characters, whitespace goes.
-Text stripText(const Text &text, const std::string *characters, bool left, bool right);
 
 } // namespace lathe::chat

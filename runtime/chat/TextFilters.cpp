@@ -1,4 +1,5 @@
 #include "runtime/chat/Run.h"
+#include "runtime/chat/TextOperations.h"
 
 #include "runtime/tokenizer/Utf8.h"
 

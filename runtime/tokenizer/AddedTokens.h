@@ -3,6 +3,7 @@
 
 #include "runtime/tokenizer/Normalizer.h"
 #include "runtime/tokenizer/Trie.h"
+#include "runtime/tokenizer/Vocabulary.h"
 
 #include <functional>
 

@@ -1,7 +1,7 @@
 //===- Decoder.h - tokens to text, one after the other --------------------===//
 #pragma once
 
-#include "runtime/tokenizer/TokenizerFile.h"
+#include "runtime/tokenizer/JsonNode.h"
 
 #include <functional>
 #include <memory>

@@ -1,6 +1,7 @@
 //===- Model.h - words to ids ---------------------------------------------===//
 #pragma once
 
+#include "runtime/tokenizer/JsonNode.h"
 #include "runtime/tokenizer/TokenizerFile.h"
 
 #include <memory>

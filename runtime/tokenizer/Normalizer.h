@@ -1,7 +1,7 @@
 //===- Normalizer.h - what is done to text before it is split -------------===//
 #pragma once
 
-#include "runtime/tokenizer/TokenizerFile.h"
+#include "runtime/tokenizer/JsonNode.h"
 #include "runtime/tokenizer/Trie.h"
 
 #include <memory>

@@ -6,7 +6,7 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 
-#include "runtime/tokenizer/TokenizerFile.h"
+#include "runtime/tokenizer/JsonNode.h"
 
 #include <memory>
 #include <optional>

@@ -1,7 +1,8 @@
 //===- PostProcessor.h - the special tokens around a text -----------------===//
 #pragma once
 
-#include "runtime/tokenizer/TokenizerFile.h"
+#include "runtime/tokenizer/JsonNode.h"
+#include "runtime/tokenizer/Vocabulary.h"
 
 namespace lathe {
 

@@ -1,8 +1,8 @@
 //===- PreTokenizer.h - text to the words that a model works on -----------===//
 #pragma once
 
+#include "runtime/tokenizer/JsonNode.h"
 #include "runtime/tokenizer/Pattern.h"
-#include "runtime/tokenizer/TokenizerFile.h"
 
 #include <functional>
 
