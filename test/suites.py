@@ -21,7 +21,7 @@ SUMMARY = re.compile(r"^(\d+) passed, (\d+) failed$")
 # Checks that take minutes; --fast leaves them out.
 SLOW = {"osc_check", "smollm2_check", "atomic_check"}
 # Checks that type at a terminal, send signals at a moment, or fill a disk: nothing else runs beside them.
-ALONE = {"atomic_check", "chat_check", "cli_check", "conventions_check"}
+ALONE = {"atomic_check", "chat_check", "conventions_check", "schedules_check", "signals_check"}
 
 
 class Suite:
@@ -32,28 +32,36 @@ class Suite:
 
     def run(self, logs):
         log = logs / f"{self.name.replace('/', '-')}.log"
-        start = time.monotonic()
+        start, processor = time.monotonic(), 0.0
         with log.open("wb") as out:
             try:
                 process = subprocess.Popen(self.command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=ROOT,
                                            env={**os.environ, "LATHE_CONFIG": "", **self.env}, start_new_session=True)
-                status = process.wait(SUITE_SECONDS)
+                status, processor = waitFor(process)
             except OSError as error: # a program that was not built
                 status = error
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-                status = f"no end after {SUITE_SECONDS} s"
         text = log.read_text(errors="replace")
         counted = self.count(text)
         passed, failed = counted or (0, 0)
         broken = counted is None or passed + failed == 0 or (status != 0 and failed == 0)
         seconds = time.monotonic() - start
-        said = [f"{self.name}: {passed} passed, {failed + broken} failed ({seconds:.1f} s)"]
+        said = [f"{self.name}: {passed} passed, {failed + broken} failed ({seconds:.1f} s, {processor:.1f} s of processor time)"]
         if failed or broken:
             said += extract(text, log, f"exit status {status}" if broken else "")
         print("\n".join(said), flush=True)
         return passed, failed + broken
+
+
+def waitFor(process):
+    """Exit status, or what is wrong with it, and the seconds of processor time that the process took with all it started."""
+    end, said = time.monotonic() + SUITE_SECONDS, None
+    while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
+        if said is None and time.monotonic() > end:
+            os.killpg(process.pid, signal.SIGKILL)
+            said = f"no end after {SUITE_SECONDS} s"
+        time.sleep(0.05)
+    process.returncode = os.waitstatus_to_exitcode(ended[1])
+    return said or process.returncode, ended[2].ru_utime + ended[2].ru_stime
 
 
 def extract(text, log, reason):

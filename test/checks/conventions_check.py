@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Conventions of the command line: help, settings, colours, completion, the written reference, exit codes, doctor."""
 import copy
-import json
 import os
 import pty
 import re
@@ -12,8 +11,8 @@ import subprocess
 import time
 import tomllib
 
-from cli_check import Small, oneLineError
-from harness import MIB, ROOT, Failed, expect, expectEqual, main, run, start
+from harness import MIB, ROOT, expect, expectEqual, main, run, start
+from small import Small, oneLineError
 
 VERBS = ("generate", "chat", "batch", "eval", "bench", "compile", "import", "inspect", "tune", "doctor", "completion")
 CODES = "0 ok, 1 run-time failure, 2 usage, 3 bad input, 4 the artifact does not fit this machine or version"
@@ -246,7 +245,7 @@ def pipes(small):
 
 
 def exitCodes(small):
-    """Codes that no other check produces. 2, 3, 4, 6 and 130: cli_check."""
+    """Codes that no other check produces. 2, 3, 4 and 6: cli_check; 130: signals_check."""
     alone = small.folder / "alone"
     alone.mkdir()
     shutil.copy(small.lathe.program, alone / "lathe")

@@ -7,9 +7,9 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-from cli_check import oneLineError
 from harness import expect, expectEqual, main, scratch
 from models import llamaConfig, smallTokenizer, writeGguf, writeHuggingFace
+from small import oneLineError
 
 GENERATION = {"do_sample": True, "temperature": 1.7, "top_k": 30, "top_p": 0.9, "repetition_penalty": 1.2, "eos_token_id": 2}
 

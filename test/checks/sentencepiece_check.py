@@ -172,7 +172,6 @@ def ggufModel(program, probe, python, folder, seed, kind):
         else:  # as T5 itself; llama.cpp mixes up the two where they differ
             chosen |= {"add_dummy_prefix": True, "remove_extra_whitespaces": True}
         data = train(corpus(), chosen)
-        reference = sentencepiece.SentencePieceProcessor(model_proto=data)
         from sentencepiece import sentencepiece_model_pb2
 
         proto = sentencepiece_model_pb2.ModelProto()

@@ -11,7 +11,6 @@ import os
 import random
 import shutil
 import tempfile
-import time
 from pathlib import Path
 
 os.environ["RUST_BACKTRACE"] = "0"
