@@ -9,6 +9,7 @@
 #include "compiler/Packing.h"
 #include "compiler/PlanWriter.h"
 #include "compiler/Programs.h"
+#include "compiler/SampleKernel.h"
 #include "compiler/Schedules.h"
 #include "compiler/Weights.h"
 #include "passes/kern/KernPasses.h"
@@ -297,6 +298,15 @@ Result<void> Compilation::generateCuda(ModuleOp cuda) {
   if (!texts)
     return propagate(texts);
   cudaTexts = std::move(*texts);
+  for (auto buffer : module->lookupSymbol<func::FuncOp>("step").getOps<kern::BufferOp>())
+    if (buffer.getLogits()) {
+      auto type = cast<MemRefType>(buffer.getResult().getType());
+      auto sample = printSampleKernel(model.config.vocabSize, type.getDimSize(1));
+      if (!sample)
+        return propagate(sample);
+      cudaTexts.push_back(std::move(*sample));
+      break;
+    }
   for (const Target &target : targets)
     if (!llvm::is_contained(code.architectures, target.architecture))
       code.architectures.push_back(target.architecture);

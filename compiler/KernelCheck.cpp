@@ -4,6 +4,7 @@
 #include "compiler/Half.h"
 #include "dialects/kern/KernDialect.h"
 #include "runtime/HostLaunches.h"
+#include "runtime/Sampler.h"
 #include "runtime/StepArrays.h"
 
 #include <cmath>
@@ -35,6 +36,8 @@ struct Numbers {
       return static_cast<const float *>(data())[i];
     if (element.isInteger(8))
       return static_cast<const int8_t *>(data())[i];
+    if (element.isInteger(32)) // ids of tokens: exact below 2^24
+      return static_cast<float>(static_cast<const int32_t *>(data())[i]);
     if (element.isF16())
       return halfToFloat(static_cast<const uint16_t *>(data())[i]);
     return bf16ToFloat(static_cast<const uint16_t *>(data())[i]);
@@ -68,7 +71,8 @@ public:
         tokens[sequence].push_back(static_cast<int32_t>(random() % plan.vocab));
       batched.push_back({.pages = std::span(pageTable).subspan(sequence * stride, stride),
                          .position = parts[sequence].position,
-                         .tokens = tokens[sequence]});
+                         .tokens = tokens[sequence],
+                         .draw = drawOf(ways[(seed + sequence) % std::size(ways)], random())});
     }
     step = arrays.layOut(batched);
   }
@@ -93,6 +97,8 @@ public:
         static_cast<float *>(numbers.data())[i] = value;
       else if (numbers.element.isInteger(8))
         static_cast<int8_t *>(numbers.data())[i] = static_cast<int8_t>(value * 127.0f);
+      else if (numbers.element.isInteger(32))
+        static_cast<int32_t *>(numbers.data())[i] = 0;
       else if (numbers.element.isF16())
         static_cast<uint16_t *>(numbers.data())[i] = floatToHalf(value);
       else
@@ -107,6 +113,12 @@ public:
 
 private:
   static constexpr int64_t workers = 16;
+  /// How tokens are drawn.
+  static inline const SamplerOptions ways[] = {{},
+                                               {.temperature = 1, .topK = 5},
+                                               {.temperature = 0.7, .topP = 0.9},
+                                               {.temperature = 2, .topK = 40, .topP = 0.8, .minP = 0.02},
+                                               {.temperature = 1}};
 
   /// Slots of pages that no position has reached hold nothing.
   void forget(Numbers &numbers, bool keys) {
@@ -144,11 +156,29 @@ Plan alone(const Plan &plan, int64_t kernel) {
   return single;
 }
 
-/// Sums in another order differ by rounding, and so may the last bit of bf16.
-bool near(float actual, float wanted, bool rounded) {
+/// The types of a kernel's arguments: its function's, or of what is text of the library (compiler/SampleKernel.h) those
+/// that its parameters say.
+std::vector<MemRefType> argumentTypes(ModuleOp cuda, const Plan &plan, int64_t kernel) {
+  std::vector<MemRefType> types;
+  if (auto function = cuda.lookupSymbol<func::FuncOp>(plan.kernels[kernel].symbol)) {
+    for (Type type : function.getArgumentTypes())
+      types.push_back(cast<MemRefType>(type));
+    return types;
+  }
+  Builder b(cuda.getContext());
+  for (int64_t argument : alone(plan, kernel).launches.front().args)
+    types.push_back(plan.buffers[argument].kind == Buffer::Kind::tokens
+                        ? MemRefType::get({ShapedType::kDynamic}, b.getI32Type())
+                        : MemRefType::get({ShapedType::kDynamic, plan.logitStride}, b.getF32Type()));
+  return types;
+}
+
+/// Sums in another order differ by rounding, and so may the last bit of bf16; tokens do not.
+bool near(float actual, float wanted, Type element) {
   if (std::isnan(wanted))
     return std::isnan(actual);
-  return std::abs(actual - wanted) <= (rounded ? 0.02f : 1e-3f) * std::max(1.0f, std::abs(wanted));
+  float tolerance = element.isInteger(32) ? 0 : element.isF32() ? 1e-3f : 0.02f;
+  return std::abs(actual - wanted) <= tolerance * std::max(1.0f, std::abs(wanted));
 }
 
 struct Runner {
@@ -156,14 +186,14 @@ struct Runner {
   const std::string &architecture;
   const CodeObject &printed, &edited;
 
-  Result<void> trial(int64_t number, func::FuncOp function, const Batch &batch, uint64_t seed) {
+  Result<void> trial(int64_t number, const std::vector<MemRefType> &types, const Batch &batch, uint64_t seed) {
     Trial trial(plan, batch, seed);
     Plan single = alone(plan, number);
     const Kernel &kernel = plan.kernels[number];
     const std::vector<int64_t> &args = single.launches.front().args;
     std::vector<Numbers> inputs;
-    for (auto [argument, parameter, buffer] : llvm::zip(function.getArguments(), kernel.parameters, args))
-      inputs.push_back(trial.draw(cast<MemRefType>(argument.getType()), plan.buffers[buffer], parameter));
+    for (auto [type, parameter, buffer] : llvm::zip(types, kernel.parameters, args))
+      inputs.push_back(trial.draw(type, plan.buffers[buffer], parameter));
     std::vector<Numbers> results[2] = {inputs, inputs};
     for (int side : {0, 1}) {
       std::vector<BufferExtent> extents(plan.buffers.size());
@@ -180,10 +210,10 @@ struct Runner {
     for (size_t i = 0; i < args.size(); ++i) {
       if (kernel.parameters[i].access == Access::read)
         continue;
-      auto type = cast<MemRefType>(function.getArgument(i).getType());
+      MemRefType type = types[i];
       for (int64_t j = 0; j < results[0][i].count; ++j)
         if (float wanted = results[0][i].at(j), actual = results[1][i].at(j);
-            !near(actual, wanted, !type.getElementType().isF32()))
+            !near(actual, wanted, type.getElementType()))
           return fail(ExitCode::checkFailed,
                       "{}.cu: {}{} of {} rows is {}, the printed kernel gives {}; nothing was written", kernel.symbol,
                       kernel.parameters[i].name, place(type, j), trial.batch().rows, actual, wanted);
@@ -238,7 +268,8 @@ Result<void> checkEditedKernels(ModuleOp cuda, const Plan &plan, const std::stri
                                {{{0, 1}, {0, 1}, {0, 1}}, 40.0f}};
       for (uint64_t seed = 1; const Batch &batch : batches)
         if (auto same =
-                runner.trial(static_cast<int64_t>(number), cuda.lookupSymbol<func::FuncOp>(text.name), batch, seed++);
+                runner.trial(static_cast<int64_t>(number), argumentTypes(cuda, plan, static_cast<int64_t>(number)), batch,
+                             seed++);
             !same)
           return same;
     }

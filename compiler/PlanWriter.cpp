@@ -2,6 +2,7 @@
 #include "compiler/PlanWriter.h"
 
 #include "compiler/Packing.h"
+#include "compiler/SampleKernel.h"
 #include "passes/kern/KernPasses.h"
 #include "runtime/CudaPlan.h"
 
@@ -125,7 +126,9 @@ private:
       for (auto [argument, number] : llvm::zip(function.getArguments(), launch.args))
         kernel.parameters.push_back(parameterOf(argument, plan.buffers[number]));
       function.walk([&](ArriveOp) { kernel.counters = true; });
+      function.walk([&](BatchOp op) { kernel.feeds |= op.getField() == Field::token_ids; });
     }
+    addSampleLaunch(plan, code.architectures, code.shared.at(std::string(sampleKernel)));
     chainLaunches(plan);
     auto weightBytes = [&](const std::string &tensor) -> std::optional<int64_t> {
       for (auto weight : stepOf(module).getOps<WeightOp>())

@@ -11,7 +11,7 @@
 
 namespace lathe {
 
-inline constexpr int kAbiVersion = 4;
+inline constexpr int kAbiVersion = 5;
 
 /// Elements along k that a product of floats sums in one chain of fused multiply-adds, from 0 on; the sums of these
 /// spans are added to 0 in order.
@@ -37,11 +37,12 @@ struct LatheStep {
   int64_t logitRows;          ///< rows whose logits are wanted
   int64_t items;              ///< attention work items
   int64_t pageStride;         ///< entries of pageTable per sequence
-  const int32_t *tokenIds;    ///< [rows]
+  const int32_t *tokenIds;    ///< [rows]; CUDA: -1 - r for the token that the step before drew for its logit row r
   const int32_t *rowSequence; ///< [rows] index of the row's sequence in this step
   const int32_t *rowPosition; ///< [rows] absolute position of the row in its sequence
   const int32_t *pageTable;   ///< [sequences, pageStride] physical page of each logical page
   const int32_t *logitRow;    ///< [logitRows] the row each logit row is taken from
+  const int32_t *draws;       ///< [logitRows, 8] CUDA: a Draw each (runtime/device/chance.cuh), as it lies in memory
   // Attention works on blocks of rows: neighbours of one sequence, at most Plan::attentionRows. An item is some or all
   // chunks (of Plan::chunkTokens positions, from position 0 on) of the positions that a block sees.
   const int32_t *itemRow, *itemEnd;        ///< [items] the block's rows [itemRow, itemEnd)

@@ -3,6 +3,7 @@
 #include "runtime/Engine.h"
 
 #include <cstring>
+#include <utility>
 
 namespace lathe {
 
@@ -36,6 +37,8 @@ Result<StepLoad> CheckedExecutor::prepare(Plan &plan, const MemoryLayout &layout
     bool weight = buffer.kind == Buffer::Kind::weight;
     extents.push_back({(*buffers)[i], weight ? artifact->weight(buffer.tensor)->size() : layout.place(buffer).bytes});
   }
+  if (int64_t drawn = plan.tokensBuffer(); drawn >= 0)
+    tokens = static_cast<const int32_t *>(extents[drawn].data);
   std::memset(pool.data(), 0xff, pool.bytes()); // what was never appended must not look like a number
   auto made =
       HostLaunches::create(plan, *code, tier().substr(tier().find(':') + 1), std::move(extents), options.hostCheck);
@@ -43,6 +46,20 @@ Result<StepLoad> CheckedExecutor::prepare(Plan &plan, const MemoryLayout &layout
     return propagate(made);
   launches = std::move(*made);
   return loadOf(plan);
+}
+
+/// The next step may draw its tokens before these are looked at.
+Result<void> CheckedExecutor::fetch(const LatheStep &step) {
+  fetched.emplace_back(tokens, tokens + (tokens ? step.logitRows : 0));
+  return {};
+}
+
+Result<StepResults> CheckedExecutor::collect() {
+  if (std::exchange(collected, true))
+    fetched.pop_front();
+  auto results = HostSideExecutor::collect();
+  results->tokens = fetched.front().data();
+  return results;
 }
 
 } // namespace lathe

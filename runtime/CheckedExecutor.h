@@ -4,6 +4,8 @@
 #include "runtime/HostLaunches.h"
 #include "runtime/HostSideExecutor.h"
 
+#include <deque>
+
 namespace lathe {
 
 /// The device "cuda-host".
@@ -17,10 +19,16 @@ public:
   Result<StepLoad> prepare(Plan &plan, const MemoryLayout &layout, const StepRoom &room,
                            const EngineOptions &options) override;
   Result<void> run(LatheStep &step) override { return launches->run(step); }
+  bool draws() const override { return plan->tokensBuffer() >= 0; }
+  Result<void> fetch(const LatheStep &step) override;
+  Result<StepResults> collect() override;
 
 private:
   using HostSideExecutor::HostSideExecutor;
   std::unique_ptr<HostLaunches> launches;
+  const int32_t *tokens = nullptr;           ///< that the last step drew; null: none does
+  std::deque<std::vector<int32_t>> fetched; ///< of steps that ran; the first is kept until the next is collected
+  bool collected = false;                    ///< the first
 };
 
 } // namespace lathe

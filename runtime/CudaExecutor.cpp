@@ -3,6 +3,7 @@
 #include "runtime/CudaProbe.h"
 #include "runtime/Engine.h"
 #include "runtime/KernelRing.h"
+#include "runtime/StepArrays.h"
 
 #include <algorithm>
 #include <cstring>
@@ -19,6 +20,9 @@ constexpr std::string_view kTarget = "cuda:";
 constexpr uint64_t kStagingBytes = 16 << 20;
 /// What a kernel's launches are repeated to when it is measured alone: a graph's start then counts for little.
 constexpr size_t kMeasuredLaunches = 64;
+
+/// Steps whose results may be on their way.
+constexpr uint64_t kArrivals = 2;
 
 /// Puts the launches of one kernel in the place of all, one behind the other, again and again.
 void keepLaunches(Plan &plan, const std::vector<size_t> &kept) {
@@ -46,6 +50,12 @@ std::string chooseArchitecture(std::span<const std::string> architectures, int d
   return best;
 }
 
+/// The results of a step on their way to the host.
+struct Arrival {
+  CudaHostMemory tokens;
+  CudaEvent event;
+};
+
 struct CudaExecutor::Impl {
   std::shared_ptr<const Artifact> artifact;
   std::unique_ptr<CudaDevice> device;
@@ -54,6 +64,8 @@ struct CudaExecutor::Impl {
   MemoryLayout layout;
   CudaMemory weights, activations, pool;
   CudaHostMemory hostLogits;
+  Arrival arrivals[kArrivals];
+  uint64_t fetched = 0, collected = 0; ///< steps; each takes the next arrival
   std::map<std::string, CudaLibrary> libraries; ///< by the kernel's symbol
   std::unique_ptr<CudaGraphs> graphs;           ///< goes first of all: it waits for what still runs
 
@@ -230,6 +242,17 @@ Result<void> CudaExecutor::Impl::allocate(const CudaUnits &most) {
   if (!logits)
     return propagate(logits);
   hostLogits = std::move(*logits);
+  for (Arrival &arrival : arrivals) {
+    auto tokens = allocateHostMemory(*device, std::max<uint64_t>(layout.tokenBytes, sizeof(int32_t)),
+                                     "tokens on the host");
+    if (!tokens)
+      return propagate(tokens);
+    arrival.tokens = std::move(*tokens);
+    auto event = createEvent(*device, false);
+    if (!event)
+      return propagate(event);
+    arrival.event = std::move(*event);
+  }
   return {};
 }
 
@@ -288,17 +311,44 @@ Result<void> CudaExecutor::run(LatheStep &step) {
   return impl->graphs->run(step);
 }
 
-Result<const float *> CudaExecutor::logits(int64_t rows) {
-  auto *host = static_cast<float *>(impl->hostLogits.get());
-  if (rows > 0)
-    if (auto done = impl->device->driver.call<&Calls::copyOut>(
-            "logits", impl->hostLogits.get(), impl->activations.get(),
-            static_cast<uint64_t>(rows * impl->plan->logitStride) * sizeof(float), impl->graphs->stream());
+bool CudaExecutor::draws() const { return impl->plan->tokensBuffer() >= 0; }
+
+Result<void> CudaExecutor::fetch(const LatheStep &step) {
+  const CudaDriver &driver = impl->device->driver;
+  Arrival &arrival = impl->arrivals[impl->fetched % kArrivals];
+  cuda::Stream stream = impl->graphs->stream();
+  auto stride = static_cast<uint64_t>(impl->plan->logitStride) * sizeof(float);
+  // Rows that are drawn come as tokens, all at once; runs of others as logits.
+  bool anyDrawn = false;
+  for (int64_t row = 0, end; row < step.logitRows; row = end) {
+    bool drawn = isDrawn(step, row);
+    for (end = row + 1; end < step.logitRows && isDrawn(step, end) == drawn;)
+      ++end;
+    anyDrawn |= drawn;
+    uint64_t offset = static_cast<uint64_t>(row) * stride;
+    if (!drawn)
+      if (auto done = driver.call<&Calls::copyOut>("logits", static_cast<std::byte *>(impl->hostLogits.get()) + offset,
+                                                   impl->activations.get() + offset,
+                                                   static_cast<uint64_t>(end - row) * stride, stream);
+          !done)
+        return done;
+  }
+  if (anyDrawn)
+    if (auto done = driver.call<&Calls::copyOut>("tokens", arrival.tokens.get(),
+                                                 impl->activations.get() + impl->layout.tokens,
+                                                 static_cast<uint64_t>(step.logitRows) * sizeof(int32_t), stream);
         !done)
-      return propagate(done);
-  if (auto done = impl->graphs->wait(); !done)
+      return done;
+  ++impl->fetched;
+  return driver.call<&Calls::eventRecord>("a step's results", arrival.event.get(), stream);
+}
+
+Result<StepResults> CudaExecutor::collect() {
+  Arrival &arrival = impl->arrivals[impl->collected++ % kArrivals];
+  if (auto done = impl->device->driver.call<&Calls::eventSynchronize>("a step's results", arrival.event.get()); !done)
     return propagate(done);
-  return host;
+  return StepResults{static_cast<const float *>(impl->hostLogits.get()),
+                     static_cast<const int32_t *>(arrival.tokens.get())};
 }
 
 Result<void> CudaExecutor::wait() { return impl->graphs->wait(); }

@@ -36,7 +36,9 @@ public:
                            const EngineOptions &options) override;
   Result<void> copyPages(std::span<const PageCopy> copies) override;
   Result<void> run(LatheStep &step) override;
-  Result<const float *> logits(int64_t rows) override;
+  bool draws() const override;
+  Result<void> fetch(const LatheStep &step) override;
+  Result<StepResults> collect() override;
   Result<void> wait() override;
   /// As the kernel of runtime/CudaProbe.h finds it.
   Result<double> readBandwidth() override;

@@ -23,6 +23,8 @@ int64_t elementsOf(int array, const CudaUnits &units) {
     return units.rows;
   case device::kLogitRow:
     return units.logitRows;
+  case device::kDraws:
+    return units.logitRows * device::kDrawInts;
   default:
     return units.items;
   }
@@ -65,6 +67,7 @@ void StepLayout::write(const LatheStep &step, std::byte *block) const {
   put(device::kRowSequence, step.rowSequence, step.rows);
   put(device::kRowPosition, step.rowPosition, step.rows);
   put(device::kLogitRow, step.logitRow, step.logitRows);
+  put(device::kDraws, step.draws, step.logitRows * device::kDrawInts);
   put(device::kItemRow, step.itemRow, step.items);
   put(device::kItemEnd, step.itemEnd, step.items);
   put(device::kItemChunk, step.itemChunk, step.items);
@@ -190,6 +193,8 @@ Result<void> CudaGraphs::Impl::withNode(size_t launch, const LaunchShape &shape,
   for (int i = 0; i < device::kBatchArrays; ++i)
     batch.arrays[i] = reinterpret_cast<const int *>(block.get() + layout.offsets[i]);
   batch.counters = reinterpret_cast<int *>(counters.get());
+  if (int64_t drawn = plan.tokensBuffer(); drawn >= 0)
+    batch.drawn = reinterpret_cast<const int *>(buffers[drawn]);
   batch.pageStride = static_cast<int>(layout.pageStride);
   std::vector<cuda::Address> addresses;
   for (int64_t argument : plan.launches[launch].args)

@@ -8,7 +8,7 @@
 namespace lathe {
 namespace {
 
-constexpr int64_t kWarp = 32, kMostGridY = 65535, kMostLaunches = 4096;
+constexpr int64_t kTokenBytes = 4, kWarp = 32, kMostGridY = 65535, kMostLaunches = 4096;
 
 /// Shared memory of a block by compute capability: CUDA C++ Programming Guide, technical specifications.
 struct Capability {
@@ -56,7 +56,7 @@ struct Manners {
 
 /// What two launches may meet in.
 using Resource = std::pair<int, int64_t>;
-enum ResourceKind { slots, keys, values, logits, counters };
+enum ResourceKind { slots, keys, values, logits, tokens, counters };
 
 class Verifier {
 public:
@@ -166,6 +166,10 @@ private:
         return wrong(fmt::format("the kernel expects rows of {} bytes, the logits have {} a logit row", parameter.bytes,
                                  plan.logitStride * 4));
       return {};
+    case Buffer::Kind::tokens:
+      if (parameter.unit != Unit::logitRows || parameter.bytes != kTokenBytes || parameter.access != Access::write)
+        return wrong(fmt::format("expected a kernel that writes {} bytes a logit row", kTokenBytes));
+      return {};
     case Buffer::Kind::activation:
       break;
     }
@@ -246,6 +250,14 @@ private:
                                                        plan.buffers[state.buffer].name, describe(state.writer)));
         logitsWritten |= buffer.kind == Buffer::Kind::logits && access != Access::read;
       }
+      if (int64_t drawn = plan.tokensBuffer(); kernel.feeds && drawn >= 0) {
+        Resource resource(tokens, 0);
+        if (int64_t writer = memory[resource].writer; writer >= 0 || touched.contains(resource))
+          return fail(ExitCode::badInput,
+                      "plan.json: {} reads tokens that the step before drew, but {} draws those of this step", describe(i),
+                      writer >= 0 ? describe(writer) : "it");
+        touched.insert({resource, {Access::read, drawn}});
+      }
       if (kernel.counters)
         touched.insert({Resource(counters, 0), {Access::update, -1}});
       for (const auto &[resource, use] : touched)
@@ -265,6 +277,8 @@ private:
       return {values, buffer.layer};
     case Buffer::Kind::logits:
       return {logits, 0};
+    case Buffer::Kind::tokens:
+      return {tokens, 0};
     default:
       return {slots, buffer.slot};
     }
@@ -413,6 +427,8 @@ std::string printTimeline(const Plan &plan, const std::string &architecture, con
         text += fmt::format("[{}]", buffer.slot);
       (kernel.parameters[j].access == Access::read ? reads : writes) += text;
     }
+    if (int64_t drawn = plan.tokensBuffer(); kernel.feeds && drawn >= 0)
+      reads += " " + plan.buffers[drawn].name;
     out += fmt::format("{:4} {:{}} {:>6}x{:<5} x{:<4} {:>7} B  {}{}  after{}:{} ->{}\n", i, shape.form->symbol, width,
                        shape.gridX, shape.gridY, shape.form->threads, shape.form->sharedBytes,
                        shape.form->waits ? 'w' : '-', shape.form->triggers ? 't' : '-', after.empty() ? " -" : after,

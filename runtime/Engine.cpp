@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <deque>
+#include <functional>
 
 namespace lathe {
 namespace {
@@ -28,6 +30,12 @@ Result<int> ordinalOf(std::string_view device) {
 } // namespace
 
 struct Engine::Impl {
+  /// A step that was started and not collected.
+  struct Flight {
+    std::vector<bool> drawn; ///< of each logit row: whether the device draws its token
+    std::vector<std::pair<KvStore::Sequence, int64_t>> fed; ///< sequences and the logit rows whose tokens they take
+  };
+
   std::shared_ptr<const Artifact> artifact;
   Plan plan;
   int64_t context = 0, maxRows = 0, maxLogitRows = 0;
@@ -39,11 +47,13 @@ struct Engine::Impl {
   std::unique_ptr<CpuPool> workers; ///< goes first of all: a late worker may still look into the executor
   std::vector<PageCopy> copies;
   Result<void> copied; ///< what became of them
+  std::deque<Flight> flights;
 
   Result<std::unique_ptr<Executor>> openExecutor(const EngineOptions &options);
   Result<void> prepare(const EngineOptions &options);
   Result<void> check(std::span<const SequenceRows> batch) const;
-  Result<LatheStep> start(std::span<const SequenceRows> batch);
+  Result<void> checkDrawn(const SequenceRows &part) const;
+  Result<LatheStep> launch(std::span<const SequenceRows> batch);
 };
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl(std::move(impl)) {}
@@ -172,13 +182,27 @@ bool Engine::reserve(KvStore::Sequence sequence, int64_t count) {
   return true;
 }
 
+/// A token that the step before draws must be alone, and one of those.
+Result<void> Engine::Impl::checkDrawn(const SequenceRows &part) const {
+  int64_t row = -1 - int64_t(part.tokens.front());
+  if (part.tokens.size() != 1 || flights.size() != 1 || row >= static_cast<int64_t>(flights.back().drawn.size()) ||
+      !flights.back().drawn[static_cast<size_t>(row)])
+    return fail(ExitCode::internal, "a step takes the token of logit row {}, which no step before it draws", row);
+  return {};
+}
+
 Result<void> Engine::Impl::check(std::span<const SequenceRows> batch) const {
   int64_t rows = 0, logits = 0;
   for (const SequenceRows &part : batch) {
     int64_t count = static_cast<int64_t>(part.tokens.size()), end = kv->length(part.sequence) + count;
     for (int32_t token : part.tokens)
-      if (token < 0 || token >= plan.vocab)
+      if (token < 0 && executor->draws()) {
+        if (auto right = checkDrawn(part); !right)
+          return right;
+      } else if (token < 0 || token >= plan.vocab)
         return fail(ExitCode::badInput, "token id {}: expected 0 to {}, the vocabulary's last", token, plan.vocab - 1);
+    if (part.draw && !executor->draws())
+      return fail(ExitCode::internal, "a step wants tokens drawn by {}, which draws none", executor->tier());
     if (end > context)
       return fail(ExitCode::badInput, "a sequence of {} tokens: the context has {}", end, context);
     if (count == 0 || part.logitRows < 0 || part.logitRows > count || end > kv->capacity(part.sequence))
@@ -195,8 +219,8 @@ Result<void> Engine::Impl::check(std::span<const SequenceRows> batch) const {
 
 void Engine::setTrace(StepTrace *trace) { impl->executor->setTrace(trace); }
 
-/// Checks, runs the launches, and appends the tokens.
-Result<LatheStep> Engine::Impl::start(std::span<const SequenceRows> batch) {
+/// Checks, runs the launches, and appends the tokens that are known.
+Result<LatheStep> Engine::Impl::launch(std::span<const SequenceRows> batch) {
   if (auto fits = check(batch); !fits)
     return propagate(fits);
   if (!copied)
@@ -206,25 +230,59 @@ Result<LatheStep> Engine::Impl::start(std::span<const SequenceRows> batch) {
     if (auto ran = executor->run(step); !ran)
       return propagate(ran);
   for (const SequenceRows &part : batch)
-    kv->append(part.sequence, part.tokens);
+    if (part.tokens.front() >= 0)
+      kv->append(part.sequence, part.tokens);
   return step;
 }
 
-Result<StepLogits> Engine::step(std::span<const SequenceRows> batch) {
-  auto step = impl->start(batch);
+Result<void> Engine::start(std::span<const SequenceRows> batch) {
+  std::deque<Impl::Flight> &flights = impl->flights;
+  if (flights.size() == 2 || (flights.size() == 1 && !std::ranges::all_of(flights.front().drawn, std::identity())))
+    return fail(ExitCode::internal, "a step is started while another whose logits are wanted, or two, were not collected");
+  auto step = impl->launch(batch);
   if (!step)
     return propagate(step);
-  auto logits = impl->executor->logits(step->logitRows);
-  if (!logits)
-    return propagate(logits);
-  return StepLogits{*logits, step->logitRows, impl->plan.logitStride, impl->plan.vocab};
+  Impl::Flight flight;
+  for (int64_t row = 0; row < step->logitRows; ++row)
+    flight.drawn.push_back(isDrawn(*step, row));
+  for (const SequenceRows &part : batch)
+    if (part.tokens.front() < 0)
+      flight.fed.push_back({part.sequence, -1 - int64_t(part.tokens.front())});
+  if (auto fetched = impl->executor->fetch(*step); !fetched)
+    return fetched;
+  flights.push_back(std::move(flight));
+  return {};
+}
+
+Result<StepLogits> Engine::collect() {
+  if (impl->flights.empty())
+    return fail(ExitCode::internal, "no step was started");
+  Impl::Flight flight = std::move(impl->flights.front());
+  impl->flights.pop_front();
+  auto results = impl->executor->collect();
+  if (!results)
+    return propagate(results);
+  bool draws = std::ranges::any_of(flight.drawn, std::identity());
+  // What the step that is under way was fed is known now.
+  for (const Impl::Flight &next : impl->flights)
+    for (auto [sequence, row] : next.fed)
+      impl->kv->append(sequence, {&results->tokens[row], 1});
+  return StepLogits{results->logits, static_cast<int64_t>(flight.drawn.size()), impl->plan.logitStride,
+                    impl->plan.vocab, draws ? results->tokens : nullptr};
+}
+
+Result<StepLogits> Engine::step(std::span<const SequenceRows> batch) {
+  if (auto started = start(batch); !started)
+    return propagate(started);
+  return collect();
 }
 
 Result<void> Engine::advance(std::span<const SequenceRows> batch) {
-  auto step = impl->start(batch);
+  auto step = impl->launch(batch);
   return step ? Result<void>() : propagate(step);
 }
 
+bool Engine::draws() const { return impl->executor->draws(); }
 Result<void> Engine::wait() { return impl->executor->wait(); }
 Result<double> Engine::readBandwidth() { return impl->executor->readBandwidth(); }
 

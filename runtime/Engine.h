@@ -37,10 +37,12 @@ struct EngineOptions {
   uint64_t ringBytes = 0;
 };
 
-/// Logits of a step, in the order of its sequences and rows. Valid until the next step.
+/// Logits of a step, in the order of its sequences and rows; of rows whose tokens are drawn by the device those tokens
+/// alone. Valid until the next step is started, tokens until the next are collected.
 struct StepLogits {
   const float *data = nullptr;
   int64_t rows = 0, stride = 0, vocab = 0;
+  const int32_t *tokens = nullptr; ///< [rows]; null: none is drawn
   std::span<const float> row(int64_t index) const { return {data + index * stride, static_cast<size_t>(vocab)}; }
 };
 
@@ -68,10 +70,21 @@ public:
 
   /// Room for `count` more tokens, page copies done; false when pages are short.
   bool reserve(KvStore::Sequence sequence, int64_t count);
-  /// Runs the model over a ragged batch and appends the tokens to the KV store. Room must have been reserved. A token
+  /// Whether the device draws tokens (SequenceRows::draw) and feeds them to the next step.
+  bool draws() const;
+  /// Starts the model over a ragged batch and appends the tokens to the KV store. Room must have been reserved. A token
   /// id out of range or a sequence past the context is ExitCode::badInput, and nothing is changed then.
+  /// Two steps may be started and not yet collected, where the tokens of the first are all drawn by the device. Then a
+  /// sequence may give the second `drawnToken(r)`, one alone: the token drawn for logit row r of the first. It is
+  /// appended to the KV store when it is known, when the first is collected; until then the sequence must not be
+  /// touched.
+  Result<void> start(std::span<const SequenceRows> batch);
+  static int32_t drawnToken(int64_t logitRow) { return static_cast<int32_t>(-1 - logitRow); }
+  /// What came of the oldest step that was started and not collected.
+  Result<StepLogits> collect();
+  /// Both.
   Result<StepLogits> step(std::span<const SequenceRows> batch);
-  /// The same for those who want no logits: on a GPU it may return before the step has ended, and what goes wrong in it
+  /// A step for those who want nothing of it, with no other under way: on a GPU it may return before the step has ended, and what goes wrong in it
   /// comes to light later, in `wait` at the latest.
   Result<void> advance(std::span<const SequenceRows> batch);
   /// Returns when all steps have ended.

@@ -39,6 +39,12 @@ StepLoad loadOf(const Plan &plan);
 /// What every byte of activations and pages is where a kernel is measured alone: small numbers, in f32 and in bf16.
 constexpr unsigned char kSmallNumbers = 0x3c;
 
+/// What the host gets of a step, by logit rows: the tokens of those that are drawn (isDrawn), the logits of the others.
+struct StepResults {
+  const float *logits = nullptr;
+  const int32_t *tokens = nullptr;
+};
+
 class Executor {
 public:
   virtual ~Executor() = default;
@@ -58,8 +64,13 @@ public:
   virtual Result<void> copyPages(std::span<const PageCopy> copies) = 0;
   /// Starts a step of at least one row, whose arrays may change as soon as this returns.
   virtual Result<void> run(LatheStep &step) = 0;
-  /// The logits of the last step, once it has ended; valid until the next call or step.
-  virtual Result<const float *> logits(int64_t rows) = 0;
+  /// Whether steps draw tokens where logits are (LatheStep::draws), and take those that the step before drew.
+  virtual bool draws() const { return false; }
+  /// Has the results of the step that was just started brought to the host. Those of two steps may be on their way,
+  /// logits of one.
+  virtual Result<void> fetch(const LatheStep &step) = 0;
+  /// The oldest results that were fetched and not collected, once that step has ended; valid until the next call.
+  virtual Result<StepResults> collect() = 0;
   /// Returns when all steps have ended.
   virtual Result<void> wait() { return {}; }
   /// Bytes a second that its memory is read with, as measured now.

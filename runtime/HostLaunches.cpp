@@ -28,6 +28,7 @@ struct HostBatch {
     set(device::kRowPosition, step.rowPosition, step.rows);
     set(device::kPageTable, step.pageTable, step.sequences * step.pageStride);
     set(device::kLogitRow, step.logitRow, step.logitRows);
+    set(device::kDraws, step.draws, step.logitRows * device::kDrawInts);
     set(device::kItemRow, step.itemRow, step.items);
     set(device::kItemEnd, step.itemEnd, step.items);
     set(device::kItemChunk, step.itemChunk, step.items);
@@ -66,6 +67,10 @@ Result<std::unique_ptr<HostLaunches>> HostLaunches::create(const Plan &plan, con
 
 Result<void> HostLaunches::run(const LatheStep &step) {
   HostBatch batch(step, plan.kvHeads);
+  BufferExtent drawn;
+  if (int64_t tokens = plan.tokensBuffer(); tokens >= 0)
+    drawn = buffers[tokens];
+  batch.data.drawn = static_cast<const int *>(drawn.data);
   for (const Launch &entry : plan.launches) {
     const Kernel &kernel = plan.kernels[entry.kernel];
     std::vector<void *> data;
@@ -91,6 +96,7 @@ Result<void> HostLaunches::run(const LatheStep &step) {
                             .batch = batch.data,
                             .batchBytes = {},
                             .counterBytes = batch.counterBytes,
+                            .drawnBytes = drawn.bytes,
                             .seed = check.seed ? check.seed + launches : 0,
                             .check = check.strict,
                             .dependent = shape.form->waits,

@@ -17,7 +17,8 @@ public:
   const std::string &tier() const override { return name; }
   Result<uint64_t> spareBytes(const MemoryLayout &layout) const override;
   Result<void> copyPages(std::span<const PageCopy> copies) override;
-  Result<const float *> logits(int64_t rows) override;
+  Result<void> fetch(const LatheStep &) override { return {}; }
+  Result<StepResults> collect() override;
   Result<double> readBandwidth() override;
 
 protected:

@@ -1,6 +1,7 @@
 #include "runtime/KernelBench.h"
 
 #include "runtime/CpuFeatures.h"
+#include "runtime/Sampler.h"
 
 #include <algorithm>
 #include <chrono>
@@ -55,6 +56,8 @@ Result<double> KernelBench::pass(int64_t rows) {
     kv.append(sequence, all.first(depth));
   room = room && machine->reserve(sequence, rows);
   SequenceRows step{sequence, all.subspan(depth, rows), entry->unit == Unit::logitRows ? rows : 0};
+  if (machine->draws())
+    step.draw = drawOf({.temperature = 1, .topK = 40, .topP = 0.95}, 0);
   auto begin = std::chrono::steady_clock::now();
   Result<void> done = room ? machine->advance({&step, 1}) : fail(ExitCode::internal, "the KV pool is too small");
   if (auto ended = machine->wait(); done)

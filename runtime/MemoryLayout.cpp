@@ -15,6 +15,10 @@ Result<MemoryLayout> MemoryLayout::make(const Plan &plan, int64_t rows, int64_t 
   MemoryLayout layout;
   layout.logitBytes = static_cast<uint64_t>(logitRows * plan.logitStride * 4);
   __int128 total = roundUp(static_cast<int64_t>(layout.logitBytes), kAlign);
+  layout.tokens = static_cast<uint64_t>(total);
+  if (plan.tokensBuffer() >= 0)
+    layout.tokenBytes = static_cast<uint64_t>(logitRows * 4);
+  total += roundUp(static_cast<int64_t>(layout.tokenBytes), kAlign);
   for (const Slot &slot : plan.slots) {
     layout.slots.push_back(static_cast<uint64_t>(total));
     int64_t units = slot.unit == Unit::rows ? rows : slot.unit == Unit::logitRows ? logitRows : records;
@@ -49,6 +53,8 @@ MemoryLayout::Place MemoryLayout::place(const Buffer &buffer) const {
     auto next = slots.begin() + buffer.slot + 1;
     return {false, begin, (next == slots.end() ? activationBytes : *next) - begin};
   }
+  case Buffer::Kind::tokens:
+    return {false, tokens, tokenBytes};
   case Buffer::Kind::logits:
   case Buffer::Kind::weight:
     break;

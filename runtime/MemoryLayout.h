@@ -1,6 +1,6 @@
 //===- MemoryLayout.h - where everything of a plan but its weights lies -------===//
 //
-// Two blocks of memory, of the host or of a GPU: activations, whose first are the logits, and the KV pool, layer after
+// Two blocks of memory, of the host or of a GPU: activations, whose first are the logits and the tokens that are drawn of them, and the KV pool, layer after
 // layer, a layer's keys before its values.
 //
 //===----------------------------------------------------------------------===//
@@ -21,6 +21,7 @@ struct MemoryLayout {
   };
 
   uint64_t activationBytes = 0, logitBytes = 0;
+  uint64_t tokens = 0, tokenBytes = 0;  ///< where the plan's buffer of tokens is, if it has one
   std::vector<uint64_t> slots;          ///< where each slot of the plan begins
   int64_t pages = 0;                    ///< of the KV pool
   int64_t keyBytes = 0, valueBytes = 0; ///< of one layer

@@ -2,6 +2,7 @@
 
 #include "runtime/support/Json.h"
 
+#include <algorithm>
 #include <set>
 
 namespace lathe {
@@ -11,7 +12,7 @@ constexpr int64_t kMost = int64_t(1) << 48, kMostUnitBlock = 1 << 20, kMostScrat
 constexpr size_t kMostPlanBytes = 16 << 20; // bounds the memory of parsing
 
 constexpr const char *kUnits[] = {"rows", "logitRows", "partials", "items"};
-constexpr const char *kKinds[] = {"activation", "weight", "key", "value", "logits"};
+constexpr const char *kKinds[] = {"activation", "weight", "key", "value", "logits", "tokens"};
 constexpr const char *kLibraries[] = {"onednn"};
 constexpr const char *kAccesses[] = {"read", "write", "update"};
 /// Of CUDA, for any architecture; what one of them allows is runtime/CudaPlan's.
@@ -71,6 +72,7 @@ void readBuffer(JsonReader &reader, Plan &plan) {
     buffer.layer = reader.integer("layer", 0, plan.layers - 1);
     break;
   case Buffer::Kind::logits:
+  case Buffer::Kind::tokens:
     reader.only({"name", "kind"});
     break;
   }
@@ -127,7 +129,7 @@ void readEdge(JsonReader &reader, Plan &plan) {
 
 void readKernel(JsonReader &reader, Plan &plan) {
   reader.only(
-      {"symbol", "unit", "tiles", "bytesPerTile", "flopsPerUnit", "variants", "provenance", "parameters", "counters"});
+      {"symbol", "unit", "tiles", "bytesPerTile", "flopsPerUnit", "variants", "provenance", "parameters", "counters", "feeds"});
   Kernel kernel;
   kernel.symbol = reader.string("symbol");
   if (!isSymbol(kernel.symbol))
@@ -162,6 +164,7 @@ void readKernel(JsonReader &reader, Plan &plan) {
   if (reader.has("parameters"))
     reader.objects("parameters", [&](JsonReader &fields) { readParameter(fields, kernel); });
   kernel.counters = reader.has("counters") && reader.boolean("counters");
+  kernel.feeds = reader.has("feeds") && reader.boolean("feeds");
   if (kernel.variants.empty())
     reader.refuse("variants", "expected at least one ISA tier");
   plan.kernels.push_back(std::move(kernel));
@@ -182,11 +185,11 @@ void checkWhole(JsonReader &reader, const Plan &plan) {
   if (page > kMost || page * plan.layers * 2 > kMost)
     return reader.refuse(fmt::format("a KV page of {} layers, {} heads, {} dimensions and {} tokens is too large",
                                      plan.layers, plan.kvHeads, plan.dimPadded, plan.pageTokens));
-  int64_t logits = 0;
-  for (const Buffer &buffer : plan.buffers)
-    logits += buffer.kind == Buffer::Kind::logits;
-  if (logits != 1)
+  auto count = [&](Buffer::Kind kind) { return std::ranges::count(plan.buffers, kind, &Buffer::kind); };
+  if (int64_t logits = count(Buffer::Kind::logits); logits != 1)
     return reader.refuse("buffers", fmt::format("expected one of kind logits, found {}", logits));
+  if (int64_t tokens = count(Buffer::Kind::tokens); tokens > 1)
+    return reader.refuse("buffers", fmt::format("expected at most one of kind tokens, found {}", tokens));
   std::set<std::string_view> symbols;
   std::set<std::pair<std::string_view, std::string_view>> functions; // of an architecture
   for (const Kernel &kernel : plan.kernels) {
@@ -205,6 +208,11 @@ void checkWhole(JsonReader &reader, const Plan &plan) {
 }
 
 } // namespace
+
+int64_t Plan::tokensBuffer() const {
+  auto found = std::ranges::find(buffers, Buffer::Kind::tokens, &Buffer::kind);
+  return found == buffers.end() ? -1 : found - buffers.begin();
+}
 
 std::string printPlan(const Plan &plan) {
   using Ordered = nlohmann::ordered_json;
@@ -288,6 +296,8 @@ std::string printPlan(const Plan &plan) {
         }
         if (kernel.counters)
           json["counters"] = true;
+        if (kernel.feeds)
+          json["feeds"] = true;
         return json;
       },
       ",");

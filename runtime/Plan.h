@@ -31,7 +31,7 @@ struct Slot {
 };
 
 struct Buffer {
-  enum class Kind { activation, weight, key, value, logits };
+  enum class Kind { activation, weight, key, value, logits, tokens };
   std::string name;
   Kind kind = Kind::activation;
   int64_t slot = -1;  ///< activation: index into Plan::slots
@@ -95,6 +95,7 @@ struct Kernel {
   std::string provenance;                        ///< "layers 0..29: norm, linear, rope, kv_append"
   std::vector<Parameter> parameters = {};        ///< CUDA: one an argument
   bool counters = false; ///< CUDA: uses LatheStep::counters, which no two launches may at a time
+  bool feeds = false;    ///< CUDA: reads LatheStep::tokenIds, and so perhaps what the step before drew
 };
 
 struct Launch {
@@ -125,7 +126,9 @@ struct Plan {
   int64_t layers = 0, kvHeads = 0, dimPadded = 0, pageTokens = 0;
   std::string kvElement; ///< "f32", "bf16" or "int8"
   std::vector<Slot> slots;
-  std::vector<Buffer> buffers; ///< the single buffer of kind logits is [logitRows][logitStride] float32
+  /// The single buffer of kind logits is [logitRows][logitStride] float32, that of kind tokens, of CUDA alone,
+  /// [logitRows] int32: what a step draws stays there for the next.
+  std::vector<Buffer> buffers;
   std::vector<Kernel> kernels;
   std::vector<Launch> launches;
   std::vector<Edge> edges = {}; ///< CUDA: what orders launches; their list is one order that the edges allow
@@ -135,6 +138,8 @@ struct Plan {
   int64_t valuePageBytes() const { return kvHeads * dimPadded * pageTokens * kvElementBytes(); }
   int64_t keyPageBytes() const { return valuePageBytes() + (kvElement == "int8" ? kvHeads * pageTokens * 8 : 0); }
   int64_t pageBytes() const { return keyPageBytes() + valuePageBytes(); }
+  /// The index of the buffer of kind tokens, or -1: no launch draws any.
+  int64_t tokensBuffer() const;
 };
 
 /// plan.json. Parsing checks every index, size and name, and never trusts a number:

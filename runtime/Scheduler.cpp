@@ -10,6 +10,8 @@ Scheduler::Scheduler(Engine &engine, int64_t maxSequences)
       maxSequences(std::min(maxSequences > 0 ? maxSequences : engine.maxLogitRows(), engine.maxLogitRows())) {}
 
 Scheduler::~Scheduler() {
+  for (; !flights.empty(); flights.pop_front())
+    (void)engine.collect(); // what it brings nobody waits for
   for (size_t number : running)
     engine.kv().close(jobs[number].sequence);
 }
@@ -66,24 +68,42 @@ void Scheduler::finishJob(Job &job, const char *reason) {
     job.request.onFinish();
 }
 
+/// The logit row that draws a job's next token in the step under way, or -1.
+int64_t Scheduler::rowInFlight(size_t number) const {
+  if (flights.empty())
+    return -1;
+  auto found = std::ranges::find(flights.back(), number, &Row::job);
+  return found == flights.back().end() ? -1 : found - flights.back().begin();
+}
+
+/// Tokens of a running job that no step has taken yet, the one that is being drawn included.
+int64_t Scheduler::rowsLeft(size_t number) const {
+  return static_cast<int64_t>(jobs[number].tokens.size()) + (rowInFlight(number) >= 0 ? 1 : 0) -
+         engine.kv().length(jobs[number].sequence);
+}
+
+/// Whether the device can draw a job's next token: nobody wants more of the logits than that.
+bool Scheduler::drawsAlone(const Job &job) const {
+  return engine.draws() && lathe::drawsAlone(job.request.sampling) && job.request.logprobs < 0 && job.samples.empty();
+}
+
 /// Pages that a running job will still take until its next token is out.
-int64_t Scheduler::pagesToFinishPrompt(const Job &job) const {
-  int64_t left = static_cast<int64_t>(job.tokens.size()) - engine.kv().length(job.sequence);
-  return engine.kv().pagesNeeded(job.sequence, left);
+int64_t Scheduler::pagesToFinishPrompt(size_t number) const {
+  return engine.kv().pagesNeeded(jobs[number].sequence, rowsLeft(number));
 }
 
 void Scheduler::admit() {
   KvStore &kv = engine.kv();
   int64_t promised = 0;
   for (size_t number : running)
-    promised += pagesToFinishPrompt(jobs[number]);
+    promised += pagesToFinishPrompt(number);
   while (!waiting.empty() && static_cast<int64_t>(running.size()) < maxSequences) {
     size_t number = waiting.front();
     Job &job = jobs[number];
     job.sequence = kv.open();
     // The last token is computed in any case: its logits are wanted.
     int64_t found = kv.attach(job.sequence, std::span(job.tokens).first(job.tokens.size() - 1));
-    int64_t needed = pagesToFinishPrompt(job);
+    int64_t needed = pagesToFinishPrompt(number);
     // One page of headroom for each that runs, so that admission does not cause the next preemption.
     if (!running.empty() && kv.freePages() < promised + needed + static_cast<int64_t>(running.size())) {
       kv.close(job.sequence);
@@ -109,9 +129,11 @@ void Scheduler::preempt(size_t number) {
 }
 
 /// Reserves room for `rows` more tokens, preempting the youngest others if need be. False when the job itself is
-/// the youngest and was preempted.
+/// the youngest and was preempted, or when a step is under way, whose jobs stay.
 bool Scheduler::makeRoom(size_t number, int64_t rows) {
   while (!engine.reserve(jobs[number].sequence, rows)) {
+    if (!flights.empty())
+      return false;
     size_t youngest = running.back();
     preempt(youngest);
     if (youngest == number)
@@ -148,15 +170,23 @@ void Scheduler::forkSamples(size_t number, std::span<const float> logits) {
   }
   waiting.insert(waiting.begin(), samples.begin() + static_cast<ptrdiff_t>(forked), samples.end());
   for (size_t i = 0; i < forked; ++i)
-    accept(samples[i], logits);
+    sample(samples[i], logits);
 }
 
 /// Samples the next token of a job.
-void Scheduler::accept(size_t number, std::span<const float> logits) {
+void Scheduler::sample(size_t number, std::span<const float> logits) {
   Job &job = jobs[number];
   if (!job.samples.empty())
     forkSamples(number, logits);
   int32_t id = sampler.sample(logits, job.tokens, job.request.sampling, job.sampler);
+  if (job.request.logprobs >= 0)
+    job.completion.logprobs.push_back(logprobs(logits, id, job.request.logprobs));
+  accept(number, id);
+}
+
+/// Gives a job its next token.
+void Scheduler::accept(size_t number, int32_t id) {
+  Job &job = jobs[number];
   Clock::time_point now = Clock::now();
   if (job.completion.ids.empty()) {
     job.firstToken = now;
@@ -165,8 +195,6 @@ void Scheduler::accept(size_t number, std::span<const float> logits) {
   job.completion.predictedSeconds = std::chrono::duration<double>(now - job.firstToken).count();
   job.tokens.push_back(id);
   job.completion.ids.push_back(id);
-  if (job.request.logprobs >= 0)
-    job.completion.logprobs.push_back(logprobs(logits, id, job.request.logprobs));
   bool stopped = job.request.onToken && job.request.onToken(id);
   const std::vector<int64_t> &ends = job.request.endTokens;
   if (stopped || std::find(ends.begin(), ends.end(), id) != ends.end())
@@ -175,46 +203,98 @@ void Scheduler::accept(size_t number, std::span<const float> logits) {
     retire(number, "length");
 }
 
-Result<void> Scheduler::step() {
+/// Starts the next step; false where there is none to start. While another is under way nothing is preempted: where
+/// room is short there is none to start.
+Result<bool> Scheduler::start() {
   admit();
   std::vector<SequenceRows> batch;
   std::vector<size_t> taking;
   int64_t room = engine.maxRows();
-  auto left = [&](size_t number) {
-    return static_cast<int64_t>(jobs[number].tokens.size()) - engine.kv().length(jobs[number].sequence);
-  };
-  auto take = [&](size_t number, int64_t rows) {
-    taking.push_back(number);
-    room -= rows;
-  };
   // Room is made before any span into the batch is kept: making it may preempt a job that was taken already.
   std::vector<size_t> order = running;
-  std::stable_partition(order.begin(), order.end(), [&](size_t number) { return left(number) == 1; });
+  std::erase_if(order, [&](size_t number) { // those that end with the token that is being drawn
+    const Job &job = jobs[number];
+    return rowInFlight(number) >= 0 &&
+           static_cast<int64_t>(job.completion.ids.size()) + 1 >= job.request.maxTokens;
+  });
+  std::stable_partition(order.begin(), order.end(), [&](size_t number) { return rowsLeft(number) == 1; });
   std::vector<int64_t> rowsOf(jobs.size(), 0);
   for (size_t number : order) {
     if (room == 0 || std::find(running.begin(), running.end(), number) == running.end())
       continue;
-    rowsOf[number] = std::min(room, left(number));
-    if (makeRoom(number, rowsOf[number]))
-      take(number, rowsOf[number]);
+    rowsOf[number] = std::min(room, rowsLeft(number));
+    if (makeRoom(number, rowsOf[number])) {
+      taking.push_back(number);
+      room -= rowsOf[number];
+    } else if (!flights.empty()) {
+      return false;
+    }
   }
   std::erase_if(taking,
                 [&](size_t number) { return std::find(running.begin(), running.end(), number) == running.end(); });
+  Flight flight;
   for (size_t number : taking) {
-    int64_t done = engine.kv().length(jobs[number].sequence), rows = rowsOf[number];
-    batch.push_back(
-        {jobs[number].sequence, std::span(jobs[number].tokens).subspan(done, rows), rows == left(number) ? 1 : 0});
+    Job &job = jobs[number];
+    int64_t done = engine.kv().length(job.sequence), rows = rowsOf[number], feeding = rowInFlight(number);
+    SequenceRows part{.sequence = job.sequence, .tokens = {}, .logitRows = rows == rowsLeft(number) ? 1 : 0};
+    if (feeding >= 0) {
+      job.fed = Engine::drawnToken(feeding);
+      part.tokens = {&job.fed, 1};
+    } else {
+      part.tokens = std::span(job.tokens).subspan(done, rows);
+    }
+    if (part.logitRows) {
+      flight.push_back({number, drawsAlone(job)});
+      if (flight.back().drawn)
+        part.draw = drawOf(job.request.sampling, job.tokens.size() + (feeding >= 0 ? 1 : 0));
+    }
+    batch.push_back(part);
   }
   if (batch.empty())
-    return {};
-  auto logits = engine.step(batch);
+    return false;
+  if (auto started = engine.start(batch); !started)
+    return propagate(started);
+  flights.push_back(std::move(flight));
+  return true;
+}
+
+/// Waits for the oldest step and gives its requests their tokens; what comes for one that is over is thrown away.
+Result<void> Scheduler::collect() {
+  Flight flight = std::move(flights.front());
+  flights.pop_front();
+  auto logits = engine.collect();
   if (!logits)
     return propagate(logits);
-  int64_t row = 0;
-  for (size_t i = 0; i < batch.size(); ++i)
-    if (batch[i].logitRows)
-      accept(taking[i], logits->row(row++));
+  for (size_t row = 0; row < flight.size(); ++row) {
+    auto [number, drawn] = flight[row];
+    Job &job = jobs[number];
+    if (!job.completion.finishReason.empty())
+      continue;
+    if (!drawn) {
+      sample(number, logits->row(static_cast<int64_t>(row)));
+      continue;
+    }
+    // Samples that were submitted since the step began find the prompt's pages as requests of their own.
+    waiting.insert(waiting.begin(), job.samples.begin(), job.samples.end());
+    job.samples.clear();
+    accept(number, logits->tokens[row]);
+  }
   return {};
+}
+
+Result<void> Scheduler::step() {
+  if (flights.empty())
+    if (auto started = start(); !started)
+      return propagate(started);
+  if (flights.empty())
+    return {};
+  if (std::ranges::all_of(flights.front(), &Row::drawn))
+    if (auto ahead = start(); !ahead)
+      return propagate(ahead);
+  auto done = collect();
+  while (done && running.empty() && !flights.empty()) // whose rows are of requests that are over
+    done = collect();
+  return done;
 }
 
 Result<void> Scheduler::finish() {

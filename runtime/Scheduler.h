@@ -5,6 +5,9 @@
 // back and is computed again later. Neither changes what any request gets: logits do not depend on the batch, and
 // sampling draws from (seed, request, position).
 //
+// Where the device draws all tokens of a step, the next step is started before they are known: it takes them from
+// where they were drawn. A request that ends with one of them leaves a row in that next step whose token nobody gets.
+//
 //===----------------------------------------------------------------------===//
 #pragma once
 
@@ -58,7 +61,7 @@ public:
   /// request of its own would get.
   Result<size_t> submitSample(size_t first, Request request);
   bool idle() const { return waiting.empty() && running.empty(); }
-  /// One engine step; a no-op when idle.
+  /// What comes of one engine step; a no-op when idle.
   Result<void> step();
   /// Steps until idle.
   Result<void> finish();
@@ -73,16 +76,30 @@ private:
     std::vector<int32_t> tokens; ///< prompt and what was generated
     KvStore::Sequence sequence = -1;
     SamplerState sampler;
+    int32_t fed = 0; ///< what stands for a token that is not known yet (Engine::drawnToken)
     std::vector<size_t> samples; ///< other requests that wait for this one's prompt
     bool started = false;
     Clock::time_point start, firstToken;
   };
 
+  /// A logit row of a step that was started: whose it is, and whether the device draws its token.
+  struct Row {
+    size_t job = 0;
+    bool drawn = false;
+  };
+  using Flight = std::vector<Row>;
+
   void admit();
-  int64_t pagesToFinishPrompt(const Job &job) const;
+  Result<bool> start();
+  Result<void> collect();
+  int64_t rowInFlight(size_t number) const;
+  int64_t rowsLeft(size_t number) const;
+  bool drawsAlone(const Job &job) const;
+  int64_t pagesToFinishPrompt(size_t number) const;
   void preempt(size_t number);
   void retire(size_t number, const char *reason);
-  void accept(size_t number, std::span<const float> logits);
+  void sample(size_t number, std::span<const float> logits);
+  void accept(size_t number, int32_t id);
   void forkSamples(size_t number, std::span<const float> logits);
   void finishJob(Job &job, const char *reason);
   bool makeRoom(size_t number, int64_t rows);
@@ -92,6 +109,7 @@ private:
   std::deque<Job> jobs; ///< by request number; addresses stay
   std::deque<size_t> waiting;
   std::vector<size_t> running; ///< in order of admission
+  std::deque<Flight> flights;  ///< at most two, the second only while the first is collected
   Sampler sampler;
   int64_t preempted = 0;
 };

@@ -5,7 +5,10 @@
 #include "runtime/AttentionItems.h"
 #include "runtime/KvStore.h"
 
+#include "lathe/chance.cuh"
+
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -15,7 +18,8 @@ namespace lathe {
 struct SequenceRows {
   KvStore::Sequence sequence = 0;
   std::span<const int32_t> tokens;
-  int64_t logitRows = 1; ///< of the last so many tokens the logits are wanted
+  int64_t logitRows = 1; ///< of the last so many tokens the logits are wanted,
+  std::optional<device::Draw> draw = {}; ///< or in their place the tokens that are drawn so
 };
 
 /// The same, wherever its pages come from.
@@ -24,7 +28,11 @@ struct PagedRows {
   int64_t position = 0;           ///< of the first token
   std::span<const int32_t> tokens;
   int64_t logitRows = 1;
+  std::optional<device::Draw> draw = {};
 };
+
+/// Whether the token of a logit row is drawn where its logits are.
+bool isDrawn(const LatheStep &step, int64_t logitRow);
 
 /// The arrays of LatheStep, kept so that a step allocates nothing once they have grown.
 class StepArrays {
@@ -38,7 +46,7 @@ public:
 
 private:
   std::vector<PagedRows> paged;
-  std::vector<int32_t> tokenIds, rowSequence, rowPosition, pageTable, logitRow;
+  std::vector<int32_t> tokenIds, rowSequence, rowPosition, pageTable, logitRow, draws;
   AttentionItems items;
 };
 

@@ -1,6 +1,7 @@
 //===- Inspection.cpp - an artifact, opened to be looked at -------------------===//
 #include "compiler/inspect/Inspection.h"
 
+#include "compiler/SampleKernel.h"
 #include "compiler/inspect/CudaUsage.h"
 #include "compiler/inspect/Loops.h"
 #include "passes/kern/KernPasses.h"
@@ -122,6 +123,12 @@ Result<KernelFacts> Inspection::facts(const Kernel &kernel, const std::string &t
   KernelFacts facts{.kernel = &kernel};
   for (const Launch &launch : launchTable.launches)
     facts.launches += &launchTable.kernels[launch.kernel] == &kernel;
+  facts.inStages = kernel.symbol != sampleKernel;
+  if (!facts.inStages) {
+    for (const Parameter &parameter : kernel.parameters)
+      (parameter.access == Access::read ? facts.readBytes : facts.writtenBytes) += parameter.bytes;
+    return facts;
+  }
   auto fused = stage("10"), kern = stage("20");
   if (!fused || !kern)
     return propagate(fused ? kern : fused);

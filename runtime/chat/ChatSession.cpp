@@ -28,10 +28,12 @@ int64_t ChatSession::begin(const std::vector<int32_t> &prompt) {
   return static_cast<int64_t>(length);
 }
 
-Result<StepLogits> ChatSession::append(std::span<const int32_t> tokens) {
+Result<StepLogits> ChatSession::append(std::span<const int32_t> tokens, const SamplerOptions &sampling) {
   if (!engine.reserve(sequence, static_cast<int64_t>(tokens.size())))
     return fail(ExitCode::resource, "the KV pool has no room for {} more tokens of {}", tokens.size(), held.size());
   SequenceRows rows{sequence, tokens, 1};
+  if (engine.draws() && drawsAlone(sampling))
+    rows.draw = drawOf(sampling, held.size());
   return engine.step(std::span(&rows, 1));
 }
 
@@ -55,7 +57,7 @@ Result<ChatTurnResult> ChatSession::run(const std::vector<int32_t> &prompt, cons
       return result;
     }
     int64_t rows = std::min(engine.maxRows(), count - done);
-    auto step = append(std::span(prompt).subspan(static_cast<size_t>(done), static_cast<size_t>(rows)));
+    auto step = append(std::span(prompt).subspan(static_cast<size_t>(done), static_cast<size_t>(rows)), turn.sampling);
     if (!step)
       return propagate(step);
     logits = *step;
@@ -69,12 +71,12 @@ Result<ChatTurnResult> ChatSession::run(const std::vector<int32_t> &prompt, cons
       break;
     }
     if (!result.ids.empty()) { // the last token is only computed when another follows
-      auto step = append(std::span(held).last(1));
+      auto step = append(std::span(held).last(1), turn.sampling);
       if (!step)
         return propagate(step);
       logits = *step;
     }
-    int32_t id = sampler.sample(logits.row(0), held, turn.sampling);
+    int32_t id = logits.tokens ? logits.tokens[0] : sampler.sample(logits.row(0), held, turn.sampling);
     held.push_back(id);
     result.ids.push_back(id);
     Clock::time_point now = Clock::now();

@@ -49,7 +49,7 @@ private:
   Sampler sampler;
 
   int64_t begin(const std::vector<int32_t> &prompt);
-  Result<StepLogits> append(std::span<const int32_t> tokens);
+  Result<StepLogits> append(std::span<const int32_t> tokens, const SamplerOptions &sampling);
 };
 
 } // namespace lathe

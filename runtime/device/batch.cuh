@@ -10,6 +10,7 @@ namespace lathe::device {
 LATHE_DEVICE int load_batch(const BatchData &batch, BatchArray array, long long index) {
   return batch.arrays[array][index];
 }
+LATHE_DEVICE int load_drawn(const BatchData &batch, int row) { return batch.drawn[row]; }
 LATHE_DEVICE int &batch_counter(const BatchData &batch, int index) { return batch.counters[index]; }
 #endif
 
@@ -20,7 +21,11 @@ struct Batch : BatchData {
   LATHE_DEVICE int logit_rows(LATHE_HERE_ONLY) const { return load_batch(*this, kCounts, 2 LATHE_THERE); }
   LATHE_DEVICE int items(LATHE_HERE_ONLY) const { return load_batch(*this, kCounts, 3 LATHE_THERE); }
 
-  LATHE_DEVICE int token_id(int row LATHE_HERE) const { return load_batch(*this, kTokenIds, row LATHE_THERE); }
+  /// Of a row whose token the step before drew the array says which logit row that was.
+  LATHE_DEVICE int token_id(int row LATHE_HERE) const {
+    const int id = load_batch(*this, kTokenIds, row LATHE_THERE);
+    return id >= 0 ? id : load_drawn(*this, -1 - id LATHE_THERE);
+  }
   LATHE_DEVICE int row_sequence(int row LATHE_HERE) const { return load_batch(*this, kRowSequence, row LATHE_THERE); }
   LATHE_DEVICE int row_position(int row LATHE_HERE) const { return load_batch(*this, kRowPosition, row LATHE_THERE); }
   LATHE_DEVICE int logit_row(int index LATHE_HERE) const { return load_batch(*this, kLogitRow, index LATHE_THERE); }

@@ -16,6 +16,7 @@ enum BatchArray {
   kRowPosition,  ///< [rows]
   kPageTable,    ///< [sequences, pageStride]
   kLogitRow,     ///< [logit rows]
+  kDraws,        ///< [logit rows, kDrawInts] a Draw each (chance.cuh): its integers as they lie in memory
   kItemRow,      ///< [items], as all that follow
   kItemEnd,      ///<
   kItemChunk,    ///<
@@ -26,11 +27,15 @@ enum BatchArray {
   kBatchArrays
 };
 
+/// Integers of a Draw.
+inline constexpr int kDrawInts = 8;
+
 /// Pointers to device memory, valid for the launch.
 struct BatchData {
   const int *arrays[kBatchArrays];
-  int *counters;  ///< all 0 between launches
-  int pageStride; ///< entries of the page table per sequence
+  int *counters;    ///< all 0 between launches
+  const int *drawn; ///< the token that was drawn last of each logit row
+  int pageStride;   ///< entries of the page table per sequence
 };
 
 } // namespace lathe::device

@@ -45,7 +45,7 @@ LATHE_CHANCE Chance chance_of(float logit, float best, float temperature) {
 
 /// What is asked of a row of logits.
 struct Draw {
-  int top_k;         ///< keep so many best; 0: all
+  int top_k;         ///< keep so many best; 0: all; -1: nothing is drawn
   float temperature; ///< 0: the best is taken
   Chance top_p;      ///< keep the fewest best that have this share, in 2^-64; 0: all
   Chance least;      ///< keep what has so much

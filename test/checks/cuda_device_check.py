@@ -18,7 +18,8 @@ HOST = ("--device", "cuda-host", "--no-host-check")
 # Calls that may fail at any time, with an error of the driver's and the exit status that it means.
 FAILURES = {"cuInit:0:100": 4, "cuDevicePrimaryCtxRetain:0:2": 5, "cuMemAlloc:0:2": 5, "cuMemAlloc:2:2": 5, "cuMemHostAlloc:1:2": 5,
             "cuMemcpyHtoDAsync:0:700": 7, "cuMemcpyHtoDAsync:1:700": 7, "cuLibraryLoadData:1:209": 4, "cuLibraryGetKernel:2:500": 1,
-            "cuGraphInstantiateWithParams:0:2": 5, "cuGraphLaunch:1:719": 7, "cuMemcpyDtoHAsync:1:700": 7, "cuStreamSynchronize:3:700": 7}
+            "cuGraphInstantiateWithParams:0:2": 5, "cuGraphLaunch:1:719": 7, "cuGraphLaunch:2:719": 7, "cuMemcpyDtoHAsync:1:700": 7,
+            "cuMemHostAlloc:4:2": 5, "cuEventSynchronize:2:700": 7, "cuEventSynchronize:4:700": 7, "cuEventSynchronize:6:700": 7}
 
 
 def artifact(lathe, name, quant):
@@ -96,6 +97,31 @@ def sameBatch(lathe, name, quant):
     expect(device.calls().get("cuMemcpyDtoDAsync", 0) > 0, "no page was copied")
 
 
+def drawnTokens(lathe, name, quant):
+    """Tokens that are drawn where the logits are, and fed to a step that is started before they are known: those that the host samples."""
+    model = artifact(lathe, name, quant)
+    ids = expected(referenceModel(name))["input_ids"].reshape(-1)
+    ways = ({}, {"temp": 1.0}, {"temp": 0.8, "top_k": 5}, {"temp": 1.5, "top_p": 0.7}, {"temp": 3.0, "top_k": 40, "top_p": 0.9, "min_p": 0.01}, {"temp": 1.0, "samples": 2})
+    lines = [{"ids": ids[3 * i:3 * i + 2 + 7 * i].tolist(), "n": 3 + 2 * i, "ignore_eos": i % 2 == 0, "seed": i, **way} for i, way in enumerate(ways)]
+    device = Device(lathe, model)
+    drawn = batch(lathe, model, lines, "--device", "cuda", env=device.env)
+    device.calls()
+    sampled = batch(lathe, model, [{**line, "logprobs": 0} for line in lines], "--device", "cuda", env=Device(lathe, model).env)
+    for answer in sampled:
+        for of in [answer, *answer.get("samples", [])]:
+            of.pop("logprobs", None)
+    expectEqual(drawn, sampled, "answers of tokens drawn there, and sampled here")
+    expectEqual(drawn, batch(lathe, model, lines, *HOST), "answers on cuda-host")
+
+    # The second step is started before the tokens of the first are waited for, but not where the host samples.
+    for more, waits in (((), 1), (("--repeat-penalty", "1.1"), 2)):
+        device = Device(lathe, model)
+        lathe.generate(model, "--ids", "1,2,3", "-n", 4, "--ignore-eos", *more, "--device", "cuda", env=device.env)
+        first, second = [i for i, line in enumerate(device.log.read_text().splitlines()) if line == "cuGraphLaunch"][:2]
+        between = device.log.read_text().splitlines()[first:second]
+        expectEqual(between.count("cuEventSynchronize"), waits, f"waits between two launches in {between}")
+
+
 def steadySteps(lathe):
     """More steps allocate nothing, load nothing, build nothing."""
     model = artifact(lathe, "qwen3", "f32")
@@ -171,6 +197,7 @@ def fill(suite, lathe, args):
     for name, quant, capability in (("qwen3", "f32", 80), ("llama3-rope-scaled", "bf16", 90), ("mistral-window", "bf16", 86)):
         suite.add(f"{name}/{quant}/logits", sameLogits, lathe, name, quant, capability)
     suite.add("qwen3/f32/batch", sameBatch, lathe, "qwen3", "f32")
+    suite.add("qwen3/f32/drawn tokens", drawnTokens, lathe, "qwen3", "f32")
     suite.add("qwen2/bf16/batch", sameBatch, lathe, "qwen2", "bf16")
 
 

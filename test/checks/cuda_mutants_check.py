@@ -42,7 +42,7 @@ MISTAKES = {
     "no counting of items": (r"ready = arrive\(.*\);", "ready = true;"),
 }
 # The same of the device library: only what the kernel uses of it is in its code.
-LIBRARY = ["reduce.cuh", "fragments.cuh", "dot.cuh", "attention.cuh"]
+LIBRARY = ["reduce.cuh", "fragments.cuh", "dot.cuh", "attention.cuh", "sample.cuh"]
 LIBRARY_MISTAKES = {
     "no barrier": (r"\bblock_barrier\(\);", ";"),
     "half a warp of a block's sum": (r"  x = (.*)shuffle_xor\(x, 16\)(.*);", r"  x = \1x\2;"),
@@ -61,6 +61,11 @@ LIBRARY_MISTAKES = {
     "a block too few": (r"if \(block \+ s >= end\)", "if (block + s + 1 >= end)"),
     "a span that is not added": (r"int span = 0; span < spans; \+\+span\)", "int span = 1; span < spans; ++span)"),
     "a page too few": (r"begin \+ s < endPage", "begin + s + 1 < endPage"),
+    "a digit that is not counted": (r"place >= kDigits\)", "place >= kDigits - 1)"),
+    "one of equal logits too few": (r"id > cut_id", "id >= cut_id"),
+    "a warp too many is passed": (r"scratch\.partial\(owner, 0\) <= target", "scratch.partial(owner, 0) / 2 <= target"),
+    "a lane too few": (r"up_to - x <= target", "up_to - x < target"),
+    "three logits of four": (r"min\(end, four \+ 4\)", "min(end, four + 3)"),
 }
 
 
@@ -78,10 +83,11 @@ class Texts:
     def inlined(self, kernel, library):
         """The kernel with these files of the library in its text."""
         parts = ["#include \"lathe/batch.cuh\"\n"]
-        for name in LIBRARY:
-            parts.append(re.sub(r"^#pragma once$|^#include \"lathe/(?:reduce|fragments|dot|attention)\.cuh\"$", "", library[name], flags=re.M))
-        parts += ["#include \"lathe/functions.cuh\"\n", "#include \"lathe/host/entry.h\"\n"]
-        return self.kernels[kernel].replace("#include \"lathe/kernel.cuh\"\n", "".join(parts))
+        texts = {name: re.sub(r"^#pragma once$|^#include \"lathe/(?:reduce|fragments|dot|attention)\.cuh\"$", "", library[name], flags=re.M) for name in LIBRARY}
+        sample = texts.pop("sample.cuh") # of the kernels that include it
+        parts += [*texts.values(), "#include \"lathe/functions.cuh\"\n", "#include \"lathe/host/entry.h\"\n"]
+        text = self.kernels[kernel].replace("#include \"lathe/kernel.cuh\"\n", "".join(parts))
+        return text.replace("#include \"lathe/sample.cuh\"\n", sample)
 
     def mutants(self):
         """(what is wrong, the kernels that may have it, the text of one with it, the text of one without it)"""

@@ -14,7 +14,7 @@ namespace {
 
 /// A step with its arrays.
 struct Step {
-  std::vector<int32_t> tokenIds, rowSequence, rowPosition, pageTable, logitRow, items[7];
+  std::vector<int32_t> tokenIds, rowSequence, rowPosition, pageTable, logitRow, draws, items[7];
   LatheStep step{};
 
   Step(std::mt19937 &random, int64_t rows, int64_t logitRows, int64_t itemCount, int64_t sequences,
@@ -24,7 +24,7 @@ struct Step {
         array.push_back(static_cast<int32_t>(random() & 0x7fffffff));
     };
     fill(tokenIds, rows), fill(rowSequence, rows), fill(rowPosition, rows), fill(pageTable, sequences * pageStride);
-    fill(logitRow, logitRows);
+    fill(logitRow, logitRows), fill(draws, logitRows * device::kDrawInts);
     for (auto &item : items)
       fill(item, itemCount);
     step = {.rows = rows, .sequences = sequences, .logitRows = logitRows, .items = itemCount, .pageStride = pageStride};
@@ -33,7 +33,8 @@ struct Step {
   Step(Step &&other) noexcept = default; // vectors keep their memory
   void point() {
     step.tokenIds = tokenIds.data(), step.rowSequence = rowSequence.data(), step.rowPosition = rowPosition.data();
-    step.pageTable = pageTable.data(), step.logitRow = logitRow.data();
+    step.pageTable = pageTable.data(), step.logitRow = logitRow.data(),
+    step.draws = draws.data();
     step.itemRow = items[0].data(), step.itemEnd = items[1].data(), step.itemChunk = items[2].data();
     step.itemChunkEnd = items[3].data(), step.itemCount = items[4].data(), step.itemCounter = items[5].data();
     step.itemRecord = items[6].data();
@@ -45,7 +46,7 @@ constexpr int64_t kSequences = 16, kPages = 128;
 class CudaGraphTest : public testing::Test {
 protected:
   FakeDriver fake;
-  Plan plan = testPlan();
+  Plan plan = sampledPlan();
   std::string architecture = "sm_90a";
   std::unique_ptr<CudaDriver> driver;
   std::unique_ptr<CudaDevice> device;
@@ -108,6 +109,8 @@ protected:
       check(device::kRowSequence, step.rowSequence, step.rows);
       check(device::kRowPosition, step.rowPosition, step.rows);
       check(device::kLogitRow, step.logitRow, step.logitRows);
+      check(device::kDraws, step.draws, step.logitRows * device::kDrawInts);
+      wrong += reinterpret_cast<Address>(batch.drawn) != buffers[static_cast<size_t>(plan.tokensBuffer())];
       check(device::kItemRow, step.itemRow, step.items);
       check(device::kItemEnd, step.itemEnd, step.items);
       check(device::kItemChunk, step.itemChunk, step.items);

@@ -284,6 +284,58 @@ TEST(CudaPlan, CountersServeOneLaunchAtATime) {
                     "written it");
 }
 
+// What a step draws is for the next: in its own step nobody may take it, and the taker must be done before it is drawn.
+TEST(CudaPlan, DrawnTokensAreForTheNextStep) {
+  for (const char *architecture : {"sm_90a", "sm_80", "compute_80"})
+    EXPECT_EQ(errorOf(sampledPlan(), architecture), "");
+  Plan plan = sampledPlan(1);
+  auto again = parsePlan(printPlan(plan));
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ(printPlan(*again), printPlan(plan));
+  EXPECT_TRUE(again->kernels[0].feeds && !again->kernels[1].feeds);
+  EXPECT_EQ(again->tokensBuffer(), plan.tokensBuffer());
+  EXPECT_EQ(testPlan().tokensBuffer(), -1);
+  std::string timeline = printTimeline(plan, kNewer, {4, 4, 16, 0});
+  EXPECT_NE(timeline.find("after -: embed tokens -> x.0[0]\n"), std::string::npos) << timeline;
+  EXPECT_NE(timeline.find("after 6~: logits -> tokens\n"), std::string::npos) << timeline;
+
+  // Another kernel that takes token ids, with nothing between it and what draws them.
+  plan.kernels.push_back(plan.kernels[0]);
+  plan.kernels.back().symbol = "again";
+  for (auto &[architecture, variant] : plan.kernels.back().variants)
+    for (KernelForm &form : variant.forms)
+      form.symbol += "_again";
+  plan.slots.push_back({Unit::rows, kHidden * 4});
+  plan.buffers.push_back({"other", Buffer::Kind::activation, 5, "", -1});
+  plan.launches.insert(plan.launches.end() - 1,
+                       {8, {plan.launches[0].args[0], static_cast<int64_t>(plan.buffers.size()) - 1}, true});
+  plan.edges.back() = {6, 7, true};
+  plan.edges.push_back({6, 8, true});
+  expectError(plan, "launches[8] (sample) may write tokens before launches[7] (again) has read it");
+  plan.edges.push_back({7, 8, true});
+  EXPECT_EQ(errorOf(plan), "");
+  plan = sampledPlan(1);
+  plan = sampledPlan(1);
+  plan.kernels[6].feeds = true; // head and sample have the same logits, but head is before it
+  EXPECT_EQ(errorOf(plan), "");
+  plan.launches.push_back(plan.launches[0]);
+  chainLaunches(plan);
+  expectError(plan, "launches[8] (embed) reads tokens that the step before drew, but launches[7] (sample) draws those "
+                    "of this step");
+  plan = sampledPlan(1);
+  plan.kernels[7].feeds = true;
+  expectError(plan, "launches[7] (sample) reads tokens that the step before drew, but it draws those of this step");
+  plan = sampledPlan(1);
+  plan.kernels[7].parameters[1].access = Access::read;
+  expectError(plan, "argument tokens as tokens: expected a kernel that writes 4 bytes a logit row");
+  plan = sampledPlan(1);
+  plan.buffers.push_back(plan.buffers.back());
+  auto two = parsePlan(printPlan(plan));
+  ASSERT_FALSE(two);
+  EXPECT_NE(two.error().message.find("buffers: expected at most one of kind tokens, found 2"), std::string::npos)
+      << two.error().message;
+}
+
 TEST(CudaPlan, ArgumentsMustBeWhatKernelsExpect) {
   Plan plan = testPlan();
   plan.launches[3].args.pop_back();
@@ -440,8 +492,11 @@ std::string mutate(Plan &plan, std::mt19937_64 &random) {
       parameters[below(parameters.size())].access = static_cast<Access>(random() % 3);
     return "another access";
   case 9:
-    plan.kernels[kernel].counters = !plan.kernels[kernel].counters;
-    return "counters";
+    if (random() % 2)
+      plan.kernels[kernel].counters = !plan.kernels[kernel].counters;
+    else
+      plan.kernels[kernel].feeds = !plan.kernels[kernel].feeds;
+    return "counters or feeds";
   default:
     size_t to = 1 + below(plan.launches.size() - 1);
     plan.edges.push_back({static_cast<int64_t>(below(to)), static_cast<int64_t>(to), random() % 2 == 0});
@@ -456,7 +511,7 @@ TEST(CudaPlan, MutantsThatAreAcceptedComputeTheSame) {
   int64_t accepted = 0, refused = 0, different = 0;
   std::map<std::string, int64_t> kinds;
   for (int mutant = 0; mutant < 6000; ++mutant) {
-    Plan plan = testPlan(1 + mutant % 2);
+    Plan plan = mutant % 4 < 2 ? testPlan(1 + mutant % 2) : sampledPlan(1 + mutant % 2);
     for (Slot &slot : plan.slots)
       slot.bytesPerUnit = kGated * 4; // so that slots can be exchanged
     for (Kernel &kernel : plan.kernels)

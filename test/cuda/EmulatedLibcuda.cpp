@@ -77,6 +77,7 @@ private:
                             .batch = batch,
                             .batchBytes = {},
                             .counterBytes = fake.room(reinterpret_cast<Address>(batch.counters)),
+                            .drawnBytes = fake.room(reinterpret_cast<Address>(batch.drawn)),
                             .seed = 0,
                             .check = false,
                             .dependent = false};

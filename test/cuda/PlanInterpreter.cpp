@@ -30,9 +30,11 @@ public:
       key = {3, 0, block};
     else if (what.kind == Buffer::Kind::weight)
       key = {4, buffer, block};
+    else if (what.kind == Buffer::Kind::tokens)
+      key = {6, 0, block};
     else if (slots)
       key = {5, what.slot, block};
-    bool known = kept || what.kind == Buffer::Kind::weight; // the same before every step
+    bool known = kept || what.kind == Buffer::Kind::weight || what.kind == Buffer::Kind::tokens; // before every step
     auto [entry, inserted] =
         cells.try_emplace(key, mix(known ? 1 : garbage, static_cast<uint64_t>(std::get<1>(key)) * 8 + block));
     return entry->second;
@@ -59,7 +61,7 @@ private:
 class Block {
 public:
   Block(const Plan &plan, size_t launch, int block)
-      : launch(plan.launches[launch]), kernel(plan.kernels[this->launch.kernel]), index(launch), block(block),
+      : plan(plan), launch(plan.launches[launch]), kernel(plan.kernels[this->launch.kernel]), index(launch), block(block),
         seen(mix(launch, 77)) {}
 
   void read(Memory &memory) {
@@ -68,6 +70,9 @@ public:
         for (int other = 0; other < kBlocks; ++other)
           if (kernel.parameters[i].access == Access::read || other == block) // updates are each block's own
             seen = mix(seen, memory.at(launch.args[i], other));
+    if (int64_t tokens = plan.tokensBuffer(); kernel.feeds && tokens >= 0)
+      for (int other = 0; other < kBlocks; ++other)
+        seen = mix(seen, memory.at(tokens, other));
     if (!kernel.counters)
       return;
     for (size_t other : memory.counting) // what others have counted so far is counted as this launch's
@@ -82,6 +87,7 @@ public:
   }
 
 private:
+  const Plan &plan;
   const Launch &launch;
   const Kernel &kernel;
   size_t index;

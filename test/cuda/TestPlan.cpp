@@ -105,4 +105,18 @@ Plan testPlan(int64_t layers) {
   return plan;
 }
 
+Plan sampledPlan(int64_t layers) {
+  Plan plan = testPlan(layers);
+  auto logits = static_cast<int64_t>(plan.buffers.size()) - 1;
+  plan.kernels.push_back(kernel("sample", Unit::logitRows, 1,
+                                {{"logits", Access::read, Unit::logitRows, kStride * 4},
+                                 {"tokens", Access::write, Unit::logitRows, 4}}));
+  plan.kernels[0].feeds = true;
+  plan.buffers.push_back({"tokens", Buffer::Kind::tokens, -1, "", -1});
+  plan.launches.push_back({static_cast<int64_t>(plan.kernels.size()) - 1, {logits, logits + 1}, true});
+  plan.edges.clear();
+  chainLaunches(plan);
+  return plan;
+}
+
 } // namespace lathe::cuda

@@ -12,6 +12,9 @@ inline constexpr int64_t kHidden = 64, kGated = 128, kVocab = 100, kStride = 112
 /// and trigger, for sm_80, sm_90a and compute_80; launches are chained.
 Plan testPlan(int64_t layers = 2);
 
+/// The same with a launch behind the head that draws tokens, which embed takes in the next step.
+Plan sampledPlan(int64_t layers = 2);
+
 /// Sizes of its weights.
 std::optional<int64_t> testWeight(const std::string &tensor);
 

@@ -206,8 +206,8 @@ TEST(Artifact, ManifestFieldsAreChecked) {
   const Change changes[] = {
       {"\"artifactVersion\": 1", "\"artifactVersion\": 9", ExitCode::mismatch,
        "artifact version 9, this lathe reads version 1"},
-      {"\"abiVersion\": 4", "\"abiVersion\": 2", ExitCode::mismatch, "ABI version 2"},
-      {"\"abiVersion\": 4", "\"abiVersion\": \"4\"", ExitCode::badInput, "expected integers"},
+      {"\"abiVersion\": 5", "\"abiVersion\": 2", ExitCode::mismatch, "ABI version 2"},
+      {"\"abiVersion\": 5", "\"abiVersion\": \"5\"", ExitCode::badInput, "expected integers"},
       {"\"context\": 64", "\"context\": 0", ExitCode::badInput, "context: expected an integer"},
       {"\"eosTokenIds\": [5]", "\"eosTokenIds\": [-5]", ExitCode::badInput, "eosTokenIds[0]"},
       {"\"quant\"", "\"quaint\"", ExitCode::badInput, "unknown key \"quaint\""},

@@ -90,7 +90,7 @@ TEST(Plan, EveryFieldIsChecked) {
       {"/slots/1/bytesPerUnit", 0, "slots[1]: bytesPerUnit"},
       {"/buffers/0/slot", 3, "buffers[0]: slot: expected an integer from 0 to 2, found 3"},
       {"/buffers/0/kind", "magic",
-       "buffers[0]: kind: expected one of activation, weight, key, value, logits, found 'magic'"},
+       "buffers[0]: kind: expected one of activation, weight, key, value, logits, tokens, found 'magic'"},
       {"/buffers/0/layer", 0, "buffers[0]: unknown key \"layer\""},
       {"/buffers/3/tensor", "", "buffers[3]: tensor"},
       {"/buffers/4/kind", "activation", "buffers[4]: slot: missing"},

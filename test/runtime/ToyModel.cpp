@@ -2,9 +2,11 @@
 
 #include "runtime/Abi.h"
 #include "runtime/CpuFeatures.h"
+#include "runtime/CudaPlan.h"
 #include "runtime/Sampler.h"
 #include "runtime/support/MappedFile.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -42,6 +44,33 @@ Plan plan() {
   return plan;
 }
 
+Plan devicePlan() {
+  Plan plan = toy::plan();
+  plan.kernels.push_back({"toy_sample", Unit::logitRows, 1, 0, 0, {}, "toy"});
+  plan.launches.push_back({5, {4, static_cast<int64_t>(plan.buffers.size())}, true});
+  plan.buffers.push_back({"tokens", Buffer::Kind::tokens, -1, "", -1});
+  using enum Access;
+  auto rows = [](Access access) { return Parameter{"hidden", access, Unit::rows, kHeads * 4}; };
+  auto selected = [](Access access) { return Parameter{"selected", access, Unit::logitRows, kHeads * 4}; };
+  auto logits = [](Access access) { return Parameter{"logits", access, Unit::logitRows, kStride * 4}; };
+  auto page = [&](Access access) { return Parameter{"page", access, {}, plan.keyPageBytes()}; };
+  const std::vector<Parameter> parameters[] = {{rows(write)},
+                                               {rows(read), page(update), page(update)},
+                                               {rows(read), page(read), page(read), rows(write)},
+                                               {rows(read), selected(write)},
+                                               {selected(read), {"head", read, {}, kVocab * kHeads * 4}, logits(write)},
+                                               {logits(read), {"tokens", write, Unit::logitRows, 4}}};
+  for (size_t i = 0; i < plan.kernels.size(); ++i) {
+    plan.kernels[i].parameters = parameters[i];
+    KernelVariant variant;
+    variant.forms = {{.symbol = plan.kernels[i].symbol, .threads = 32, .waits = true, .triggers = true}};
+    plan.kernels[i].variants = {{"sm_80", variant}};
+  }
+  plan.kernels[0].feeds = true;
+  chainLaunches(plan);
+  return plan;
+}
+
 std::vector<float> headWeight() {
   std::vector<float> weight(kVocab * kHeads);
   for (size_t i = 0; i < weight.size(); ++i)
@@ -53,14 +82,18 @@ Result<void> write(const std::string &path, const Plan &plan) {
   auto writer = ArtifactWriter::create(path);
   if (!writer)
     return propagate(writer);
-  auto code = MappedFile::open(TOY_KERNELS);
+  bool device = plan.tokensBuffer() >= 0;
+  auto code = MappedFile::open(device ? TOY_DEVICE : TOY_KERNELS);
   if (!code)
     return propagate(code);
   std::vector<Result<void>> added;
   added.push_back((*writer)->add("config.toml", "name = \"toy\"\n"));
   added.push_back((*writer)->add("plan.json", printPlan(plan)));
-  for (const std::string &tier : knownTiers())
+  const std::vector<std::string> tiers = device ? std::vector<std::string>{"cuda-host:sm_80"} : knownTiers();
+  for (std::string tier : tiers) {
+    std::ranges::replace(tier, ':', '-');
     added.push_back((*writer)->add(fmt::format("kernels/{}.so", tier), (*code)->text(), 4096));
+  }
   added.push_back((*writer)->beginWeights());
   std::vector<float> weight = headWeight();
   auto fill = [&](std::span<std::byte> out) -> Result<void> {
@@ -73,9 +106,9 @@ Result<void> write(const std::string &path, const Plan &plan) {
   }));
   added.push_back((*writer)->addWeight("head.weight", weight.size() * 4, "f32 [37][2]", fill));
   Manifest manifest;
-  manifest.compiler = "toy", manifest.model = "toy", manifest.source = "toy.toml", manifest.target = "cpu",
+  manifest.compiler = "toy", manifest.model = "toy", manifest.source = "toy.toml", manifest.target = device ? "cuda" : "cpu",
   manifest.quant = "f32";
-  manifest.tiers = knownTiers(), manifest.parameters = kVocab * kHeads, manifest.context = plan.context,
+  manifest.tiers = tiers, manifest.parameters = kVocab * kHeads, manifest.context = plan.context,
   manifest.eosTokenIds = {5};
   added.push_back((*writer)->finish(manifest));
   for (Result<void> &result : added)
@@ -88,17 +121,27 @@ std::string temporaryPath(const std::string &name) {
   return fmt::format("{}lathe-test-{}-{}", testing::TempDir(), getpid(), name);
 }
 
+static std::shared_ptr<const Artifact> openWritten(const std::string &name, const Plan &plan) {
+  std::string path = temporaryPath(name);
+  auto written = write(path, plan);
+  EXPECT_TRUE(written) << written.error().message;
+  auto result = Artifact::open(path);
+  EXPECT_TRUE(result) << result.error().message;
+  std::remove(path.c_str()); // the mapping keeps it
+  return *result;
+}
+
 std::shared_ptr<const Artifact> artifact() {
-  static std::shared_ptr<const Artifact> opened = [] {
-    std::string path = temporaryPath("toy.lathe");
-    auto written = write(path);
-    EXPECT_TRUE(written) << written.error().message;
-    auto result = Artifact::open(path);
-    EXPECT_TRUE(result) << result.error().message;
-    std::remove(path.c_str()); // the mapping keeps it
-    return *result;
-  }();
+  static std::shared_ptr<const Artifact> opened = openWritten("toy.lathe", plan());
   return opened;
+}
+
+std::unique_ptr<Engine> deviceEngine(EngineOptions options) {
+  static std::shared_ptr<const Artifact> opened = openWritten("toy-device.lathe", devicePlan());
+  options.device = "cuda-host";
+  auto loaded = Engine::load(opened, options);
+  EXPECT_TRUE(loaded) << loaded.error().message;
+  return std::move(*loaded);
 }
 
 std::unique_ptr<Engine> engine(const EngineOptions &options) {

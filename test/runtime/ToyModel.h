@@ -34,14 +34,17 @@ inline float attend(float sum, float query, float k, float v) { return sum * 0.9
 namespace lathe::toy {
 
 Plan plan();
+/// The same for a device that draws tokens: "cuda-host", whose code is ToyDevice.cpp.
+Plan devicePlan();
 /// The value of head.weight [kVocab][kHeads].
 std::vector<float> headWeight();
-/// Writes an artifact with code for every known tier. End of sequence is token 5.
+/// Writes an artifact with code for every known tier, or for the device. End of sequence is token 5.
 Result<void> write(const std::string &path, const Plan &plan = toy::plan());
 /// A fresh path below the test's temporary folder.
 std::string temporaryPath(const std::string &name);
 std::shared_ptr<const Artifact> artifact();
 std::unique_ptr<Engine> engine(const EngineOptions &options = {});
+std::unique_ptr<Engine> deviceEngine(EngineOptions options = {});
 
 /// Logits after the last of `tokens`, bit for bit what the kernels compute.
 std::vector<float> logits(std::span<const int32_t> tokens);

@@ -77,7 +77,9 @@ void printHeader(const KernelFacts &facts, const std::string &tier) {
              "", facts.flopsPerTile());
   if (facts.weightBytes())
     fmt::print("; {:.2f} a weight byte at one row", double(k.flopsPerUnit) / facts.weightBytes());
-  fmt::print("\n  schedule  {}: {}\n", tier, scheduleText(facts.schedule));
+  fmt::print("\n");
+  if (facts.inStages)
+    fmt::print("  schedule  {}: {}\n", tier, scheduleText(facts.schedule));
   if (auto variant = k.variants.find(tier); variant != k.variants.end() && variant->second.forms.empty())
     fmt::print("  calls     at most {} units, {} bytes of scratch a worker\n", variant->second.unitBlock,
                variant->second.scratchBytes);
@@ -142,6 +144,8 @@ Result<void> inspectKernel(Inspection &inspection, const InspectOptions &options
     return propagate(code);
   std::vector<std::pair<std::string, std::string>> stages;
   for (auto [number, scope] : {std::pair{"10", std::string()}, std::pair{"20", tier->name}}) {
+    if (!facts->inStages)
+      break;
     auto module = inspection.stage(number);
     if (!module)
       return propagate(module);
@@ -160,7 +164,8 @@ Result<void> inspectKernel(Inspection &inspection, const InspectOptions &options
     return {};
   }
   printHeader(*facts, tier->name);
-  fmt::print("\nprovenance\n");
+  if (facts->inStages)
+    fmt::print("\nprovenance\n");
   printParts(facts->parts, inspection.config());
   for (auto &[number, text] : stages)
     fmt::print("\n// stage {}\n{}", number, text);

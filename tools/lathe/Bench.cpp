@@ -89,7 +89,7 @@ private:
     std::vector<SequenceRows> step;
     int64_t room = 0;
     for (KvStore::Sequence sequence : sequences)
-      step.push_back({sequence, tokens, 1});
+      step.push_back({sequence, tokens, 1, engine.draws() ? std::optional(drawOf({}, 0)) : std::nullopt});
     return flush(step, room);
   }
 

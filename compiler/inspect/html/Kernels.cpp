@@ -34,8 +34,10 @@ std::string factsTable(const KernelFacts &facts) {
   fact("a row", traffic);
   fact("flops", fmt::format("{} a {}, {} of them a tile", k.flopsPerUnit, k.unit == Unit::items ? "position" : "row",
                             facts.flopsPerTile()));
-  fact("schedule", facts.schedule.tile());
-  fact("because of", facts.why);
+  if (facts.inStages) {
+    fact("schedule", facts.schedule.tile());
+    fact("because of", facts.why);
+  }
   return html + "</table></div>\n";
 }
 
@@ -72,6 +74,8 @@ Result<std::string> kernelsSection(const Subject &subject) {
         escape(name), escape(facts.kernel->provenance), facts.launches, sizeText(facts.weightBytes()));
     html += factsTable(facts) + partsTable(subject, facts);
     for (auto [number, scope] : {std::pair{"10", std::string()}, std::pair{"20", subject.tier.name}}) {
+      if (!facts.inStages)
+        break;
       auto module = subject.inspection.stage(number);
       if (!module)
         return propagate(module);

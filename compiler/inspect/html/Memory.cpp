@@ -53,6 +53,8 @@ std::string bytesOfBuffer(const Plan &plan, const Buffer &buffer, const Manifest
     return fmt::format("{} bytes a page", plan.valuePageBytes());
   case Buffer::Kind::logits:
     return fmt::format("{} bytes a logit row", plan.logitStride * 4);
+  case Buffer::Kind::tokens:
+    return "4 bytes a logit row";
   }
   return "";
 }
@@ -69,6 +71,8 @@ const char *kindName(Buffer::Kind kind) {
     return "values";
   case Buffer::Kind::logits:
     return "logits";
+  case Buffer::Kind::tokens:
+    return "tokens";
   }
   return "";
 }

@@ -148,6 +148,7 @@ LATHE_HIDDEN void expectReady(const char *what, Where where);
 //===--- The batch (launch.cpp) ---------------------------------------------===//
 
 LATHE_HIDDEN int loadBatch(const BatchData &batch, BatchArray array, long long index, Where where);
+LATHE_HIDDEN int loadDrawn(const BatchData &batch, int row, Where where);
 LATHE_HIDDEN int &batchCounter(const BatchData &batch, int index, Where where);
 
 //===--- Kernels (launch.cpp) -----------------------------------------------===//

@@ -22,7 +22,7 @@ Kernel::Kernel(const char *name, int threads, const Parameter *parameters, int c
 namespace {
 
 const char *const arrayNames[kBatchArrays] = {
-    "counts",   "token_id",   "row_sequence",   "row_position", "page",         "logit_row",  "item_row",
+    "counts",   "token_id",   "row_sequence",   "row_position", "page",         "logit_row",  "draws", "item_row",
     "item_end", "item_chunk", "item_chunk_end", "item_count",   "item_counter", "item_record"};
 
 std::string runLaunch(const HostLaunch &launch) {
@@ -79,6 +79,15 @@ int loadBatch(const BatchData &batch, BatchArray array, long long index, Where w
   if (executor.dependent)
     expectReady("the batch", where);
   return batch.arrays[array][index];
+}
+
+int loadDrawn(const BatchData &batch, int row, Where where) {
+  const unsigned long long elements = executor.launch->drawnBytes / sizeof(int);
+  if (row < 0 || static_cast<unsigned long long>(row) >= elements)
+    report(where, "row %d of the tokens that were drawn, which are %llu", row, elements);
+  if (executor.dependent)
+    expectReady("what was drawn", where);
+  return batch.drawn[row];
 }
 
 int &batchCounter(const BatchData &batch, int index, Where where) {

@@ -21,6 +21,7 @@ struct HostLaunch {
   BatchData batch;
   unsigned long long batchBytes[kBatchArrays]; ///< the extent of each of the batch's arrays
   unsigned long long counterBytes;             ///< and of batch.counters
+  unsigned long long drawnBytes;               ///< and of batch.drawn
   unsigned long long
       seed;            ///< of the order of blocks and threads; 0: blocks in order, threads in order between barriers
   bool check;          ///< looks for races and for shared memory that was never written; bounds are always checked

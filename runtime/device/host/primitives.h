@@ -75,6 +75,7 @@ inline bool arrive(int &counter, int count LATHE_HERE) { return host::arriveAt(c
 inline int load_batch(const BatchData &batch, BatchArray array, long long index, Where where) {
   return host::loadBatch(batch, array, index, where);
 }
+inline int load_drawn(const BatchData &batch, int row, Where where) { return host::loadDrawn(batch, row, where); }
 inline int &batch_counter(const BatchData &batch, int index, Where where) {
   return host::batchCounter(batch, index, where);
 }
