@@ -267,9 +267,8 @@ Result<void> checkEditedKernels(ModuleOp cuda, const Plan &plan, const std::stri
                                {{{0, std::min<int64_t>(tried.context, 41)}, {far / 2, 1}, {3, 5}}},
                                {{{0, 1}, {0, 1}, {0, 1}}, 40.0f}};
       for (uint64_t seed = 1; const Batch &batch : batches)
-        if (auto same =
-                runner.trial(static_cast<int64_t>(number), argumentTypes(cuda, plan, static_cast<int64_t>(number)), batch,
-                             seed++);
+        if (auto same = runner.trial(static_cast<int64_t>(number),
+                                     argumentTypes(cuda, plan, static_cast<int64_t>(number)), batch, seed++);
             !same)
           return same;
     }

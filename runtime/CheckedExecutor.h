@@ -26,9 +26,9 @@ public:
 private:
   using HostSideExecutor::HostSideExecutor;
   std::unique_ptr<HostLaunches> launches;
-  const int32_t *tokens = nullptr;           ///< that the last step drew; null: none does
+  const int32_t *tokens = nullptr;          ///< that the last step drew; null: none does
   std::deque<std::vector<int32_t>> fetched; ///< of steps that ran; the first is kept until the next is collected
-  bool collected = false;                    ///< the first
+  bool collected = false;                   ///< the first
 };
 
 } // namespace lathe

@@ -65,7 +65,7 @@ struct CudaExecutor::Impl {
   CudaMemory weights, activations, pool;
   CudaHostMemory hostLogits;
   Arrival arrivals[kArrivals];
-  uint64_t fetched = 0, collected = 0; ///< steps; each takes the next arrival
+  uint64_t fetched = 0, collected = 0;          ///< steps; each takes the next arrival
   std::map<std::string, CudaLibrary> libraries; ///< by the kernel's symbol
   std::unique_ptr<CudaGraphs> graphs;           ///< goes first of all: it waits for what still runs
 
@@ -243,8 +243,8 @@ Result<void> CudaExecutor::Impl::allocate(const CudaUnits &most) {
     return propagate(logits);
   hostLogits = std::move(*logits);
   for (Arrival &arrival : arrivals) {
-    auto tokens = allocateHostMemory(*device, std::max<uint64_t>(layout.tokenBytes, sizeof(int32_t)),
-                                     "tokens on the host");
+    auto tokens =
+        allocateHostMemory(*device, std::max<uint64_t>(layout.tokenBytes, sizeof(int32_t)), "tokens on the host");
     if (!tokens)
       return propagate(tokens);
     arrival.tokens = std::move(*tokens);
@@ -334,9 +334,9 @@ Result<void> CudaExecutor::fetch(const LatheStep &step) {
         return done;
   }
   if (anyDrawn)
-    if (auto done = driver.call<&Calls::copyOut>("tokens", arrival.tokens.get(),
-                                                 impl->activations.get() + impl->layout.tokens,
-                                                 static_cast<uint64_t>(step.logitRows) * sizeof(int32_t), stream);
+    if (auto done =
+            driver.call<&Calls::copyOut>("tokens", arrival.tokens.get(), impl->activations.get() + impl->layout.tokens,
+                                         static_cast<uint64_t>(step.logitRows) * sizeof(int32_t), stream);
         !done)
       return done;
   ++impl->fetched;

@@ -254,8 +254,8 @@ private:
         Resource resource(tokens, 0);
         if (int64_t writer = memory[resource].writer; writer >= 0 || touched.contains(resource))
           return fail(ExitCode::badInput,
-                      "plan.json: {} reads tokens that the step before drew, but {} draws those of this step", describe(i),
-                      writer >= 0 ? describe(writer) : "it");
+                      "plan.json: {} reads tokens that the step before drew, but {} draws those of this step",
+                      describe(i), writer >= 0 ? describe(writer) : "it");
         touched.insert({resource, {Access::read, drawn}});
       }
       if (kernel.counters)

@@ -12,8 +12,8 @@
 // covers the launches that an edge leads from, completely, but nothing before them. So a kernel in a chain that never
 // waits lets the next but one pass the one before it. Weights may be read from S on, everything else from W on: that is
 // what KernelForm::waits promises. A plan is right when for each two launches that touch the same memory, one of them
-// writing, the earlier one's E (X, where it only read) is before the later one's W. Steps follow each other whole: what a
-// step draws its own launches must not see, only those of the next (Kernel::feeds).
+// writing, the earlier one's E (X, where it only read) is before the later one's W. Steps follow each other whole: what
+// a step draws its own launches must not see, only those of the next (Kernel::feeds).
 //
 //===----------------------------------------------------------------------===//
 #pragma once

@@ -32,7 +32,7 @@ Result<int> ordinalOf(std::string_view device) {
 struct Engine::Impl {
   /// A step that was started and not collected.
   struct Flight {
-    std::vector<bool> drawn; ///< of each logit row: whether the device draws its token
+    std::vector<bool> drawn;                                ///< of each logit row: whether the device draws its token
     std::vector<std::pair<KvStore::Sequence, int64_t>> fed; ///< sequences and the logit rows whose tokens they take
   };
 
@@ -238,7 +238,8 @@ Result<LatheStep> Engine::Impl::launch(std::span<const SequenceRows> batch) {
 Result<void> Engine::start(std::span<const SequenceRows> batch) {
   std::deque<Impl::Flight> &flights = impl->flights;
   if (flights.size() == 2 || (flights.size() == 1 && !std::ranges::all_of(flights.front().drawn, std::identity())))
-    return fail(ExitCode::internal, "a step is started while another whose logits are wanted, or two, were not collected");
+    return fail(ExitCode::internal,
+                "a step is started while another whose logits are wanted, or two, were not collected");
   auto step = impl->launch(batch);
   if (!step)
     return propagate(step);

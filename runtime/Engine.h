@@ -84,8 +84,8 @@ public:
   Result<StepLogits> collect();
   /// Both.
   Result<StepLogits> step(std::span<const SequenceRows> batch);
-  /// A step for those who want nothing of it, with no other under way: on a GPU it may return before the step has ended, and what goes wrong in it
-  /// comes to light later, in `wait` at the latest.
+  /// A step for those who want nothing of it, with no other under way: on a GPU it may return before the step has
+  /// ended, and what goes wrong in it comes to light later, in `wait` at the latest.
   Result<void> advance(std::span<const SequenceRows> batch);
   /// Returns when all steps have ended.
   Result<void> wait();

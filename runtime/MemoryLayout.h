@@ -1,7 +1,7 @@
 //===- MemoryLayout.h - where everything of a plan but its weights lies -------===//
 //
-// Two blocks of memory, of the host or of a GPU: activations, whose first are the logits and the tokens that are drawn of them, and the KV pool, layer after
-// layer, a layer's keys before its values.
+// Two blocks of memory, of the host or of a GPU: activations, whose first are the logits and the tokens that are drawn
+// of them, and the KV pool, layer after layer, a layer's keys before its values.
 //
 //===----------------------------------------------------------------------===//
 #pragma once

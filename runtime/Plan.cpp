@@ -128,8 +128,8 @@ void readEdge(JsonReader &reader, Plan &plan) {
 }
 
 void readKernel(JsonReader &reader, Plan &plan) {
-  reader.only(
-      {"symbol", "unit", "tiles", "bytesPerTile", "flopsPerUnit", "variants", "provenance", "parameters", "counters", "feeds"});
+  reader.only({"symbol", "unit", "tiles", "bytesPerTile", "flopsPerUnit", "variants", "provenance", "parameters",
+               "counters", "feeds"});
   Kernel kernel;
   kernel.symbol = reader.string("symbol");
   if (!isSymbol(kernel.symbol))

@@ -214,8 +214,7 @@ Result<bool> Scheduler::start() {
   std::vector<size_t> order = running;
   std::erase_if(order, [&](size_t number) { // those that end with the token that is being drawn
     const Job &job = jobs[number];
-    return rowInFlight(number) >= 0 &&
-           static_cast<int64_t>(job.completion.ids.size()) + 1 >= job.request.maxTokens;
+    return rowInFlight(number) >= 0 && static_cast<int64_t>(job.completion.ids.size()) + 1 >= job.request.maxTokens;
   });
   std::stable_partition(order.begin(), order.end(), [&](size_t number) { return rowsLeft(number) == 1; });
   std::vector<int64_t> rowsOf(jobs.size(), 0);

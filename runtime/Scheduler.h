@@ -76,7 +76,7 @@ private:
     std::vector<int32_t> tokens; ///< prompt and what was generated
     KvStore::Sequence sequence = -1;
     SamplerState sampler;
-    int32_t fed = 0; ///< what stands for a token that is not known yet (Engine::drawnToken)
+    int32_t fed = 0;             ///< what stands for a token that is not known yet (Engine::drawnToken)
     std::vector<size_t> samples; ///< other requests that wait for this one's prompt
     bool started = false;
     Clock::time_point start, firstToken;

@@ -18,7 +18,7 @@ namespace lathe {
 struct SequenceRows {
   KvStore::Sequence sequence = 0;
   std::span<const int32_t> tokens;
-  int64_t logitRows = 1; ///< of the last so many tokens the logits are wanted,
+  int64_t logitRows = 1;                 ///< of the last so many tokens the logits are wanted,
   std::optional<device::Draw> draw = {}; ///< or in their place the tokens that are drawn so
 };
 

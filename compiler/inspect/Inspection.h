@@ -22,7 +22,7 @@ struct Lifetime {
 /// What a kernel is, beside what the plan says of it. Bytes are those of the kernel's values, not of caches.
 struct KernelFacts {
   const Kernel *kernel = nullptr;
-  bool inStages = true;      ///< false: it is text of the device library, which no stage shows
+  bool inStages = true; ///< false: it is text of the device library, which no stage shows
   int64_t launches = 0;
   int64_t readBytes = 0;     ///< activations that a row reads
   int64_t writtenBytes = 0;  ///< activations that a row writes

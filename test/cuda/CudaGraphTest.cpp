@@ -33,8 +33,7 @@ struct Step {
   Step(Step &&other) noexcept = default; // vectors keep their memory
   void point() {
     step.tokenIds = tokenIds.data(), step.rowSequence = rowSequence.data(), step.rowPosition = rowPosition.data();
-    step.pageTable = pageTable.data(), step.logitRow = logitRow.data(),
-    step.draws = draws.data();
+    step.pageTable = pageTable.data(), step.logitRow = logitRow.data(), step.draws = draws.data();
     step.itemRow = items[0].data(), step.itemEnd = items[1].data(), step.itemChunk = items[2].data();
     step.itemChunkEnd = items[3].data(), step.itemCount = items[4].data(), step.itemCounter = items[5].data();
     step.itemRecord = items[6].data();

@@ -61,8 +61,8 @@ private:
 class Block {
 public:
   Block(const Plan &plan, size_t launch, int block)
-      : plan(plan), launch(plan.launches[launch]), kernel(plan.kernels[this->launch.kernel]), index(launch), block(block),
-        seen(mix(launch, 77)) {}
+      : plan(plan), launch(plan.launches[launch]), kernel(plan.kernels[this->launch.kernel]), index(launch),
+        block(block), seen(mix(launch, 77)) {}
 
   void read(Memory &memory) {
     for (size_t i = 0; i < launch.args.size(); ++i)

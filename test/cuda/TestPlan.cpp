@@ -108,9 +108,9 @@ Plan testPlan(int64_t layers) {
 Plan sampledPlan(int64_t layers) {
   Plan plan = testPlan(layers);
   auto logits = static_cast<int64_t>(plan.buffers.size()) - 1;
-  plan.kernels.push_back(kernel("sample", Unit::logitRows, 1,
-                                {{"logits", Access::read, Unit::logitRows, kStride * 4},
-                                 {"tokens", Access::write, Unit::logitRows, 4}}));
+  plan.kernels.push_back(
+      kernel("sample", Unit::logitRows, 1,
+             {{"logits", Access::read, Unit::logitRows, kStride * 4}, {"tokens", Access::write, Unit::logitRows, 4}}));
   plan.kernels[0].feeds = true;
   plan.buffers.push_back({"tokens", Buffer::Kind::tokens, -1, "", -1});
   plan.launches.push_back({static_cast<int64_t>(plan.kernels.size()) - 1, {logits, logits + 1}, true});

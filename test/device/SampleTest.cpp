@@ -110,7 +110,9 @@ TEST(Sample, EqualLogitsAreTakenInOrderOfTheirIds) {
     Buffer<int> counts(1), tokens(1);
     counts[0] = kStride;
     const Draw draw = {topK, 1.0f, 0, 0, number};
-    EXPECT_EQ(Launch("sample", 1, 1).rows(1).array(kDraws, wordsOf(draw)).buffer(logits).buffer(counts).buffer(tokens).run(), "");
+    EXPECT_EQ(
+        Launch("sample", 1, 1).rows(1).array(kDraws, wordsOf(draw)).buffer(logits).buffer(counts).buffer(tokens).run(),
+        "");
     EXPECT_EQ(tokens[0], token) << topK;
   }
 }
@@ -121,6 +123,7 @@ TEST(Sample, RowsThatNobodyDrawsFromHaveNoToken) {
   counts[0] = kStride;
   std::vector<int> nothing(kDrawInts, 0);
   nothing[0] = -1;
-  EXPECT_EQ(Launch("sample", 1, 1).rows(1).array(kDraws, nothing).buffer(logits).buffer(counts).buffer(tokens).run(), "");
+  EXPECT_EQ(Launch("sample", 1, 1).rows(1).array(kDraws, nothing).buffer(logits).buffer(counts).buffer(tokens).run(),
+            "");
   EXPECT_EQ(tokens[0], -1);
 }

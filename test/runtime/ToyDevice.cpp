@@ -40,7 +40,9 @@ int32_t drawn(const float *logits, const device::Draw &draw) {
   if (draw.temperature == 0 || draw.top_k == 1)
     return ids.front();
   auto chance = [&](int32_t id) { return device::chance_of(logits[id], logits[ids.front()], draw.temperature); };
-  auto sum = [&] { return std::accumulate(ids.begin(), ids.end(), Chance(0), [&](Chance s, int32_t id) { return s + chance(id); }); };
+  auto sum = [&] {
+    return std::accumulate(ids.begin(), ids.end(), Chance(0), [&](Chance s, int32_t id) { return s + chance(id); });
+  };
   auto part = [](Chance total, Chance share) { return static_cast<Chance>((__int128(total) * share) >> 64); };
   if (draw.top_k > 0 && draw.top_k < kVocab)
     ids.resize(static_cast<size_t>(draw.top_k));

@@ -106,8 +106,8 @@ Result<void> write(const std::string &path, const Plan &plan) {
   }));
   added.push_back((*writer)->addWeight("head.weight", weight.size() * 4, "f32 [37][2]", fill));
   Manifest manifest;
-  manifest.compiler = "toy", manifest.model = "toy", manifest.source = "toy.toml", manifest.target = device ? "cuda" : "cpu",
-  manifest.quant = "f32";
+  manifest.compiler = "toy", manifest.model = "toy", manifest.source = "toy.toml",
+  manifest.target = device ? "cuda" : "cpu", manifest.quant = "f32";
   manifest.tiers = tiers, manifest.parameters = kVocab * kHeads, manifest.context = plan.context,
   manifest.eosTokenIds = {5};
   added.push_back((*writer)->finish(manifest));

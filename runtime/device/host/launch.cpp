@@ -22,8 +22,8 @@ Kernel::Kernel(const char *name, int threads, const Parameter *parameters, int c
 namespace {
 
 const char *const arrayNames[kBatchArrays] = {
-    "counts",   "token_id",   "row_sequence",   "row_position", "page",         "logit_row",  "draws", "item_row",
-    "item_end", "item_chunk", "item_chunk_end", "item_count",   "item_counter", "item_record"};
+    "counts",   "token_id", "row_sequence", "row_position",   "page",       "logit_row",    "draws",
+    "item_row", "item_end", "item_chunk",   "item_chunk_end", "item_count", "item_counter", "item_record"};
 
 std::string runLaunch(const HostLaunch &launch) {
   const std::string head = std::string("kernel ") + (launch.kernel ? launch.kernel : "(no name)") + ": ";
