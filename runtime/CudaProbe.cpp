@@ -125,9 +125,10 @@ Result<double> probeReadBandwidth(const CudaDevice &device, cuda::KernelHandle k
     for (unsigned warp = 0; warp < kWarps; ++warp)
       if (block < kDrawnBlocks ? found[block * kWarps + warp] != folded(words, block, warp)
                                : found[block * kWarps + warp] != found[(block - kDrawnBlocks) * kWarps + warp])
-        return fail(ExitCode::internal,
-                    "{}: block {} of {} found other numbers than were written; check the GPU's memory (nvidia-smi -q -d ECC)",
-                    kWhat, block, blocks);
+        return fail(
+            ExitCode::internal,
+            "{}: block {} of {} found other numbers than were written; check the GPU's memory (nvidia-smi -q -d ECC)",
+            kWhat, block, blocks);
   float best = 0;
   for (int pass = 1; pass <= kPasses; ++pass) {
     float milliseconds = 0;

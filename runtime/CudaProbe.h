@@ -7,7 +7,8 @@
 
 namespace lathe {
 
-/// The kernel that reads (runtime/device/read_bandwidth.cu); every artifact for a GPU has it, besides those of its plan.
+/// The kernel that reads (runtime/device/read_bandwidth.cu); every artifact for a GPU has it, besides those of its
+/// plan.
 inline constexpr const char *kReadBandwidthKernel = "read_bandwidth";
 
 /// Bytes a second that `kernel` reads, the best of several passes over 2 GiB (half of what is free, where that is less)

@@ -1,6 +1,6 @@
-// Reads memory once, 64 KiB a block, and keeps what shows that all of it was read: how fast a GPU reads is the roof of a
-// decode step, which reads every weight once. A thread has 16 loads of 16 bytes, of which none waits for another. The same for all
-// models; runtime/CudaProbe.h runs it.
+// Reads memory once, 64 KiB a block, and keeps what shows that all of it was read: how fast a GPU reads is the roof of
+// a decode step, which reads every weight once. A thread has 16 loads of 16 bytes, of which none waits for another. The
+// same for all models; runtime/CudaProbe.h runs it.
 #include "lathe/kernel.cuh"
 
 using namespace lathe::device;
@@ -12,8 +12,9 @@ constexpr int kWarps = kThreads / 32;
 } // namespace
 
 /// A block reads memory(block, …) and writes the exclusive or of the words that each of its warps read.
-extern "C" __global__ __launch_bounds__(kThreads) void read_bandwidth(Batch, Global<const unsigned, kLoads, kThreads, 4> memory,
-                                                                      Global<int, kWarps> sums) {
+extern "C" __global__
+__launch_bounds__(kThreads) void read_bandwidth(Batch, Global<const unsigned, kLoads, kThreads, 4> memory,
+                                                Global<int, kWarps> sums) {
   Bytes16 parts[kLoads];
 #pragma unroll
   for (int i = 0; i < kLoads; ++i)

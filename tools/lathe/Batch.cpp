@@ -317,8 +317,8 @@ Result<void> Batch::run() {
   if (auto done = (*file)->commit(); !done)
     return done;
   (*journal)->remove();
-  fmt::print(stderr, "{} of {} tokens, {} new tokens in {:.2f} s, {:.1f} tokens/s\n", speed, prompted, generated, seconds,
-             seconds > 0 ? double(generated) / seconds : 0);
+  fmt::print(stderr, "{} of {} tokens, {} new tokens in {:.2f} s, {:.1f} tokens/s\n", speed, prompted, generated,
+             seconds, seconds > 0 ? double(generated) / seconds : 0);
   return {};
 }
 

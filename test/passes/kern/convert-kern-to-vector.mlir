@@ -31,7 +31,7 @@
 // CHECK: %[[POSITION:.*]] = arith.index_cast %{{.*}} : i32 to index
 // CHECK: llvm.getelementptr %[[STEP]][72]
 // CHECK: %[[LOGIT:.*]] = arith.index_cast %{{.*}} : i32 to index
-// CHECK: llvm.getelementptr %[[STEP]][80]
+// CHECK: llvm.getelementptr %[[STEP]][88]
 // CHECK: %[[BLOCK:.*]] = arith.index_cast %{{.*}} : i32 to index
 
 // pageTable[sequence * pageStride + position]
@@ -44,7 +44,7 @@
 // CHECK: %[[PAGE:.*]] = arith.index_cast %{{.*}} : i32 to index
 
 // Arriving is an atomic addition; the last one puts the counter back.
-// CHECK: llvm.getelementptr %[[STEP]][136]
+// CHECK: llvm.getelementptr %[[STEP]][144]
 // CHECK: %[[BEFORE:.*]] = llvm.atomicrmw add %[[COUNTER:.*]], %{{.*}} acq_rel : !llvm.ptr, i32
 // CHECK-NEXT: %[[ARRIVED:.*]] = arith.addi %[[BEFORE]]
 // CHECK: %[[LAST:.*]] = arith.cmpi eq, %[[ARRIVED]]
@@ -588,7 +588,7 @@ module @kernels attributes {kern.tier = "avx512vnni"} {
 // CHECK-DAG: %[[K:.*]] = arith.constant 70 : i64
 // CHECK-DAG: %[[STRIDE:.*]] = arith.constant 96 : i64
 // CHECK-DAG: %[[WIDTH:.*]] = arith.constant 64 : i64
-// CHECK: %[[AT:.*]] = llvm.getelementptr %[[STEP]][144]
+// CHECK: %[[AT:.*]] = llvm.getelementptr %[[STEP]][152]
 // CHECK-NEXT: %[[LIBRARY:.*]] = llvm.load %[[AT]]
 // CHECK: %[[FLOATS:.*]] = llvm.load %[[LIBRARY]]
 // CHECK-NEXT: llvm.call %[[FLOATS]](%[[LIBRARY]], %[[COUNT]], %[[K]], %{{.*}}, %[[STRIDE]], %{{.*}}, %{{.*}}, %[[WIDTH]]) : !llvm.ptr, (!llvm.ptr, i64, i64, !llvm.ptr, i64, !llvm.ptr, !llvm.ptr, i64) -> ()
