@@ -1,23 +1,18 @@
 #include "compiler/Nvrtc.h"
 
+#include "runtime/support/CudaToolkit.h"
+
 #include <algorithm>
 #include <charconv>
-#include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
 #include <elf.h>
-#include <filesystem>
 #include <mutex>
 #include <optional>
 
 namespace lathe {
 namespace {
 
-namespace fs = std::filesystem;
-
-constexpr const char *kFiles[] = {"libnvrtc.so.13", "libnvrtc.so.12"};
-/// Within site-packages: wheels of CUDA 13 share one folder, those of CUDA 12 have one each.
-constexpr const char *kWheelFolders[] = {"nvidia/cu13/lib", "nvidia/cuda_nvrtc/lib"};
 /// Before that there is no cache to switch off.
 constexpr int kCacheMajor = 12, kCacheMinor = 9;
 
@@ -112,48 +107,6 @@ std::optional<int> capabilityOf(std::string_view architecture) {
   return capability;
 }
 
-/// Folders of libraries in a virtual environment's wheels.
-void addWheels(const fs::path &environment, std::vector<std::string> &places) {
-  std::error_code ignored;
-  for (const auto &python : fs::directory_iterator(environment / "lib", ignored))
-    for (size_t i = 0; i < std::size(kFiles); ++i)
-      if (fs::path path = python.path() / "site-packages" / kWheelFolders[i] / kFiles[i]; fs::exists(path, ignored))
-        places.push_back(path.string());
-}
-
-/// Where the library may be, in order.
-std::vector<std::string> placesToLook() {
-  std::error_code ignored;
-  std::vector<std::string> places;
-  auto addFolder = [&](const fs::path &folder) {
-    for (const char *file : kFiles)
-      if (fs::exists(folder / file, ignored))
-        places.push_back((folder / file).string());
-  };
-  if (const char *given = std::getenv("LATHE_NVRTC"); given && *given) {
-    if (!fs::is_directory(given, ignored))
-      return {given};
-    addFolder(given);
-    if (places.empty())
-      places.push_back((fs::path(given) / kFiles[0]).string()); // its message names the folder
-    return places;
-  }
-  for (const char *file : kFiles)
-    places.push_back(file); // LD_LIBRARY_PATH and ld.so.conf
-  for (const char *variable : {"CUDA_HOME", "CUDA_PATH"})
-    if (const char *folder = std::getenv(variable); folder && *folder)
-      addFolder(fs::path(folder) / "lib64");
-  for (const char *folder : {"/usr/local/cuda/lib64", "/usr/local/cuda/targets/x86_64-linux/lib", "/opt/cuda/lib64"})
-    addFolder(folder);
-  if (const char *environment = std::getenv("VIRTUAL_ENV"); environment && *environment)
-    addWheels(environment, places);
-  if (fs::path program = fs::read_symlink("/proc/self/exe", ignored); !program.empty()) {
-    addWheels(program.parent_path() / "venv", places);
-    addWheels(program.parent_path().parent_path() / "venv", places);
-  }
-  return places;
-}
-
 } // namespace
 
 struct Nvrtc::Functions {
@@ -228,7 +181,7 @@ Result<const Nvrtc *> Nvrtc::load() {
   if (loaded)
     return loaded.get();
   std::string why;
-  for (const std::string &place : placesToLook()) {
+  for (const std::string &place : nvrtcPlaces()) {
     auto opened = open(place);
     if (opened) {
       loaded = std::move(*opened);

@@ -290,7 +290,7 @@ def doctor(small):
     findings = {(f["subject"], f["name"]): f for f in answer["findings"]}
     for key in (("cpu", "tiers"), ("cpu", "features"), ("cores", "affinity"), ("cores", "SMT"), ("cores", "quota"), ("cores", "workers"),
                 ("memory", "available"), ("huge pages", "transparent"), ("huge pages", "reserved"), ("measured", "read bandwidth"),
-                ("measured", "INT8 peak"), ("cuda", "nvcc"), ("cuda", "nvrtc"), ("cuda", "driver")):
+                ("measured", "INT8 peak"), ("cuda", "nvcc"), ("cuda", "nvrtc"), ("cuda", "nvdisasm"), ("cuda", "driver")):
         expect(key in findings, f"doctor says nothing of {key}: {sorted(findings)}")
     for finding in answer["findings"]:
         expect(finding["health"] in ("good", "notice") and finding["value"], f"a finding: {finding}")
@@ -303,6 +303,12 @@ def doctor(small):
     expect(not any(f["subject"] == "measured" for f in one["findings"]), "--quick measured")
     text = small.lathe.run("doctor", "--quick").expect(0).text
     expect("tiers" in text and "workers" in text, text)
+    nvdisasm = small.folder / "nvdisasm"
+    for mode, said in ((0o755, str(nvdisasm)), (0o644, "not found")):
+        nvdisasm.write_text("#!/bin/sh\n")
+        nvdisasm.chmod(mode)
+        found = small.lathe.run("doctor", "--quick", "--json", env={"LATHE_NVDISASM": str(nvdisasm)}).expect(0).json()
+        expectEqual(next(f["value"] for f in found["findings"] if f["name"] == "nvdisasm"), said, f"nvdisasm of mode {mode:o}")
     for code, parts in ((0, ("CUDA 13.2", "Test GPU, sm_90, 80.0 GiB", "Old GPU, sm_70")), (999, ("cuInit gives 999",))):
         folder = small.folder / f"driver{code}"
         folder.mkdir()

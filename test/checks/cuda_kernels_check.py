@@ -76,7 +76,7 @@ def artifact(lathe, _probe):
             expect("ACQBULK" in parts["sm_90a"] and "PREEXIT" in parts["sm_90a"], "the code for sm_90a does not wait for the launches before")
             expect("ACQBULK" not in parts["sm_80"] and "HMMA" in parts["sm_80"], "the code for sm_80 is not what it should be")
         else:
-            print("skip SASS: no nvdisasm (tools/quickstart --cuda installs it)")
+            print("skip SASS: no nvdisasm (tools/setup installs it)")
         kernels = lathe.run("inspect", path, "kernels", "--json").expect(0).json()
         expect(all(set(kernel["architectures"]) == {"sm_80", "sm_90a"} for kernel in kernels), f"architectures of kernels: {kernels}")
         for kernel in kernels:

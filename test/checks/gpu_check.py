@@ -13,7 +13,7 @@ from pathlib import Path
 from harness import ROOT, expect, expectEqual, main, referenceModel, run, scratch
 
 sys.path.insert(0, str(ROOT / "tools"))
-from gpu import husk, report, timings  # noqa: E402
+from gpu import husk, live, report, timings  # noqa: E402
 
 # In the place of bin/lathe: gives the stand-in the kernels of the artifact that is run.
 WRAPPER = """#!{python}
@@ -109,7 +109,7 @@ def packs(packed):
 def dryRun(packed):
     names = packed.make().check("--dry-run").expect(0).text.split("\n")
     for name in ("againstTransformers/llama.f32", "againstHost/llama.int8", "sameBits/llama.bf16", "againstLive/llama.f32", "largeAgainstHost/small.int8", "bandwidth",
-                 "generation/small.bf16/batch 64", "prompt/small.bf16/16 tokens", "kernel/small.int8/attention", "job/small.bf16"):
+                 "generation/small.bf16/batch 8", "prompt/small.bf16/16 tokens", "kernel/small.int8/attention", "job/small.bf16"):
         expect(name in names, f"no {name} in {names}")
 
 
@@ -243,6 +243,13 @@ def jobs(_):
     expectEqual(timings.jobLines(**timings.JOB), lines, "drawn again")
 
 
+def olderConfigs(_):
+    """What transformers 4 finds of a rope that is scaled, where a config of transformers 5 has it elsewhere."""
+    scaled = live.configOf((referenceModel("llama3-rope-scaled") / "config.json").read_text())
+    expect(scaled["rope_theta"] > 0 and scaled["rope_scaling"]["rope_type"] == "llama3" and "rope_theta" not in scaled["rope_scaling"], f"{scaled}")
+    expect("rope_scaling" not in live.configOf((referenceModel("qwen3") / "config.json").read_text()), "a rope that is not scaled")
+
+
 def verdicts(_):
     for value, word in ((None, "not measured"), (0.5, "met"), (0.4999, "not met"), (float("nan"), "not met")):
         expectEqual(report.verdict(value, 0.5), word, f"{value} of 0.5")
@@ -251,6 +258,7 @@ def verdicts(_):
 def fill(suite, lathe, args):
     suite.add("job", jobs, None)
     suite.add("verdicts", verdicts, None)
+    suite.add("configs of transformers 4", olderConfigs, None)
     probed = run([lathe.bin / "lathe_nvrtc_probe", "sm_80"])
     if probed.status != 0:
         print(f"skip NVRTC: {probed.stderr.strip()}")

@@ -1,5 +1,7 @@
 #include "tools/lathe/Doctor.h"
 
+#include "runtime/support/CudaToolkit.h"
+
 #include <array>
 #include <cstdlib>
 #include <dlfcn.h>
@@ -61,14 +63,14 @@ Finding compilerInPath() {
 }
 
 Finding runtimeCompiler() {
-  for (const char *name : {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"}) {
-    Library library(name);
+  for (const std::string &place : nvrtcPlaces()) {
+    Library library(place.c_str());
     auto *version = library ? library.find<int(int *, int *)>("nvrtcVersion") : nullptr;
     int major = 0, minor = 0;
     if (version && version(&major, &minor) == 0)
       return {"cuda",
               "nvrtc",
-              fmt::format("{}.{} ({})", major, minor, name),
+              fmt::format("{}.{} ({})", major, minor, place),
               Health::good,
               "kernels for GPUs can be compiled on this machine",
               ""};
@@ -78,7 +80,20 @@ Finding runtimeCompiler() {
           "not found",
           Health::notice,
           "kernels for GPUs cannot be compiled on this machine; models for CPUs need nothing of it",
-          "for GPUs install the CUDA toolkit, or pip install nvidia-cuda-nvrtc and add its folder to LD_LIBRARY_PATH"};
+          "for GPUs install the CUDA toolkit, or run tools/quickstart --cuda, which takes it from PyPI, or name "
+          "libnvrtc.so.13 in LATHE_NVRTC"};
+}
+
+Finding disassembler() {
+  auto found = findNvdisasm();
+  if (found)
+    return {"cuda", "nvdisasm", *found, Health::good, "lathe inspect shows the instructions of kernels for GPUs", ""};
+  return {"cuda",
+          "nvdisasm",
+          "not found",
+          Health::notice,
+          "lathe inspect shows all of kernels for GPUs but their instructions",
+          "run tools/setup, which takes it from PyPI, or name it in LATHE_NVDISASM"};
 }
 
 void examineDevices(const Library &driver, std::vector<Finding> &findings) {
@@ -112,8 +127,9 @@ void examineDevices(const Library &driver, std::vector<Finding> &findings) {
 } // namespace
 
 std::vector<Finding> examineCuda() {
-  std::vector<Finding> findings{compilerInPath(), runtimeCompiler()};
-  Library driver("libcuda.so.1");
+  std::vector<Finding> findings{compilerInPath(), runtimeCompiler(), disassembler()};
+  const char *given = std::getenv("LATHE_CUDA"); // as CudaDriver::load has it
+  Library driver(given && *given ? given : "libcuda.so.1");
   auto *init = driver ? driver.find<Init>("cuInit") : nullptr;
   if (!init) {
     findings.push_back({"cuda", "driver", "not found", Health::notice,
