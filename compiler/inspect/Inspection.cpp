@@ -22,22 +22,17 @@ int64_t rowBytes(Type type) {
   return (tensor.getDimSize(1) * tensor.getElementTypeBitWidth() + 7) / 8;
 }
 
-/// Bytes of one position's keys and values in all heads, with the scales that codes have.
-int64_t positionBytes(lm::KvType kv) {
-  int64_t bits = kv.getElement().getIntOrFloatBitWidth();
-  return kv.getHeads() * (2 * kv.getDim() * bits / 8 + (bits == 8 ? 8 : 0));
-}
-
-void addTraffic(KernelFacts &facts, func::FuncOp function) {
+/// `positionBytes`: of one position's keys and values in all heads of a layer.
+void addTraffic(KernelFacts &facts, func::FuncOp function, int64_t positionBytes) {
   for (Type type : function.getArgumentTypes())
     facts.readBytes += rowBytes(type);
   for (Type type : function.getResultTypes())
     facts.writtenBytes += rowBytes(type);
   function.walk([&](Operation *op) {
-    if (auto append = dyn_cast<lm::KvAppendOp>(op))
-      facts.appendedBytes += positionBytes(append.getKv().getType());
-    if (auto attention = dyn_cast<lm::AttentionOp>(op))
-      facts.positionBytes += positionBytes(attention.getKv().getType());
+    if (isa<lm::KvAppendOp>(op))
+      facts.appendedBytes += positionBytes;
+    if (isa<lm::AttentionOp>(op))
+      facts.positionBytes += positionBytes;
     if (auto embed = dyn_cast<lm::EmbedOp>(op))
       if (auto table = dyn_cast<RankedTensorType>(embed->getOperand(0).getType()))
         facts.readBytes += table.getDimSize(1) * table.getElementTypeBitWidth() / 8;
@@ -138,7 +133,7 @@ Result<KernelFacts> Inspection::facts(const Kernel &kernel, const std::string &t
   auto function = fused->lookupSymbol<func::FuncOp>(kernel.symbol);
   if (!function || function.isExternal()) // stage 20 was edited
     return facts;
-  addTraffic(facts, function);
+  addTraffic(facts, function, launchTable.pageBytes() / launchTable.pageTokens);
   for (auto region : function.getOps<lm::FusedOp>()) {
     facts.parts = partsOf(region);
     facts.why = explainSchedule(facts.schedule, kern::scheduleKeyOf(region, tier));
