@@ -216,6 +216,7 @@ std::optional<Expression> Printer::expression(Operation &op) {
       .Case<arith::MinSIOp, arith::MinUIOp>([&](auto) { return call("min", op.getOperands()); })
       .Case<arith::MaxSIOp, arith::MaxUIOp>([&](auto) { return call("max", op.getOperands()); })
       .Case([&](arith::MaximumFOp) { return call("larger", op.getOperands()); })
+      .Case([&](arith::MaxNumFOp) { return call("fmaxf", op.getOperands()); })
       .Case([&](arith::SelectOp x) {
         return Expression{fmt::format("{} ? {} : {}", use(x.getCondition(), both), use(x.getTrueValue(), both),
                                       use(x.getFalseValue(), choice)),
@@ -262,6 +263,9 @@ std::optional<Expression> Printer::expression(Operation &op) {
       })
       .Case([&](math::FmaOp) { return call("fma", op.getOperands()); })
       .Case([&](math::SqrtOp) { return call("sqrtf", op.getOperands()); })
+      .Case([&](math::AbsFOp) { return call("fabsf", op.getOperands()); })
+      .Case([&](math::RoundEvenOp) { return call("rintf", op.getOperands()); })
+      .Case([&](arith::FPToSIOp x) { return call("static_cast<" + typeOf(x.getType()) + ">", op.getOperands()); })
       .Case([&](math::ExpOp) { return call("exponential", op.getOperands()); })
       .Case([&](arith::ExtFOp) { return call("to_float", op.getOperands()); })
       .Case([&](arith::TruncFOp) { return call("to_bf16", op.getOperands()); })
@@ -436,6 +440,17 @@ void Printer::statement(Operation &op) {
                  " = " + use(x.getValue()) + ";");
             return true;
           })
+          .Case([&](StoreCodesOp x) {
+            line(fmt::format("store_{}_code({}, {}, {}, {}, {}, {});", x.getKeys() ? "key" : "value", use(x.getPages()),
+                             use(x.getPage()), use(x.getHead()), use(x.getPlace()), offset(x.getColumn(), "lane()"),
+                             use(x.getCodes())));
+            return true;
+          })
+          .Case([&](StoreScaleOp x) {
+            line(fmt::format("store_{}_scale({}, {}, {}, {}, {});", x.getKeys() ? "key" : "value", use(x.getPages()),
+                             use(x.getPage()), use(x.getHead()), use(x.getPlace()), use(x.getScale())));
+            return true;
+          })
           .Case([&](BlockDotOp x) {
             std::string weight;
             for (Value array : x.getWeight())
@@ -446,9 +461,10 @@ void Printer::statement(Operation &op) {
             return true;
           })
           .Case([&](BlockScoresOp x) {
-            line(fmt::format("score_chunk(batch, {}, {}, {}, {}, {}, {}, {}, {}, {});", use(x.getKeys()),
+            line(fmt::format("score_chunk(batch, {}, {}, {}, {}, {}, {}, {}, {}, {}{});", use(x.getKeys()),
                              use(x.getSequence()), use(x.getHead()), use(x.getChunk()), use(x.getFirstPage()),
-                             use(x.getEndPage()), use(x.getCount()), use(x.getQueries()), use(x.getInto())));
+                             use(x.getEndPage()), use(x.getCount()), use(x.getQueries()), use(x.getInto()),
+                             x.getScales() ? ", " + use(x.getScales()) : ""));
             return true;
           })
           .Case([&](BlockWeighOp x) {

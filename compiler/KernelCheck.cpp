@@ -27,13 +27,16 @@ struct Numbers {
   Type element;
   std::vector<uint64_t> memory; ///< aligned
   int64_t count = 0;
+  /// Keys of int8: bytes of a head's page, and where the scales begin in it. 0: there are none.
+  int64_t headBytes = 0, codeBytes = 0;
 
+  bool isScale(int64_t i) const { return headBytes != 0 && i % headBytes >= codeBytes; }
   int64_t bytes() const { return count * element.getIntOrFloatBitWidth() / 8; }
   void *data() { return memory.data(); }
   const void *data() const { return memory.data(); }
   float at(int64_t i) const {
-    if (element.isF32())
-      return static_cast<const float *>(data())[i];
+    if (element.isF32() || isScale(i))
+      return static_cast<const float *>(data())[element.isF32() ? i : i / 4];
     if (element.isInteger(8))
       return static_cast<const int8_t *>(data())[i];
     if (element.isInteger(32)) // ids of tokens: exact below 2^24
@@ -96,7 +99,7 @@ public:
       if (numbers.element.isF32())
         static_cast<float *>(numbers.data())[i] = value;
       else if (numbers.element.isInteger(8))
-        static_cast<int8_t *>(numbers.data())[i] = static_cast<int8_t>(value * 127.0f);
+        static_cast<int8_t *>(numbers.data())[i] = static_cast<int8_t>(value / magnitude * 127.0f);
       else if (numbers.element.isInteger(32))
         static_cast<int32_t *>(numbers.data())[i] = 0;
       else if (numbers.element.isF16())
@@ -104,8 +107,13 @@ public:
       else
         static_cast<uint16_t *>(numbers.data())[i] = floatToBf16(value);
     }
-    if (buffer.kind == Buffer::Kind::key || buffer.kind == Buffer::Kind::value)
+    bool paged = buffer.kind == Buffer::Kind::key || buffer.kind == Buffer::Kind::value;
+    if (paged && numbers.element.isInteger(8)) {
+      if (buffer.kind == Buffer::Kind::key)
+        drawScales(numbers);
+    } else if (paged) {
       forget(numbers, buffer.kind == Buffer::Kind::key);
+    }
     return numbers;
   }
 
@@ -119,6 +127,23 @@ private:
                                                {.temperature = 0.7, .topP = 0.9},
                                                {.temperature = 2, .topK = 40, .topP = 0.8, .minP = 0.02},
                                                {.temperature = 1}};
+
+  /// Both scales of every slot, as attention.cuh orders them; NaN where no position has been.
+  void drawScales(Numbers &keys) {
+    int64_t page = plan.pageTokens;
+    keys.codeBytes = page * plan.dimPadded, keys.headBytes = keys.codeBytes + page * kern::scaleBytes;
+    std::uniform_real_distribution<float> between(magnitude / 256, magnitude / 127);
+    for (size_t sequence = 0; sequence < parts.size(); ++sequence)
+      for (int64_t slot = 0; slot < step.pageStride * page; ++slot) {
+        bool holds = slot < parts[sequence].position + parts[sequence].rows;
+        int64_t physical = pageTable[static_cast<int64_t>(sequence) * step.pageStride + slot / page], in = slot % page;
+        for (int64_t head = physical * plan.kvHeads; head < (physical + 1) * plan.kvHeads; ++head) {
+          float *scales = static_cast<float *>(keys.data()) + (head * keys.headBytes + keys.codeBytes) / 4;
+          for (int64_t at : {in % 8 * (page / 8) + in / 8, page + in})
+            scales[at] = holds ? between(random) : std::numeric_limits<float>::quiet_NaN();
+        }
+      }
+  }
 
   /// Slots of pages that no position has reached hold nothing.
   void forget(Numbers &numbers, bool keys) {
@@ -173,12 +198,18 @@ std::vector<MemRefType> argumentTypes(ModuleOp cuda, const Plan &plan, int64_t k
   return types;
 }
 
-/// Sums in another order differ by rounding, and so may the last bit of bf16; tokens do not.
-bool near(float actual, float wanted, Type element) {
+/// Sums in another order differ by rounding, and so may the last bit of bf16 and a code; tokens do not.
+bool near(const Numbers &numbers, int64_t i, float actual, float wanted) {
   if (std::isnan(wanted))
     return std::isnan(actual);
-  float tolerance = element.isInteger(32) ? 0 : element.isF32() ? 1e-3f : 0.02f;
-  return std::abs(actual - wanted) <= tolerance * std::max(1.0f, std::abs(wanted));
+  float error = std::abs(actual - wanted), size = std::max(1.0f, std::abs(wanted));
+  if (numbers.isScale(i))
+    if (numbers.element.isInteger(32)) // a token
+    return error == 0;
+  return error <= 1e-3f * std::abs(wanted);
+  if (numbers.element.isInteger(32)) // a token
+    return error == 0;
+  return error <= (numbers.element.isF32() ? 1e-3f * size : numbers.element.isInteger(8) ? 1.0f : 0.02f * size);
 }
 
 struct Runner {
@@ -212,8 +243,7 @@ struct Runner {
         continue;
       MemRefType type = types[i];
       for (int64_t j = 0; j < results[0][i].count; ++j)
-        if (float wanted = results[0][i].at(j), actual = results[1][i].at(j);
-            !near(actual, wanted, type.getElementType()))
+        if (float wanted = results[0][i].at(j), actual = results[1][i].at(j); !near(results[0][i], j, actual, wanted))
           return fail(ExitCode::checkFailed,
                       "{}.cu: {}{} of {} rows is {}, the printed kernel gives {}; nothing was written", kernel.symbol,
                       kernel.parameters[i].name, place(type, j), trial.batch().rows, actual, wanted);

@@ -188,12 +188,12 @@ private:
       plan.layers = std::max(plan.layers, entry.layer + 1);
       bool int8 = type.getElementType().isInteger(8);
       plan.kvHeads = type.getDimSize(1);
-      bool positionsLast = static_cast<bool>(kv.getKeys()) != static_cast<bool>(cuda);
+      bool positionsLast = (cuda && int8) || static_cast<bool>(kv.getKeys()) != static_cast<bool>(cuda);
       plan.dimPadded = type.getDimSize(positionsLast ? 2 : 3);
       plan.pageTokens = type.getDimSize(positionsLast ? 3 : 2);
       if (int8 && kv.getKeys())
-        plan.dimPadded = (plan.dimPadded - scaleQuads) * 4;
-      else if (int8)
+        plan.dimPadded = cuda ? plan.dimPadded - scaleBytes : (plan.dimPadded - scaleQuads) * 4;
+      else if (int8 && !cuda)
         plan.pageTokens *= 4;
       plan.kvElement = int8 ? "int8" : type.getElementType().isF32() ? "f32" : "bf16";
     } else if (auto buffer = value.getDefiningOp<BufferOp>()) {

@@ -122,7 +122,8 @@ struct Plan {
   int64_t chunkTokens = 1;   ///< positions of one attention chunk
   // The KV store. Per layer and page: keys are [heads][dimPadded][pageTokens], values [heads][pageTokens][dimPadded].
   // In int8: keys [heads][dimPadded / 4 + 2][pageTokens][4], where the last two quads of a position are its f32 scales
-  // (of the key and of the value), values [heads][pageTokens / 4][dimPadded][4].
+  // (of the key and of the value), values [heads][pageTokens / 4][dimPadded][4]. CUDA: as runtime/device/attention.cuh
+  // says, in as many bytes.
   int64_t layers = 0, kvHeads = 0, dimPadded = 0, pageTokens = 0;
   std::string kvElement; ///< "f32", "bf16" or "int8"
   std::vector<Slot> slots;

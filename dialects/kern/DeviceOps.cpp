@@ -11,10 +11,23 @@ MemRefType memref(Value value) { return cast<MemRefType>(value.getType()); }
 /// Rows of a block in shared memory.
 bool isRows(MemRefType type) { return type.getRank() == 2 && isBare(type) && type.hasStaticShape(); }
 
-/// Pages whose elements can be multiplied as they stand.
+/// Pages of floats whose elements can be multiplied as they stand, or of codes.
 bool isPages(MemRefType type) {
   return type.getRank() == 4 && isBare(type) && type.isDynamicDim(0) &&
-         (type.getElementType().isF32() || type.getElementType().isBF16());
+         (type.getElementType().isF32() || type.getElementType().isBF16() || type.getElementType().isInteger(8));
+}
+
+/// Columns of a head's key; 0 where there is no room for its scales.
+int64_t keyColumns(MemRefType keys) {
+  return keys.getElementType().isInteger(8) ? std::max<int64_t>(0, keys.getDimSize(2) - scaleBytes)
+                                            : keys.getDimSize(3);
+}
+
+LogicalResult verifyCodes(Operation *op, MemRefType pages, bool keys) {
+  if (!isPages(pages) || !pages.getElementType().isInteger(8) || (keys && keyColumns(pages) == 0))
+    return op->emitOpError() << "expected pages of i8 [?, head, dim" << (keys ? " + 8" : "") << ", position], found "
+                             << pages;
+  return success();
 }
 
 template <typename Along> LogicalResult verifyAlong(Along op, VectorType vector) {
@@ -102,14 +115,28 @@ int64_t BlockDotOp::sumBytes() {
   return deviceSpans * rows * padded * 4;
 }
 
+LogicalResult StoreCodesOp::verify() {
+  if (getCodes().getType() != VectorType::get({lanes}, IntegerType::get(getContext(), 8)))
+    return emitOpError() << "expected " << lanes << " lanes of i8, found " << getCodes().getType();
+  return verifyCodes(*this, memref(getPages()), getKeys());
+}
+
+LogicalResult StoreScaleOp::verify() { return verifyCodes(*this, memref(getPages()), true); }
+
 LogicalResult BlockScoresOp::verify() {
   MemRefType queries = memref(getQueries()), keys = memref(getKeys()), into = memref(getInto());
-  if (!isPages(keys))
-    return emitOpError() << "expected keys [?, head, position, dim] of f32 or bf16, found " << keys;
-  if (!isRows(queries) || queries.getElementType() != keys.getElementType() ||
-      queries.getDimSize(1) < keys.getDimSize(3))
-    return emitOpError() << "expected queries of at least " << keys.getDimSize(3) << " columns of "
-                         << keys.getElementType() << ", found " << queries;
+  if (!isPages(keys) || keyColumns(keys) == 0)
+    return emitOpError() << "expected keys [?, head, position, dim] of f32 or bf16, or [?, head, dim + 8, position] of "
+                            "i8, found "
+                         << keys;
+  bool coded = keys.getElementType().isInteger(8);
+  Type element = coded ? BFloat16Type::get(getContext()) : keys.getElementType();
+  if (!isRows(queries) || queries.getElementType() != element || queries.getDimSize(1) < keyColumns(keys))
+    return emitOpError() << "expected queries of at least " << keyColumns(keys) << " columns of " << element
+                         << ", found " << queries;
+  auto scales = MemRefType::get({chunkTokens}, Float32Type::get(getContext()));
+  if (coded != static_cast<bool>(getScales()) || (coded && memref(getScales()) != scales))
+    return emitOpError() << "expected scales " << scales << " for keys of i8, and for no others";
   if (!isRows(into) || !into.getElementType().isF32() || into.getDimSize(0) != queries.getDimSize(0) ||
       into.getDimSize(0) % deviceTileRows != 0 || into.getDimSize(1) < chunkTokens)
     return emitOpError() << "expected scores of " << queries.getDimSize(0) << " rows, a multiple of " << deviceTileRows
@@ -120,7 +147,7 @@ LogicalResult BlockScoresOp::verify() {
 LogicalResult BlockWeighOp::verify() {
   MemRefType weights = memref(getWeights()), values = memref(getValues()), into = memref(getInto());
   if (!isPages(values))
-    return emitOpError() << "expected values [?, head, dim, position] of f32 or bf16, found " << values;
+    return emitOpError() << "expected values [?, head, dim, position] of f32, bf16 or i8, found " << values;
   if (!isRows(weights) || !weights.getElementType().isF32() || weights.getDimSize(1) < chunkTokens)
     return emitOpError() << "expected weights of a chunk of " << chunkTokens << " positions in f32, found " << weights;
   if (!isRows(into) || !into.getElementType().isF32() || into.getDimSize(0) != weights.getDimSize(0) ||

@@ -43,6 +43,8 @@ inline constexpr int64_t libraryRowsMost = 4096;
 /// int8 keys: the quads of a position behind its codes. The first holds the f32 scale of the key, the second that of
 /// the value.
 inline constexpr int64_t scaleQuads = 2;
+/// GPU: bytes of a position behind the codes of its head's key, the same two scales.
+inline constexpr int64_t scaleBytes = 8;
 
 /// Rows of an AMX tile, and the bytes of one of them.
 inline constexpr int64_t amxTileRows = 16, amxTileBytes = 64;

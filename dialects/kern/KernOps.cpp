@@ -222,9 +222,12 @@ LogicalResult KvOp::verify() {
   if (!isBare(type) || !type.isDynamicDim(0))
     return emitOpError() << "expected pages of any number, found " << type;
   if (type.getElementType().isInteger(8)) {
-    if (type.getRank() != 5 || type.getDimSize(4) != 4 || (getKeys() && type.getDimSize(2) <= scaleQuads))
+    bool device = type.getRank() == 4; // a GPU's
+    if ((!device && (type.getRank() != 5 || type.getDimSize(4) != 4)) ||
+        (getKeys() && type.getDimSize(2) <= (device ? scaleBytes : scaleQuads)))
       return emitOpError() << "expected pages of i8 [?, head, dim/4 + " << scaleQuads
-                           << ", position, 4] or [?, head, position/4, dim, 4], found " << type;
+                           << ", position, 4] or [?, head, position/4, dim, 4], for a GPU [?, head, dim + "
+                           << scaleBytes << ", position] or [?, head, dim, position], found " << type;
     return success();
   }
   if (type.getRank() != 4 || (!type.getElementType().isF32() && !type.getElementType().isBF16()))

@@ -422,19 +422,50 @@ def Kern_LoadCodesOp : Kern_Op<"load_codes", [MemoryEffects<[MemRead]>]> {
   let hasVerifier = 1;
 }
 
+def Kern_StoreCodesOp : Kern_Op<"store_codes", [MemoryEffects<[MemWrite]>]> {
+  let summary = "GPU: neighbouring columns of a position's key or value to its page of int8";
+  let description = [{
+    Lane i's code is that of column `column` + i, wherever the page has it (attention.cuh says how codes are permuted). `keys` says which of both pages it is.
+
+    ```mlir
+    kern.store_codes keys %codes, %keys[%page, %head, %place, %column] : vector<16xi8>, memref<?x3x72x32xi8>
+    ```
+  }];
+  let arguments = (ins UnitAttr:$keys, AnyVectorOfNonZeroRank:$codes, AnyMemRef:$pages, Index:$page, Index:$head, Index:$place, Index:$column);
+  let assemblyFormat = "(`keys` $keys^)? $codes `,` $pages `[` $page `,` $head `,` $place `,` $column `]` attr-dict `:` type($codes) `,` type($pages)";
+  let hasVerifier = 1;
+}
+
+def Kern_StoreScaleOp : Kern_Op<"store_scale", [MemoryEffects<[MemWrite]>]> {
+  let summary = "GPU: the scale of a position's key or value to its page of int8";
+  let description = [{
+    Both scales stand behind the codes of the keys. All lanes of the group take part, with the same number.
+
+    ```mlir
+    kern.store_scale keys %scale, %keys[%page, %head, %place] : memref<?x3x72x32xi8>
+    ```
+  }];
+  let arguments = (ins UnitAttr:$keys, F32:$scale, AnyMemRef:$pages, Index:$page, Index:$head, Index:$place);
+  let assemblyFormat = "(`keys` $keys^)? $scale `,` $pages `[` $page `,` $head `,` $place `]` attr-dict `:` type($pages)";
+  let hasVerifier = 1;
+}
+
 def Kern_BlockScoresOp : Kern_Op<"block_scores", [MemoryEffects<[MemRead, MemWrite]>]> {
   let summary = "GPU: a block's queries by the keys of some pages of one chunk";
   let description = [{
     into[q, j] = Σ_d queries[q, d] * key of position j of the chunk, for q < count and the positions of pages [first, end) of the sequence, which are the chunk's. All threads take part,
-    barriers as for kern.block_dot. f32: one chain of fused multiply-adds in order of d; bf16: one chain of mma.m16n8k16. It is `score_chunk` of runtime/device/attention.cuh.
+    barriers as for kern.block_dot. f32: one chain of fused multiply-adds in order of d; bf16: one chain of mma.m16n8k16; int8: queries in bf16 by the codes, such a chain, then times the
+    position's scale. Of int8, `scales[j]` is also the scale of the value of position j. It is `score_chunk` of runtime/device/attention.cuh.
 
     ```mlir
     kern.block_scores %count rows (%queries) by %keys of %sequence, %head chunk %chunk pages %first to %end into %scores : memref<8x64xf32> by memref<?x3x32x64xf32> into memref<8x260xf32>
+    kern.block_scores %count rows (%queries) by %codes of %sequence, %head chunk %chunk pages %first to %end into %scores scales %scales
+      : memref<8x96xbf16> by memref<?x3x72x32xi8> into memref<8x260xf32> scales memref<256xf32>
     ```
   }];
-  let arguments = (ins Index:$count, AnyMemRef:$queries, AnyMemRef:$keys, Index:$sequence, Index:$head, Index:$chunk, Index:$firstPage, Index:$endPage, AnyMemRef:$into);
-  let assemblyFormat = [{ $count `rows` `(` $queries `)` `by` $keys `of` $sequence `,` $head `chunk` $chunk `pages` $firstPage `to` $endPage `into` $into attr-dict
-                          `:` type($queries) `by` type($keys) `into` type($into) }];
+  let arguments = (ins Index:$count, AnyMemRef:$queries, AnyMemRef:$keys, Index:$sequence, Index:$head, Index:$chunk, Index:$firstPage, Index:$endPage, AnyMemRef:$into, Optional<AnyMemRef>:$scales);
+  let assemblyFormat = [{ $count `rows` `(` $queries `)` `by` $keys `of` $sequence `,` $head `chunk` $chunk `pages` $firstPage `to` $endPage `into` $into (`scales` $scales^)? attr-dict
+                          `:` type($queries) `by` type($keys) `into` type($into) (`scales` type($scales)^)? }];
   let hasVerifier = 1;
 }
 
@@ -443,7 +474,7 @@ def Kern_BlockWeighOp : Kern_Op<"block_weigh", [MemoryEffects<[MemRead, MemWrite
   let description = [{
     into[q, d] = Σ_j weights[q, j] * value d of position j of the chunk, for q < count and the positions below `positions` (of the sequence) of pages [first, end). Weights are 0 from there to
     the last page's end; slots behind the last position are never multiplied: they may hold NaN. f32: one chain of fused multiply-adds in order of j; bf16: weights rounded, one chain of
-    mma.m16n8k16. It is `weigh_chunk` of runtime/device/attention.cuh.
+    mma.m16n8k16; int8: the same by codes, weights being times their value's scale already. It is `weigh_chunk` of runtime/device/attention.cuh.
 
     ```mlir
     kern.block_weigh %count rows (%weights) by %values of %sequence, %head chunk %chunk pages %first to %end below %positions into %products
@@ -494,8 +525,9 @@ def Kern_BufferOp : Kern_Op<"buffer", [MemoryEffects<[MemAlloc]>]> {
 def Kern_KvOp : Kern_Op<"kv", [Pure]> {
   let summary = "the pages of one layer's keys [page][head][dim][position] or values [page][head][position][dim]";
   let description = [{
-    On a GPU it is the other way round: keys [page][head][position][dim], values [page][head][dim][position], so that both are operands of mma as they stand.
-    In i8: keys [page][head][dim/4 + 2][position][4], codes as u8 = s8 + 128, where the last two quads of a position are f32, the scale of its key and the scale of its
+    On a GPU it is the other way round: keys [page][head][position][dim], values [page][head][dim][position], so that both are operands of mma as they stand. In i8 there: keys
+    [page][head][dim + 8][position], values [page][head][dim][position], s8 permuted as runtime/device/attention.cuh says; behind the keys' codes, the scales of the keys and of the values.
+    In i8 on a CPU: keys [page][head][dim/4 + 2][position][4], codes as u8 = s8 + 128, where the last two quads of a position are f32, the scale of its key and the scale of its
     value; values [page][head][position/4][dim][4], codes as s8.
 
     ```mlir

@@ -105,7 +105,10 @@ SmallVector<Value> AttentionSoftmax::softmax(int64_t rows, Value first, Value fi
       Value score = e.load(scores, {scoreRow(first, r), scoreColumn(column)});
       Value seen = arith::CmpFOp::create(e.b, arith::CmpFPredicate::UNE, score, minus);
       Value weight = e.select(seen, e.exp(e.sub(score, top[r])), none);
-      e.store(weight, scores, {scoreRow(first, r), scoreColumn(column)});
+      Value stored = weight;
+      if (valueScales) // of a slot that holds nothing it may be NaN
+        stored = e.select(seen, e.mul(weight, e.load(valueScales, {scoreColumn(column)})), none);
+      e.store(stored, scores, {scoreRow(first, r), scoreColumn(column)});
       next.push_back(e.add(carried[r], weight));
     }
     return next;

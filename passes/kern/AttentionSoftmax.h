@@ -72,6 +72,7 @@ protected:
   mlir::Value outputs, maxima, sums;     ///< scratch, one row a query
   mlir::Value firstRow, rowCount, count; ///< of the block
   mlir::Value scoresBegin;               ///< GPU: column of the first page's scores
+  mlir::Value valueScales;               ///< GPU, int8 pages: scratch, of the chunk's positions; weights take them in
   mlir::Value firstPageSeen;             ///< of the block's first row
 };
 

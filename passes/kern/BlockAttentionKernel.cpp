@@ -37,20 +37,22 @@ private:
 LogicalResult BlockAttention::run() {
   if (failed(prepare()))
     return failure();
-  if (kv.getElement().isInteger(8))
-    return op.emitOpError() << "expected keys and values in f32 or bf16: the CUDA target has no int8 pages yet";
+  bool codes = kv.getElement().isInteger(8);
   // Rows are padded so that those of a tile lie in different banks.
   int64_t most = roundUp(k.schedule.getUnitBlock() * group, deviceTileRows);
-  queries = e.scratch({most, paddedDim % 64 == 0 ? paddedDim + 32 : paddedDim}, kv.getElement());
+  queries = e.scratch({most, paddedDim % 64 == 0 ? paddedDim + 32 : paddedDim},
+                      codes ? Type(e.b.getBF16Type()) : kv.getElement());
   scores = e.scratch({most, chunkTokens + 4}, e.f32());
   products = e.scratch({most, paddedDim}, e.f32());
   allocate(most);
   largestOf = e.scratch({most, e.ownColumns()}, e.f32());
   sumOf = e.scratch({most, e.ownColumns()}, e.f32());
+  if (codes)
+    valueScales = e.scratch({chunkTokens}, e.f32());
   for (auto [value, word] :
        {std::pair(queries, "queries"), std::pair(scores, "scores"), std::pair(products, "products"),
         std::pair(outputs, "outputs"), std::pair(maxima, "maxima"), std::pair(sums, "sums"),
-        std::pair(largestOf, "chunk_maxima"), std::pair(sumOf, "chunk_sums")})
+        std::pair(largestOf, "chunk_maxima"), std::pair(sumOf, "chunk_sums"), std::pair(valueScales, "value_scales")})
     name(value, word);
 
   Type i = e.b.getIndexType();
@@ -96,7 +98,7 @@ void BlockAttention::chunk(Value index, Value split, Value record) {
   auto [begin, some] = pagesOf(index);
   Value firstPage = begin, pages = some, endPage = e.add(begin, some); // structured bindings cannot be captured
   scoresBegin = e.mul(e.sub(firstPage, e.mul(index, e.index(chunkPages))), e.index(page));
-  BlockScoresOp::create(e.b, count, queries, keys, sequence, kvHead, index, firstPage, endPage, scores);
+  BlockScoresOp::create(e.b, count, queries, keys, sequence, kvHead, index, firstPage, endPage, scores, valueScales);
   e.sync(Scope::block);
   e.share(zero, count, [&](Value q) {
     name(q, "q");

@@ -10,6 +10,15 @@ using namespace lathe::kern;
 /// What is smaller counts as nothing: 255 / 1e-30 is still far from the largest float.
 constexpr float smallest = 1.0e-30f;
 
+ByteScale::ByteScale(Emitter &e, Value absmax, float most) {
+  Value some = arith::CmpFOp::create(e.b, arith::CmpFPredicate::OGT, absmax, e.constant(smallest));
+  Value none = e.constant(0.0f);
+  scale = e.select(some, e.div(absmax, e.constant(most)), none);
+  inverse = e.select(some, e.div(e.constant(most), absmax), none);
+}
+
+Value ByteScale::code(Emitter &e, Value x) const { return math::RoundEvenOp::create(e.b, e.mul(x, e.splat(inverse))); }
+
 ByteCodes::ByteCodes(Emitter &e, ArrayRef<Value> vectors, float most) {
   // Of floats without a sign the bits compare as the numbers do, in one instruction a step.
   auto ints = VectorType::get({lanes}, e.b.getI32Type());
@@ -19,12 +28,10 @@ ByteCodes::ByteCodes(Emitter &e, ArrayRef<Value> vectors, float most) {
     largest = largest ? Value(arith::MaxSIOp::create(e.b, largest, bits)) : bits;
   }
   Value absmax = arith::BitcastOp::create(e.b, e.f32(), e.reduce(Combine::max, largest));
-  Value some = arith::CmpFOp::create(e.b, arith::CmpFPredicate::OGT, absmax, e.constant(smallest));
-  Value none = e.constant(0.0f);
-  scale = e.select(some, e.div(absmax, e.constant(most)), none);
-  Value inverse = e.splat(e.select(some, e.div(e.constant(most), absmax), none));
+  ByteScale by(e, absmax, most);
+  scale = by.scale;
   for (Value x : vectors)
-    codes.push_back(arith::FPToSIOp::create(e.b, ints, math::RoundEvenOp::create(e.b, e.mul(x, inverse)).getResult()));
+    codes.push_back(arith::FPToSIOp::create(e.b, ints, by.code(e, x)));
 }
 
 Value ByteCodes::bytes(Emitter &e, int64_t vector) const {

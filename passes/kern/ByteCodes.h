@@ -5,6 +5,17 @@
 
 namespace lathe::kern {
 
+/// What makes numbers of at most `absmax` codes of at most `most`: scale = absmax / most, and its inverse. Where most /
+/// absmax might overflow both are 0.
+struct ByteScale {
+  mlir::Value scale, inverse; ///< f32
+
+  ByteScale(Emitter &e, mlir::Value absmax, float most);
+
+  /// round(x * inverse), half to even, of 16 floats: still floats.
+  mlir::Value code(Emitter &e, mlir::Value x) const;
+};
+
 /// x ≈ code * scale for all lanes of some vectors of 16 floats: scale = absmax / most, code = round(x * most / absmax),
 /// half to even. Vectors so small that most / absmax might overflow are all 0, scale and codes.
 struct ByteCodes {

@@ -93,10 +93,14 @@ struct Analysis {
     auto type = cast<lm::KvType>(kv.getType());
     int64_t dim = paddedHead(type.getDim(), s.device), page = type.getPage();
     SmallVector<int64_t> keys{ShapedType::kDynamic, type.getHeads()}, values = keys;
-    if (s.device) {
+    bool codes = type.getElement().isInteger(8);
+    if (s.device && codes) {
+      keys.append({dim + scaleBytes, page});
+      values.append({dim, page});
+    } else if (s.device) {
       keys.append({page, dim});
       values.append({dim, page});
-    } else if (type.getElement().isInteger(8)) {
+    } else if (codes) {
       keys.append({dim / 4 + scaleQuads, page, 4});
       values.append({page / 4, dim, 4});
     } else {

@@ -8,8 +8,9 @@ using namespace lathe;
 using namespace lathe::kern;
 
 bool kern::isStoredTo(Value buffer) {
-  return llvm::any_of(buffer.getUsers(),
-                      llvm::IsaPred<memref::StoreOp, vector::StoreOp, vector::MaskedStoreOp, StoreAlongOp>);
+  return llvm::any_of(
+      buffer.getUsers(),
+      llvm::IsaPred<memref::StoreOp, vector::StoreOp, vector::MaskedStoreOp, StoreAlongOp, StoreCodesOp, StoreScaleOp>);
 }
 
 Value KernelContext::buffer(Argument::Kind kind, Value lmValue, Part part) {

@@ -3,6 +3,8 @@
 
 #include "passes/kern/ByteCodes.h"
 
+#include "mlir/Dialect/Math/IR/Math.h"
+
 using namespace mlir;
 using namespace lathe;
 using namespace lathe::kern;
@@ -11,7 +13,8 @@ KvPage::KvPage(KernelContext &k, lm::KvAppendOp op, Value row) : e(k.e) {
   keys = k.buffer(Argument::Kind::keys, op.getKv());
   values = k.buffer(Argument::Kind::values, op.getKv());
   Value pageTokens = e.index(op.getKv().getType().getPage());
-  Value position = e.batch(Field::row_position, row), sequence = e.batch(Field::row_sequence, row);
+  position = e.batch(Field::row_position, row);
+  Value sequence = e.batch(Field::row_sequence, row);
   page = GatherPagesOp::create(e.b, e.b.getIndexType(), sequence, arith::DivUIOp::create(e.b, position, pageTokens));
   place = arith::RemUIOp::create(e.b, position, pageTokens);
 }
@@ -39,13 +42,39 @@ void KvPage::appendFloats(ArrayRef<Value> vectors, bool isKey, Value head, int64
   }
 }
 
-void KvPage::appendOnDevice(Value vector, bool isKey, Value head, Value column) {
-  if (isKey)
-    return e.store(vector, keys, {page, head, place, column});
+void KvPage::appendOnDevice(llvm::function_ref<Value(const Emitter::Column &)> load, bool isKey, Value head,
+                            int64_t width) {
   Type element = cast<MemRefType>(values.getType()).getElementType();
-  if (!element.isF32())
-    vector = arith::TruncFOp::create(e.b, VectorType::get({lanes}, element), vector);
-  StoreAlongOp::create(e.b, vector, values, ValueRange{page, head, column, place}, 2, 1);
+  if (element.isInteger(8))
+    return appendCodes(load, isKey, head, width);
+  e.columns(width, [&](const Emitter::Column &c) {
+    Value vector = load(c), column = e.at(c);
+    if (isKey)
+      return e.store(vector, keys, {page, head, place, column});
+    if (!element.isF32())
+      vector = arith::TruncFOp::create(e.b, VectorType::get({lanes}, element), vector);
+    StoreAlongOp::create(e.b, vector, values, ValueRange{page, head, column, place}, 2, 1);
+  });
+}
+
+/// ByteCodes' arithmetic on columns that are read twice: registers would be a thread's, and text a vector's.
+void KvPage::appendCodes(llvm::function_ref<Value(const Emitter::Column &)> load, bool isKey, Value head,
+                         int64_t width) {
+  auto columns = [&](Value column) { return Emitter::Column{column, 0, lanes}; };
+  Value largest = e.loop(e.index(0), e.index(width), lanes, {e.splat(0.0f)},
+                         [&](Value column, ValueRange carried) -> SmallVector<Value> {
+                           name(column, "column");
+                           Value size = math::AbsFOp::create(e.b, load(columns(column)));
+                           return {arith::MaxNumFOp::create(e.b, carried[0], size)};
+                         })[0];
+  ByteScale by(e, e.reduce(Combine::max, largest), 127.0f);
+  StoreScaleOp::create(e.b, isKey, by.scale, keys, page, head, position);
+  e.loop(e.index(0), e.index(width), lanes, [&](Value column) {
+    name(column, "column");
+    Value codes =
+        arith::FPToSIOp::create(e.b, VectorType::get({lanes}, e.b.getI8Type()), by.code(e, load(columns(column))));
+    StoreCodesOp::create(e.b, isKey, codes, isKey ? keys : values, page, head, position, column);
+  });
 }
 
 void KvPage::appendBytes(ArrayRef<Value> vectors, bool isKey, Value head, int64_t width) {

@@ -11,15 +11,19 @@ public:
   KvPage(KernelContext &context, lm::KvAppendOp op, mlir::Value row);
   /// All `width` columns of a head, 16 a vector; lanes of the last one behind them may hold anything.
   void append(llvm::ArrayRef<mlir::Value> vectors, bool isKey, mlir::Value head, int64_t width);
-  /// A GPU: 16 columns of a head from one on. Pages also hold the lanes behind the head: zeros, which products take in.
-  void appendOnDevice(mlir::Value vector, bool isKey, mlir::Value head, mlir::Value column);
+  /// A GPU: a head's columns, of which `load` gives 16. Pages also hold the lanes behind the head: zeros, which
+  /// products take in.
+  void appendOnDevice(llvm::function_ref<mlir::Value(const Emitter::Column &)> load, bool isKey, mlir::Value head,
+                      int64_t width);
 
 private:
   void appendFloats(llvm::ArrayRef<mlir::Value> vectors, bool isKey, mlir::Value head, int64_t width);
+  void appendCodes(llvm::function_ref<mlir::Value(const Emitter::Column &)> load, bool isKey, mlir::Value head,
+                   int64_t width);
   void appendBytes(llvm::ArrayRef<mlir::Value> vectors, bool isKey, mlir::Value head, int64_t width);
 
   Emitter &e;
-  mlir::Value keys, values, page, place;
+  mlir::Value keys, values, position, page, place;
 };
 
 } // namespace lathe::kern

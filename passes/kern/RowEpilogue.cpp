@@ -166,15 +166,15 @@ LogicalResult RowEpilogue::ropeHalves(lm::RopeOp rope) {
   RopeAngles angles(k, rope, row);
   LogicalResult made = success();
   e.columns(half, [&](const Column &c) {
-    auto x = chunk(rope.getInput(), c), y = chunk(rope.getInput(), Column{c.base, c.offset + half, lanes});
+    Value at = e.at(c), other = e.add(at, e.index(half));
+    auto x = chunk(rope.getInput(), c), y = chunk(rope.getInput(), Column{other, 0, lanes});
     if (failed(x) || failed(y)) {
       made = failure();
       return;
     }
-    Value at = e.at(c);
     auto [cos, sin] = angles.at(at);
     e.store(e.sub(e.mul(*x, cos), e.mul(*y, sin)), tile, {slot, at});
-    e.store(e.add(e.mul(*y, cos), e.mul(*x, sin)), tile, {slot, e.add(at, e.index(half))});
+    e.store(e.add(e.mul(*y, cos), e.mul(*x, sin)), tile, {slot, other});
   });
   // Columns that are not rotated stand in the tile too, biases added.
   if (inTile != rope.getInput())
@@ -272,17 +272,19 @@ LogicalResult RowEpilogue::append(lm::KvAppendOp op) {
     if (!belongs(value, current))
       continue;
     LogicalResult made = success();
-    SmallVector<Value> vectors;
-    // A GPU's pages are padded further: the product's padding is zero.
-    e.columns(paddedHead(headWidth(), e.device), [&](const Column &c) {
+    auto load = [&](const Column &c) {
       auto loaded = chunk(value, c);
       if (failed(loaded))
         made = failure();
-      else if (e.device)
-        page.appendOnDevice(*loaded, isKey, localTile, e.at(c));
-      else
-        vectors.push_back(*loaded);
-    });
+      return failed(loaded) ? e.splat(0.0f) : *loaded;
+    };
+    // A GPU's pages are padded further: the product's padding is zero.
+    int64_t padded = paddedHead(headWidth(), e.device);
+    SmallVector<Value> vectors;
+    if (e.device)
+      page.appendOnDevice(load, isKey, localTile, padded);
+    else
+      e.columns(padded, [&](const Column &c) { vectors.push_back(load(c)); });
     if (failed(made))
       return failure();
     if (!e.device)
@@ -294,7 +296,13 @@ LogicalResult RowEpilogue::append(lm::KvAppendOp op) {
 LogicalResult RowEpilogue::runSegment(int64_t segment, int64_t firstTile) {
   current = segment;
   inTile = Value();
-  localTile = firstTile == 0 ? tileIndex : e.sub(tileIndex, e.index(firstTile));
+  localTile = tileIndex;
+  if (firstTile != 0) { // belongs to all that follows: a heading would name one op of it
+    Location here = e.b.getLoc();
+    e.b.setLoc(e.b.getUnknownLoc());
+    localTile = e.sub(tileIndex, e.index(firstTile));
+    e.b.setLoc(here);
+  }
   for (Operation &op : k.signature.body().without_terminator()) {
     if (auto norm = dyn_cast<lm::NormOp>(op); norm && belongs(norm.getResult(), segment)) {
       if (failed(normHead(norm)))

@@ -83,6 +83,19 @@ int64_t rowsWithin(const ScheduleEntry &entry, lm::AttentionOp attention) {
   return rows ? rows : entry.rows;
 }
 
+/// Rows of a block of attention of a GPU: queries are rows times the heads of a KV head, as many as the entry says and
+/// as the smallest shared memory of all architectures has room for, whole tiles of them (BlockAttentionKernel).
+int64_t deviceRowsWithin(const ScheduleEntry &entry, lm::AttentionOp attention) {
+  constexpr int64_t sharedBytes = 99 << 10;
+  lm::KvType kv = attention.getKv().getType();
+  int64_t dim = paddedHead(kv.getDim(), true), group = widthOf(attention.getQuery()) / (kv.getHeads() * kv.getDim());
+  int64_t element = kv.getElement().isF32() ? 4 : 2;
+  // The query, its scores, its products and its output; maxima and sums of the chunk and of all.
+  int64_t bytes = element * (dim + 2 * lanes) + 4 * (chunkTokens + 4 + 2 * dim + 4 * lanes);
+  int64_t queries = std::max((sharedBytes - 4 * chunkTokens) / bytes / deviceTileRows, int64_t(1)) * deviceTileRows;
+  return std::clamp<int64_t>(std::min(entry.rows, queries) / group, 1, attentionRows);
+}
+
 } // namespace
 
 ScheduleKey kern::scheduleKeyOf(lm::FusedOp fused, StringRef tier) {
@@ -127,9 +140,8 @@ struct SelectSchedule : kern::impl::KernSelectScheduleBase<SelectSchedule> {
       unitBlock = attentionRows;
       if (tier == cudaTarget) {
         lm::KvType kv = attention.getKv().getType();
-        int64_t group = widthOf(attention.getQuery()) / (kv.getHeads() * kv.getDim());
-        unitBlock = std::clamp<int64_t>(entry->rows / group, 1, attentionRows);
-        rows = unitBlock * group;
+        unitBlock = deviceRowsWithin(*entry, attention);
+        rows = unitBlock * widthOf(attention.getQuery()) / (kv.getHeads() * kv.getDim());
       }
     }
     return ScheduleAttr::get(&getContext(), text(tier.str()), unitBlock, rows, entry->columns, entry->amxRows, library,

@@ -47,6 +47,14 @@ LATHE_DEVICE float scale_of(float scale) { return scale; }
 LATHE_DEVICE float scale_of(bf16 scale) { return to_float(scale); }
 LATHE_DEVICE float scale_of(f16 scale) { return to_float(scale); }
 
+/// The first or the last 8 of 16 codes as bf16.
+LATHE_DEVICE Bytes16 widen_half(const Bytes16 &codes, int half) {
+  unsigned low[2], high[2];
+  widen_bytes(codes.word[2 * half], low);
+  widen_bytes(codes.word[2 * half + 1], high);
+  return {{low[0], low[1], high[0], high[1]}};
+}
+
 /// What a lane holds of 8 features by one block of bytes, and the scales of its feature. The lane's first 8 codes are
 /// of the block's first 32 columns, the others of its last.
 template <class Scale, int kBlocks, int kGroups> struct BytePanels {
@@ -66,13 +74,6 @@ template <class Scale, int kBlocks, int kGroups> struct BytePanels {
     for (int i = 0; i < kScales; ++i)
       piece.scale[i] = scale_of(scales(panel, block * kScales + i, warp_lane() / 4));
   }
-  /// The codes of half a block as bf16.
-  LATHE_DEVICE static Bytes16 widen(const Bytes16 &codes, int half) {
-    unsigned low[2], high[2];
-    widen_bytes(codes.word[2 * half], low);
-    widen_bytes(codes.word[2 * half + 1], high);
-    return {{low[0], low[1], high[0], high[1]}};
-  }
   template <int kTiles>
   LATHE_DEVICE void multiply(float (&sum)[kTiles][4], const Piece &lower, const Piece &upper,
                              const Bytes16 (&x)[2][kTiles]) const {
@@ -81,7 +82,7 @@ template <class Scale, int kBlocks, int kGroups> struct BytePanels {
       float product[kTiles][4] = {};
 #pragma unroll
       for (int half = group * 2 / kScales; half < (group + 1) * 2 / kScales; ++half)
-        multiply_block(product, widen(lower.codes, half), widen(upper.codes, half), x[half]);
+        multiply_block(product, widen_half(lower.codes, half), widen_half(upper.codes, half), x[half]);
 #pragma unroll
       for (int t = 0; t < kTiles; ++t)
 #pragma unroll

@@ -26,8 +26,10 @@ SPREAD = {"f32": 1e-5, "bf16": 0.02, "keep": 0.02}
 
 
 def artifact(lathe, folder, quant):
-    name, _, group = quant.partition(":")
-    return lathe.artifact(folder, "--quant", name, *(["--group", group] if group else []), "--target", TARGET)
+    """`quant`: bf16, int8 in groups (int8:32), or of these with keys and values of int8 (f32+kv)."""
+    name, _, kv = quant.partition("+")
+    name, _, group = name.partition(":")
+    return lathe.artifact(folder, "--quant", name, *(["--group", group] if group else []), *(["--kv", "int8"] if kv else []), "--target", TARGET)
 
 
 def coded(weight, group):
@@ -78,6 +80,15 @@ def logits(lathe, folder, quant):
     kl = divergence(actual, want)
     expect(kl <= DIVERGENCE, f"mean KL {kl:.2e}, allowed {DIVERGENCE:g}")
     return f"mean KL {kl:.1e}"
+
+
+def byteKv(lathe, folder, quant):
+    """Keys and values of int8 beside those of f32, by this target's kernels and by the CPU target's."""
+    ids = expected(folder)["input_ids"]
+    exact, cpu = (lathe.logits(lathe.artifact(folder, "--quant", "f32", "--kv", kv, "--cpu", lathe.tiers[0]), ids) for kv in ("f32", "int8"))
+    kl, cpu = divergence(lathe.logits(artifact(lathe, folder, quant), ids, "--host-seed", "1"), exact), divergence(cpu, exact)
+    expect(0 < kl <= DIVERGENCE, f"mean KL {kl:.2e}, allowed {DIVERGENCE:g}")
+    return f"mean KL {kl:.1e}, of the CPU target {cpu:.1e}"
 
 
 def greedy(lathe, folder, quant):
@@ -184,6 +195,12 @@ def fill(suite, lathe, args):
                 suite.add(f"{name}/{quant}/greedy", greedy, lathe, folder, quant)
             suite.add(f"{name}/{quant}/the same bits", sameBits, lathe, folder, quant)
             suite.add(f"{name}/{quant}/ragged batch", raggedBatch, lathe, folder, quant)
+    # Codes in groups are quick, and a window opens in the middle of a page.
+    for name in MODELS:
+        suite.add(f"{name}/f32+kv/logits", byteKv, lathe, referenceModel(name), "f32+kv")
+    for name, quant in (("qwen2", "int8:32+kv"), ("mistral-window", "f32+kv")):
+        suite.add(f"{name}/{quant}/the same bits", sameBits, lathe, referenceModel(name), quant)
+        suite.add(f"{name}/{quant}/ragged batch", raggedBatch, lathe, referenceModel(name), quant)
     for quant in SPREAD:
         suite.add(f"wide/{quant}", wide, lathe, quant)
     suite.add("refused codes", refused, lathe, referenceModel("qwen2"))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from harness import ROOT, expect, expectEqual, main, referenceModel, run, scratch
 
-MODELS = [("qwen3", "bf16"), ("mistral-window", "f32")]
+MODELS = [("qwen3", "bf16"), ("mistral-window", "f32"), ("qwen2", "int8+kv")] # +kv: keys and values of int8
 CAUGHT = 0.95
 SAMPLE = 16  # of each model
 # A pattern of a text and what stands there instead; each place is a mutant. No line is added or left out.
@@ -39,6 +39,10 @@ MISTAKES = {
     "another panel": (r"(\bdot\(.*weight, )(\w+) \* (\d+)", r"\1\2 * \3 + 1"),
     "a row that nobody takes": (r"\+ group\(\); (\w+) < (\w+); \1 \+= 16", r"+ group() + 1; \1 < \2; \1 += 16"),
     "a maximum that begins too high": (r"memory\.maxima\((\w+), lane\(\)\) = -1e\+30f;", r"memory.maxima(\1, lane()) = 0.0f;"),
+    "the other scale": (r"store_(?:key|value)_scale\((\w+), (.*), (\w+), ", r"store_key_scale(\1, \2, \3 ^ 1, "),
+    "a code of another column": (r"(store_\w+_code\(.*, )(\w+)( \+ lane\(\))", r"\1(\2 ^ 16)\3"),
+    "half of the range of codes": (r"127\.0f / ", "63.5f / "),
+    "a scale that may be NaN": (r"(\w+) != -1e\+30f \? (\w+ \* memory\.value_scales\(.*\)) : 0\.0f;", r"\2;"),
     "no counting of items": (r"ready = arrive\(.*\);", "ready = true;"),
 }
 # The same of the device library: only what the kernel uses of it is in its code.
@@ -57,6 +61,9 @@ LIBRARY_MISTAKES = {
     "queries that are not there": (r"if \(query < count\)(?=\n *x\[t\])", "if (true)"),
     "a query that is left out": (r"if \(query < count\)(?=\n *(?:scores|outputs)\()", "if (query + 1 < count)"),
     "positions that are not there": (r"if \(valid < 8\)", "if (false)"),
+    "halves of codes changed": (r"widen_half\((key\[half\]|value\[s\]), 0\), detail::widen_half\((?:key\[half\]|value\[s\]), 1\)",
+                                r"widen_half(\1, 1), detail::widen_half(\1, 0)"),
+    "scales of other positions": (r"keyScale\.word\[half \* 2 \+ i / 2\]", "keyScale.word[half + i / 2 * 2]"),
     "a block too many": (r"if \(block >= end\)", "if (block > end)"),
     "a block too few": (r"if \(block \+ s >= end\)", "if (block + s + 1 >= end)"),
     "a span that is not added": (r"int span = 0; span < spans; \+\+span\)", "int span = 1; span < spans; ++span)"),
@@ -69,12 +76,18 @@ LIBRARY_MISTAKES = {
 }
 
 
+def stored(quant):
+    """The flags of weights of a kind, perhaps with keys and values of int8."""
+    name, _, kv = quant.partition("+")
+    return ("--quant", name, *(("--kv", "int8") if kv else ()))
+
+
 class Texts:
     """A model's kernels as they are printed, and the device library as text that may stand in them."""
 
     def __init__(self, lathe, model, quant):
         folder = scratch(lathe.work) / f"mutants-{model}-{quant}"
-        lathe.run("compile", referenceModel(model), "--quant", quant, "--target", "cuda-host:sm_80", "--stop-after", "30", "--dump",
+        lathe.run("compile", referenceModel(model), *stored(quant), "--target", "cuda-host:sm_80", "--stop-after", "30", "--dump",
                   folder).expect(0)
         self.kernels = {path.name: path.read_text() for path in sorted((folder / "kernels").glob("*.cu"))}
         self.include = lathe.bin.parent / "device"
@@ -142,7 +155,7 @@ def compileWith(lathe, model, quant, name, text):
     with tempfile.TemporaryDirectory(dir=scratch(lathe.work)) as folder:
         (Path(folder) / name).write_text(text)
         output = Path(folder) / "out.lathe"
-        result = lathe.run("compile", referenceModel(model), "--quant", quant, "--target", "cuda-host:sm_80", "--use-kernels", folder, "-o",
+        result = lathe.run("compile", referenceModel(model), *stored(quant), "--target", "cuda-host:sm_80", "--use-kernels", folder, "-o",
                            output, timeout=1800)
         expectEqual(output.exists(), result.status == 0, f"{output.name} is there after exit status {result.status}")
         return result

@@ -11,14 +11,16 @@ using namespace lathe::device::testing;
 namespace {
 
 constexpr int heads = 2, page = 32, chunk = 256, context = 1024, pagesOfSequence = context / page, sequence = 1,
-              most = 64;
+              most = 64, scaleBytes = 8;
 
 struct Shape {
   const char *type;
   int dim, queries;
 };
-const Shape shapes[] = {{"bf16", 32, 8},   {"bf16", 64, 8},  {"bf16", 64, 24}, {"bf16", 96, 16},  {"bf16", 128, 8},
-                        {"bf16", 128, 64}, {"float", 32, 8}, {"float", 64, 8}, {"float", 64, 24}, {"float", 128, 16}};
+const Shape shapes[] = {{"bf16", 32, 8},   {"bf16", 64, 8},    {"bf16", 64, 24},   {"bf16", 96, 16}, {"bf16", 128, 8},
+                        {"bf16", 128, 64}, {"bf16", 256, 16},  {"bytes", 32, 8},   {"bytes", 64, 8}, {"bytes", 64, 24},
+                        {"bytes", 96, 16}, {"bytes", 128, 64}, {"bytes", 256, 16}, {"float", 32, 8}, {"float", 64, 8},
+                        {"float", 64, 24}, {"float", 128, 16}};
 
 /// Positions that a sequence has, and the first that any query sees.
 struct Seen {
@@ -33,22 +35,47 @@ template <class T> struct Kv {
   Buffer<T> keys, values;         ///< by position
   Buffer<T> keyPages, valuePages; ///< as kernels read them
   std::vector<int> table;
+  Buffer<float> keyScales, valueScales; ///< of codes, [position][head]
 };
 
 Buffer<float> draw(size_t count, unsigned seed, float) { return randomFloats(count, seed); }
 Buffer<uint16_t> draw(size_t count, unsigned seed, uint16_t) { return randomBf16(count, seed); }
+Buffer<int8_t> draw(size_t count, unsigned seed, int8_t) {
+  Buffer<int8_t> codes(count);
+  std::mt19937 generator(seed);
+  for (size_t i = 0; i < count; ++i)
+    codes[i] = static_cast<int8_t>(static_cast<int>(generator() % 255) - 127);
+  return codes;
+}
 float number(float x) { return x; }
+float number(int8_t x) { return x; }
 float number(uint16_t x) { return fromBf16(x); }
 /// What a query or a weight becomes beside this element.
 float rounded(float x, float) { return x; }
 float rounded(float x, uint16_t) { return fromBf16(toBf16(x)); }
+float rounded(float x, int8_t) { return fromBf16(toBf16(x)); }
+
+/// Where pages of int8 have an element (attention.cuh says so): blocks of 16 rows by 32 columns, blocks of columns
+/// first; eight columns of a row, then those of the row 8 further on, four such pairs along the columns, then rows.
+int placeOfCode(int row, int column, int columns) {
+  const int block = row / 16 * (columns / 32) + column / 32, eight = column % 32 / 8;
+  return block * 512 + row % 8 * 64 + eight * 16 + row % 16 / 8 * 8 + column % 8;
+}
 
 template <class T> Kv<T> makeKv(Seen seen, int dim) {
+  constexpr bool coded = sizeof(T) == 1;
   const size_t count = static_cast<size_t>(context * heads * dim);
-  Kv<T> kv{seen, dim, draw(count, 1, T()), draw(count, 2, T()), Buffer<T>(), Buffer<T>(), {}};
-  const int pages = 2 * pagesOfSequence;
-  kv.keyPages = Buffer<T>(static_cast<size_t>(pages * heads * page * dim)); // poison: NaN in both elements
-  kv.valuePages = Buffer<T>(kv.keyPages.size());
+  Kv<T> kv{seen,        dim, draw(count, 1, T()), draw(count, 2, T()), Buffer<T>(),
+           Buffer<T>(), {},  Buffer<float>(),     Buffer<float>()};
+  const int pages = 2 * pagesOfSequence, keyRows = dim + (coded ? scaleBytes : 0);
+  kv.keyPages = Buffer<T>(static_cast<size_t>(pages * heads * page * keyRows)); // poison: NaN in floats, also in scales
+  kv.valuePages = Buffer<T>(static_cast<size_t>(pages * heads * page * dim));
+  kv.keyScales = randomFloats(static_cast<size_t>(context * heads), 5);
+  kv.valueScales = randomFloats(static_cast<size_t>(context * heads), 6);
+  for (size_t i = 0; i < kv.keyScales.size(); ++i) {
+    kv.keyScales[i] = coded ? std::abs(kv.keyScales[i]) : 1;
+    kv.valueScales[i] = coded ? std::abs(kv.valueScales[i]) : 1;
+  }
   // Pages in an order of their own; entries behind the last page lead nowhere.
   kv.table.assign(static_cast<size_t>(3 * pagesOfSequence), 1 << 30);
   for (int logical = 0; logical * page < seen.positions; ++logical)
@@ -59,6 +86,17 @@ template <class T> Kv<T> makeKv(Seen seen, int dim) {
         const int physical = kv.table[static_cast<size_t>(sequence * pagesOfSequence + position / page)];
         const size_t from = static_cast<size_t>((position * heads + head) * dim + d),
                      base = static_cast<size_t>(physical * heads + head);
+        if constexpr (coded) {
+          const int place = position % page;
+          T *key = kv.keyPages.data() + base * static_cast<size_t>(page * keyRows);
+          key[placeOfCode(place, d, dim)] = kv.keys[from];
+          kv.valuePages[base * static_cast<size_t>(page * dim) + static_cast<size_t>(placeOfCode(d, place, page))] =
+              kv.values[from];
+          const size_t scale = static_cast<size_t>(position * heads + head);
+          memcpy(key + page * dim + (place % 8 * 4 + place / 8) * 4, &kv.keyScales[scale], 4);
+          memcpy(key + page * dim + page * 4 + place * 4, &kv.valueScales[scale], 4);
+          continue;
+        }
         kv.keyPages[(base * page + static_cast<size_t>(position % page)) * static_cast<size_t>(dim) +
                     static_cast<size_t>(d)] = kv.keys[from];
         kv.valuePages[(base * static_cast<size_t>(dim) + static_cast<size_t>(d)) * page +
@@ -139,8 +177,9 @@ template <class T> void compare(const Shape &shape, const Kv<T> &kv, int count) 
           size += std::abs(static_cast<double>(q) * key);
           chain = std::fma(q, key, chain);
         }
-        expect(got.scores[static_cast<size_t>((query * heads + head) * context + position)], sum, size, chain, "score",
-               query, position);
+        const double scale = kv.keyScales[static_cast<size_t>(position * heads + head)];
+        expect(got.scores[static_cast<size_t>((query * heads + head) * context + position)], sum * scale, size * scale,
+               chain, "score", query, position);
       }
       for (int c = firstPosition / chunk; c * chunk < kv.seen.positions; ++c)
         for (int d = 0; d < shape.dim; ++d) {
@@ -148,8 +187,9 @@ template <class T> void compare(const Shape &shape, const Kv<T> &kv, int count) 
           float chain = 0;
           for (int position = std::max(firstPosition, c * chunk);
                position < std::min(kv.seen.positions, (c + 1) * chunk); ++position) {
-            const float weight =
-                rounded(weights[static_cast<size_t>((query * heads + head) * context + position)], T());
+            const float weight = rounded(weights[static_cast<size_t>((query * heads + head) * context + position)] *
+                                             kv.valueScales[static_cast<size_t>(position * heads + head)],
+                                         T());
             const float value = number(kv.values[static_cast<size_t>((position * heads + head) * shape.dim + d)]);
             sum += static_cast<double>(weight) * value;
             size += std::abs(static_cast<double>(weight) * value);
@@ -195,6 +235,8 @@ TEST(Attention, ProductsOfRaggedLengths) {
                      std::to_string(count) + " of " + std::to_string(shape.queries) + " queries");
         if (shape.type == std::string("bf16"))
           compare(shape, makeKv<uint16_t>(seen, shape.dim), count);
+        else if (shape.type == std::string("bytes"))
+          compare(shape, makeKv<int8_t>(seen, shape.dim), count);
         else
           compare(shape, makeKv<float>(seen, shape.dim), count);
         if (HasFatalFailure())
@@ -203,19 +245,23 @@ TEST(Attention, ProductsOfRaggedLengths) {
 }
 
 TEST(Attention, AQueryHasTheSameBitsAmongAnyOthers) {
-  std::map<int, Result> bf16, f32;
+  std::map<int, Result> bf16, bytes, f32;
   for (const Shape &shape : shapes)
     if (shape.type == std::string("bf16"))
       sameBits<uint16_t>(shape, bf16);
+    else if (shape.type == std::string("bytes"))
+      sameBits<int8_t>(shape, bytes);
     else
       sameBits<float>(shape, f32);
 }
 
 TEST(Attention, HasNoDefectInAnyOrder) {
   const Kv<uint16_t> bf16 = makeKv<uint16_t>({300, 40}, 64);
+  const Kv<int8_t> bytes = makeKv<int8_t>({300, 40}, 64);
   const Kv<float> f32 = makeKv<float>({300, 40}, 64);
   for (unsigned long long seed = 0; seed < 20; ++seed) {
     run({"bf16", 64, 24}, bf16, 11, seed);
+    run({"bytes", 64, 24}, bytes, 11, seed);
     run({"float", 64, 24}, f32, 11, seed);
   }
 }

@@ -42,6 +42,9 @@ inline int min(int x, int y) { return y < x ? y : x; }
 inline int max(int x, int y) { return x < y ? y : x; }
 inline float fma(float x, float y, float z) { return __builtin_fmaf(x, y, z); }
 inline float sqrtf(float x) { return __builtin_sqrtf(x); }
+inline float fabsf(float x) { return __builtin_fabsf(x); }
+inline float fmaxf(float x, float y) { return __builtin_fmaxf(x, y); }
+inline float rintf(float x) { return __builtin_rintf(x); }
 
 inline unsigned long long multiply_high(unsigned long long x, unsigned long long y) {
   return static_cast<unsigned long long>(static_cast<unsigned __int128>(x) * y >> 64);

@@ -12,7 +12,19 @@ constexpr int kHeads = 2;
 /// What the settings hold.
 enum { kSequence, kPositions, kFirstSeen, kQueryCount };
 
-template <class T> struct Format;
+/// Pages of an element, and what queries are beside it.
+template <class T, int kDim> struct Pages {
+  using Query = T;
+  using Keys = Global<const T, kHeads, kPage, kDim>;
+  using Values = Global<const T, kHeads, kDim, kPage>;
+};
+template <int kDim> struct Pages<signed char, kDim> {
+  using Query = bf16;
+  using Keys = Global<const signed char, kHeads, kDim + kScaleBytes, kPage>;
+  using Values = Global<const signed char, kHeads, kDim, kPage>;
+};
+
+template <class Query> struct Format;
 template <> struct Format<float> {
   static constexpr int kPad = 4;
   LATHE_DEVICE static float from(float x) { return x; }
@@ -22,18 +34,27 @@ template <> struct Format<bf16> {
   LATHE_DEVICE static bf16 from(float x) { return to_bf16(x); }
 };
 
-template <class T, int kDim, int kQueries> struct Memory {
-  Shared<T, kQueries, kDim + Format<T>::kPad> queries;
+template <class Query, int kDim, int kQueries> struct Memory {
+  Shared<Query, kQueries, kDim + Format<Query>::kPad> queries;
   Shared<float, kQueries, kChunk + 4> scores;
   Shared<float, kQueries, kDim> outputs;
+  Shared<float, kChunk> value_scales;
 };
+
+/// A weight times the scale of its value, where the weight is not 0.
+template <class T, class Memory> LATHE_DEVICE float scaled(float weight, const Memory &memory, int column) {
+  if constexpr (sizeof(T) == 1)
+    return weight != 0.0f ? weight * memory.value_scales(column) : 0.0f;
+  return weight;
+}
 
 template <class T, int kDim, int kQueries>
 LATHE_DEVICE void products(const Batch &batch, Global<const int> settings, Global<const float, kHeads, kDim> queries,
-                           Global<const T, kHeads, kPage, kDim> keys, Global<const T, kHeads, kDim, kPage> values,
+                           typename Pages<T, kDim>::Keys keys, typename Pages<T, kDim>::Values values,
                            Global<const float, kHeads, 1024> weights, Global<float, kHeads, 1024> scores,
                            Global<float, kHeads, 4, kDim> outputs) {
-  auto &memory = shared_memory<Memory<T, kDim, kQueries>>();
+  using Query = typename Pages<T, kDim>::Query;
+  auto &memory = shared_memory<Memory<Query, kDim, kQueries>>();
   const int sequence = settings(kSequence);
   const int positions = settings(kPositions);
   const int count = settings(kQueryCount);
@@ -42,9 +63,13 @@ LATHE_DEVICE void products(const Batch &batch, Global<const int> settings, Globa
   const int first_page = max(chunk * kChunkPages, settings(kFirstSeen) / kPage);
   const int end_page = min(chunk * kChunkPages + kChunkPages, (positions - 1) / kPage + 1);
   for (int index = thread(); index < count * kDim; index += kThreads)
-    memory.queries(index / kDim, index % kDim) = Format<T>::from(queries(index / kDim, head, index % kDim));
+    memory.queries(index / kDim, index % kDim) = Format<Query>::from(queries(index / kDim, head, index % kDim));
   block_barrier();
-  score_chunk(batch, keys, sequence, head, chunk, first_page, end_page, count, memory.queries, memory.scores);
+  if constexpr (sizeof(T) == 1)
+    score_chunk(batch, keys, sequence, head, chunk, first_page, end_page, count, memory.queries, memory.scores,
+                memory.value_scales);
+  else
+    score_chunk(batch, keys, sequence, head, chunk, first_page, end_page, count, memory.queries, memory.scores);
   block_barrier();
   const int begin = first_page * kPage;
   const int width = (end_page - first_page) * kPage;
@@ -52,7 +77,7 @@ LATHE_DEVICE void products(const Batch &batch, Global<const int> settings, Globa
     for (int column = thread(); column < width; column += kThreads) {
       const int at = begin - chunk * kChunk + column;
       scores(query, head, begin + column) = memory.scores(query, at);
-      memory.scores(query, at) = weights(query, head, begin + column);
+      memory.scores(query, at) = scaled<T>(weights(query, head, begin + column), memory, at);
     }
   block_barrier();
   weigh_chunk(batch, values, sequence, head, chunk, first_page, end_page, positions, count, memory.scores,
@@ -66,9 +91,8 @@ LATHE_DEVICE void products(const Batch &batch, Global<const int> settings, Globa
 
 #define ATTENTION_KERNEL(NAME, T, DIM, QUERIES)                                                                        \
   extern "C" __global__ __launch_bounds__(kThreads, 1) void NAME(                                                      \
-      Batch batch, Global<const int> settings, Global<const float, kHeads, DIM> queries,                               \
-      Global<const T, kHeads, kPage, DIM> keys, Global<const T, kHeads, DIM, kPage> values,                            \
-      Global<const float, kHeads, 1024> weights, Global<float, kHeads, 1024> scores,                                   \
+      Batch batch, Global<const int> settings, Global<const float, kHeads, DIM> queries, Pages<T, DIM>::Keys keys,     \
+      Pages<T, DIM>::Values values, Global<const float, kHeads, 1024> weights, Global<float, kHeads, 1024> scores,     \
       Global<float, kHeads, 4, DIM> outputs) {                                                                         \
     products<T, DIM, QUERIES>(batch, settings, queries, keys, values, weights, scores, outputs);                       \
   }
@@ -79,6 +103,13 @@ ATTENTION_KERNEL(bf16_64_24, bf16, 64, 24)
 ATTENTION_KERNEL(bf16_96_16, bf16, 96, 16)
 ATTENTION_KERNEL(bf16_128_8, bf16, 128, 8)
 ATTENTION_KERNEL(bf16_128_64, bf16, 128, 64)
+ATTENTION_KERNEL(bytes_32_8, signed char, 32, 8)
+ATTENTION_KERNEL(bytes_64_8, signed char, 64, 8)
+ATTENTION_KERNEL(bytes_64_24, signed char, 64, 24)
+ATTENTION_KERNEL(bytes_96_16, signed char, 96, 16)
+ATTENTION_KERNEL(bytes_128_64, signed char, 128, 64)
+ATTENTION_KERNEL(bytes_256_16, signed char, 256, 16)
+ATTENTION_KERNEL(bf16_256_16, bf16, 256, 16)
 ATTENTION_KERNEL(float_32_8, float, 32, 8)
 ATTENTION_KERNEL(float_64_8, float, 64, 8)
 ATTENTION_KERNEL(float_64_24, float, 64, 24)

@@ -587,15 +587,15 @@ func.func @kv_layout() {
 // -----
 
 func.func @kv_bytes() {
-  // expected-error@below {{expected pages of i8 [?, head, dim/4 + 2, position, 4] or [?, head, position/4, dim, 4], found 'memref<?x3x64x32xi8>'}}
-  %v = kern.kv 0 : memref<?x3x64x32xi8>
+  // expected-error@below {{expected pages of i8 [?, head, dim/4 + 2, position, 4] or [?, head, position/4, dim, 4], for a GPU [?, head, dim + 8, position] or [?, head, dim, position], found 'memref<?x3x8x32xi8>'}}
+  %v = kern.kv 0 keys : memref<?x3x8x32xi8>
   return
 }
 
 // -----
 
 func.func @kv_quads() {
-  // expected-error@below {{expected pages of i8 [?, head, dim/4 + 2, position, 4] or [?, head, position/4, dim, 4], found 'memref<?x3x18x32x8xi8>'}}
+  // expected-error@below {{expected pages of i8 [?, head, dim/4 + 2, position, 4] or [?, head, position/4, dim, 4], for a GPU [?, head, dim + 8, position] or [?, head, dim, position], found 'memref<?x3x18x32x8xi8>'}}
   %k = kern.kv 0 keys : memref<?x3x18x32x8xi8>
   return
 }
@@ -603,7 +603,7 @@ func.func @kv_quads() {
 // -----
 
 func.func @kv_only_scales() {
-  // expected-error@below {{expected pages of i8 [?, head, dim/4 + 2, position, 4] or [?, head, position/4, dim, 4], found 'memref<?x3x2x32x4xi8>'}}
+  // expected-error@below {{expected pages of i8 [?, head, dim/4 + 2, position, 4] or [?, head, position/4, dim, 4], for a GPU [?, head, dim + 8, position] or [?, head, dim, position], found 'memref<?x3x2x32x4xi8>'}}
   %k = kern.kv 0 keys : memref<?x3x2x32x4xi8>
   return
 }

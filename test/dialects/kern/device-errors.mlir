@@ -78,3 +78,67 @@ func.func @weight() {
   %scales = kern.weight scales ["q"] pack <order = flat, dim = 1> coding <group = 32, scale = bf16> k 70 : memref<8x2x8xbf16>
   return
 }
+
+// -----
+
+func.func @no_scales(%i: index, %q: memref<8x96xbf16>, %keys: memref<?x2x72x32xi8>, %scores: memref<8x260xf32>) {
+  // expected-error@below {{expected scales 'memref<256xf32>' for keys of i8, and for no others}}
+  kern.block_scores %i rows (%q) by %keys of %i, %i chunk %i pages %i to %i into %scores : memref<8x96xbf16> by memref<?x2x72x32xi8> into memref<8x260xf32>
+  return
+}
+
+// -----
+
+func.func @float_scales(%i: index, %q: memref<8x96xbf16>, %keys: memref<?x2x32x64xbf16>, %scores: memref<8x260xf32>, %scales: memref<256xf32>) {
+  // expected-error@below {{expected scales 'memref<256xf32>' for keys of i8, and for no others}}
+  kern.block_scores %i rows (%q) by %keys of %i, %i chunk %i pages %i to %i into %scores scales %scales : memref<8x96xbf16> by memref<?x2x32x64xbf16> into memref<8x260xf32> scales memref<256xf32>
+  return
+}
+
+// -----
+
+func.func @code_queries(%i: index, %q: memref<8x96xf32>, %keys: memref<?x2x72x32xi8>, %scores: memref<8x260xf32>, %scales: memref<256xf32>) {
+  // expected-error@below {{expected queries of at least 64 columns of 'bf16', found 'memref<8x96xf32>'}}
+  kern.block_scores %i rows (%q) by %keys of %i, %i chunk %i pages %i to %i into %scores scales %scales : memref<8x96xf32> by memref<?x2x72x32xi8> into memref<8x260xf32> scales memref<256xf32>
+  return
+}
+
+// -----
+
+func.func @only_scales(%i: index, %q: memref<8x96xbf16>, %keys: memref<?x2x8x32xi8>, %scores: memref<8x260xf32>, %scales: memref<256xf32>) {
+  // expected-error@below {{expected keys [?, head, position, dim] of f32 or bf16, or [?, head, dim + 8, position] of i8, found 'memref<?x2x8x32xi8>'}}
+  kern.block_scores %i rows (%q) by %keys of %i, %i chunk %i pages %i to %i into %scores scales %scales : memref<8x96xbf16> by memref<?x2x8x32xi8> into memref<8x260xf32> scales memref<256xf32>
+  return
+}
+
+// -----
+
+func.func @half_values(%i: index, %scores: memref<8x260xf32>, %values: memref<?x2x64x32xf16>, %out: memref<8x64xf32>) {
+  // expected-error@below {{expected values [?, head, dim, position] of f32, bf16 or i8, found 'memref<?x2x64x32xf16>'}}
+  kern.block_weigh %i rows (%scores) by %values of %i, %i chunk %i pages %i to %i below %i into %out : memref<8x260xf32> by memref<?x2x64x32xf16> into memref<8x64xf32>
+  return
+}
+
+// -----
+
+func.func @float_page(%i: index, %codes: vector<16xi8>, %values: memref<?x2x64x32xbf16>) {
+  // expected-error@below {{expected pages of i8 [?, head, dim, position], found 'memref<?x2x64x32xbf16>'}}
+  kern.store_codes %codes, %values[%i, %i, %i, %i] : vector<16xi8>, memref<?x2x64x32xbf16>
+  return
+}
+
+// -----
+
+func.func @wide_codes(%i: index, %codes: vector<16xi32>, %values: memref<?x2x64x32xi8>) {
+  // expected-error@below {{expected 16 lanes of i8, found 'vector<16xi32>'}}
+  kern.store_codes %codes, %values[%i, %i, %i, %i] : vector<16xi32>, memref<?x2x64x32xi8>
+  return
+}
+
+// -----
+
+func.func @no_place_for_a_scale(%i: index, %scale: f32, %keys: memref<?x2x8x32xi8>) {
+  // expected-error@below {{expected pages of i8 [?, head, dim + 8, position], found 'memref<?x2x8x32xi8>'}}
+  kern.store_scale %scale, %keys[%i, %i, %i] : memref<?x2x8x32xi8>
+  return
+}

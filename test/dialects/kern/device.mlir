@@ -27,3 +27,24 @@ func.func @products(%count: index, %input: memref<8x160xbf16>, %weight: memref<8
   %some = kern.load_codes %codes[%count, %count, %count, %count] : memref<8x2x8x64xi8> -> vector<16xf32>
   return
 }
+
+// Attention over pages of floats and of codes, whose scales stand behind the keys' codes, and what is stored there.
+// CHECK-LABEL: func.func @attention(
+// CHECK: kern.block_scores %{{.*}} rows(%{{.*}}) by %{{.*}} of %{{.*}}, %{{.*}} chunk %{{.*}} pages %{{.*}} to %{{.*}} into %{{.*}} : memref<8x96xbf16> by memref<?x2x32x64xbf16> into memref<8x260xf32>
+// CHECK: kern.block_scores %{{.*}} into %{{.*}} scales %{{.*}} : memref<8x96xbf16> by memref<?x2x72x32xi8> into memref<8x260xf32> scales memref<256xf32>
+// CHECK: kern.block_weigh %{{.*}} : memref<8x260xf32> by memref<?x2x64x32xi8> into memref<8x64xf32>
+// CHECK: kern.store_codes keys %{{.*}}, %{{.*}}[%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}] : vector<16xi8>, memref<?x2x72x32xi8>
+// CHECK: kern.store_codes %{{.*}}, %{{.*}}[%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}] : vector<16xi8>, memref<?x2x64x32xi8>
+// CHECK: kern.store_scale keys %{{.*}}, %{{.*}}[%{{.*}}, %{{.*}}, %{{.*}}] : memref<?x2x72x32xi8>
+// CHECK: kern.store_scale %{{.*}}, %{{.*}}[%{{.*}}, %{{.*}}, %{{.*}}] : memref<?x2x72x32xi8>
+func.func @attention(%i: index, %q: memref<8x96xbf16>, %floats: memref<?x2x32x64xbf16>, %keys: memref<?x2x72x32xi8>, %values: memref<?x2x64x32xi8>,
+                     %scores: memref<8x260xf32>, %scales: memref<256xf32>, %out: memref<8x64xf32>, %codes: vector<16xi8>, %scale: f32) {
+  kern.block_scores %i rows (%q) by %floats of %i, %i chunk %i pages %i to %i into %scores : memref<8x96xbf16> by memref<?x2x32x64xbf16> into memref<8x260xf32>
+  kern.block_scores %i rows (%q) by %keys of %i, %i chunk %i pages %i to %i into %scores scales %scales : memref<8x96xbf16> by memref<?x2x72x32xi8> into memref<8x260xf32> scales memref<256xf32>
+  kern.block_weigh %i rows (%scores) by %values of %i, %i chunk %i pages %i to %i below %i into %out : memref<8x260xf32> by memref<?x2x64x32xi8> into memref<8x64xf32>
+  kern.store_codes keys %codes, %keys[%i, %i, %i, %i] : vector<16xi8>, memref<?x2x72x32xi8>
+  kern.store_codes %codes, %values[%i, %i, %i, %i] : vector<16xi8>, memref<?x2x64x32xi8>
+  kern.store_scale keys %scale, %keys[%i, %i, %i] : memref<?x2x72x32xi8>
+  kern.store_scale %scale, %keys[%i, %i, %i] : memref<?x2x72x32xi8>
+  return
+}

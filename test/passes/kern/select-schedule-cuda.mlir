@@ -52,3 +52,24 @@ func.func private @odd_wide(%x: tensor<?x8200xf32>, %w: tensor<192x8200xbf16>) -
   } : tensor<?x192xf32>
   return %r : tensor<?x192xf32>
 }
+
+// A block of attention: 16 queries, of however many rows; wide heads leave room for fewer.
+// CHECK-LABEL: func.func private @attention(
+// CHECK-SAME: unit_block = 5, rows = 15,
+func.func private @attention(%batch: !lm.batch, %q: tensor<?x576xf32>, %kv: !lm.kv<heads = 3, dim = 64, page = 32, element = i8>) -> tensor<?x576xf32> {
+  %r = lm.fused "attention" {
+    %a = lm.attention %q over %kv at %batch scale 1.25e-1 causal : tensor<?x576xf32>, !lm.kv<heads = 3, dim = 64, page = 32, element = i8> -> tensor<?x576xf32>
+    lm.yield %a : tensor<?x576xf32>
+  } : tensor<?x576xf32>
+  return %r : tensor<?x576xf32>
+}
+
+// CHECK-LABEL: func.func private @attention_wide(
+// CHECK-SAME: unit_block = 4, rows = 8,
+func.func private @attention_wide(%batch: !lm.batch, %q: tensor<?x1024xf32>, %kv: !lm.kv<heads = 1, dim = 512, page = 32, element = f32>) -> tensor<?x1024xf32> {
+  %r = lm.fused "attention" {
+    %a = lm.attention %q over %kv at %batch scale 1.25e-1 causal : tensor<?x1024xf32>, !lm.kv<heads = 1, dim = 512, page = 32, element = f32> -> tensor<?x1024xf32>
+    lm.yield %a : tensor<?x1024xf32>
+  } : tensor<?x1024xf32>
+  return %r : tensor<?x1024xf32>
+}

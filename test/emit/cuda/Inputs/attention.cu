@@ -1,6 +1,6 @@
 // attention
 //   attention attn, Qwen3-0.6B.toml:8
-// a block: a KV head of an item, 84480 bytes of shared memory
+// a block: a KV head of an item, 42240 bytes of shared memory
 // operations: 8192 a row and position
 // schedule: default, cuda.toml:27
 #include "lathe/kernel.cuh"
@@ -10,14 +10,14 @@ using namespace lathe::device;
 namespace {
 constexpr int kThreads = 256;
 struct Memory {
-  Shared<bf16, 32, 160> queries;
-  Shared<float, 32, 260> scores;
-  Shared<float, 32, 128> products;
-  Shared<float, 32, 128> outputs;
-  Shared<float, 32, 16> maxima;
-  Shared<float, 32, 16> sums;
-  Shared<float, 32, 16> chunk_maxima;
-  Shared<float, 32, 16> chunk_sums;
+  Shared<bf16, 16, 160> queries;
+  Shared<float, 16, 260> scores;
+  Shared<float, 16, 128> products;
+  Shared<float, 16, 128> outputs;
+  Shared<float, 16, 16> maxima;
+  Shared<float, 16, 16> sums;
+  Shared<float, 16, 16> chunk_maxima;
+  Shared<float, 16, 16> chunk_sums;
 };
 } // namespace
 

@@ -1,6 +1,6 @@
 // attention
 //   attention attn, config.json:21
-// a block: a KV head of an item, 53760 bytes of shared memory
+// a block: a KV head of an item, 26880 bytes of shared memory
 // operations: 384 a row and position
 // schedule: default, cuda.toml:27
 #include "lathe/kernel.cuh"
@@ -10,14 +10,14 @@ using namespace lathe::device;
 namespace {
 constexpr int kThreads = 256;
 struct Memory {
-  Shared<float, 32, 32> queries;
-  Shared<float, 32, 260> scores;
-  Shared<float, 32, 32> products;
-  Shared<float, 32, 32> outputs;
-  Shared<float, 32, 16> maxima;
-  Shared<float, 32, 16> sums;
-  Shared<float, 32, 16> chunk_maxima;
-  Shared<float, 32, 16> chunk_sums;
+  Shared<float, 16, 32> queries;
+  Shared<float, 16, 260> scores;
+  Shared<float, 16, 32> products;
+  Shared<float, 16, 32> outputs;
+  Shared<float, 16, 16> maxima;
+  Shared<float, 16, 16> sums;
+  Shared<float, 16, 16> chunk_maxima;
+  Shared<float, 16, 16> chunk_sums;
 };
 } // namespace
 

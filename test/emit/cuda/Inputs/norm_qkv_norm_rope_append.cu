@@ -73,15 +73,13 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_norm_rope_app
       const int rest = row_position % 256;
       const int quotient_3 = row_position / 256;
       for (int column_3 = 0; column_3 < 64; column_3 += 16) {
-        const float tile_4 = memory.tile(difference_2, column_3 + lane());
-        // q_norm
         const int sum = column_3 + 64;
+        const float tile_4 = memory.tile(difference_2, column_3 + lane());
         const float tile_5 = memory.tile(difference_2, sum + lane());
         const float rope_low_2 = rope_low(0, rest, column_3 + lane());
         const float rope_low_3 = rope_low(1, rest, column_3 + lane());
         const float rope_high_2 = rope_high(0, quotient_3, column_3 + lane());
         const float rope_high_3 = rope_high(1, quotient_3, column_3 + lane());
-        // q_rope
         const float difference_3 = rope_high_2 * rope_low_2 - rope_high_3 * rope_low_3;
         const float sum_2 = rope_high_3 * rope_low_2 + rope_high_2 * rope_low_3;
         memory.tile(difference_2, column_3 + lane()) = tile_4 * difference_3 - tile_5 * sum_2;
@@ -93,7 +91,6 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_norm_rope_app
       }
     }
     if (tile_2 >= 16 && tile_2 < 24) {
-      // qkv
       const int difference_4 = tile_2 - 16;
       // k_norm
       float running_3 = 0.0f;
@@ -110,15 +107,13 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_norm_rope_app
       const int rest_2 = row_position_2 % 256;
       const int quotient_5 = row_position_2 / 256;
       for (int column_7 = 0; column_7 < 64; column_7 += 16) {
-        const float tile_8 = memory.tile(difference_2, column_7 + lane());
-        // k_norm
         const int sum_3 = column_7 + 64;
+        const float tile_8 = memory.tile(difference_2, column_7 + lane());
         const float tile_9 = memory.tile(difference_2, sum_3 + lane());
         const float rope_low_4 = rope_low(0, rest_2, column_7 + lane());
         const float rope_low_5 = rope_low(1, rest_2, column_7 + lane());
         const float rope_high_4 = rope_high(0, quotient_5, column_7 + lane());
         const float rope_high_5 = rope_high(1, quotient_5, column_7 + lane());
-        // k_rope
         const float difference_5 = rope_high_4 * rope_low_4 - rope_high_5 * rope_low_5;
         const float sum_4 = rope_high_5 * rope_low_4 + rope_high_4 * rope_low_5;
         memory.tile(difference_2, column_7 + lane()) = tile_8 * difference_5 - tile_9 * sum_4;
@@ -131,9 +126,7 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_norm_rope_app
         keys(page_number, difference_4, rest_3, column_8 + lane()) = to_bf16(memory.tile(difference_2, column_8 + lane()));
     }
     if (tile_2 >= 24 && tile_2 < 32) {
-      // qkv
       const int difference_6 = tile_2 - 24;
-      // kv
       const int row_position_3 = batch.row_position(row_2);
       const int page_number_2 = batch.page(batch.row_sequence(row_2), row_position_3 / 32);
       const int rest_4 = row_position_3 % 32;

@@ -73,7 +73,6 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_rope_append(B
       q_rope(row_2, tile_2 * 16 + lane()) = tile_5;
     }
     if (tile_2 >= 6 && tile_2 < 8) {
-      // qkv
       const int difference_3 = tile_2 - 6;
       // k_rope
       const int row_position_2 = batch.row_position(row_2);
@@ -103,9 +102,7 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_rope_append(B
       }
     }
     if (tile_2 >= 8 && tile_2 < 10) {
-      // qkv
       const int difference_5 = tile_2 - 8;
-      // kv
       const int row_position_3 = batch.row_position(row_2);
       const int page_number_2 = batch.page(batch.row_sequence(row_2), row_position_3 / 32);
       const int rest_4 = row_position_3 % 32;
