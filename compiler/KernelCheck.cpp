@@ -191,7 +191,8 @@ std::vector<MemRefType> argumentTypes(ModuleOp cuda, const Plan &plan, int64_t k
     return types;
   }
   Builder b(cuda.getContext());
-  for (int64_t argument : alone(plan, kernel).launches.front().args)
+  const Launch &launch = *llvm::find_if(plan.launches, [&](const Launch &launch) { return launch.kernel == kernel; });
+  for (int64_t argument : launch.args)
     types.push_back(plan.buffers[argument].kind == Buffer::Kind::tokens
                         ? MemRefType::get({ShapedType::kDynamic}, b.getI32Type())
                         : MemRefType::get({ShapedType::kDynamic, plan.logitStride}, b.getF32Type()));
