@@ -67,8 +67,8 @@ std::vector<std::string> nvrtcPlaces() {
     return places;
   }
   places.assign(std::begin(kNvrtc), std::end(kNvrtc)); // LD_LIBRARY_PATH and ld.so.conf
-  for (const fs::path &folder : foldersOf(
-           {{"lib64", "targets/x86_64-linux/lib"}, {"nvidia/cu13/lib", "nvidia/cuda_nvrtc/lib"}}))
+  for (const fs::path &folder :
+       foldersOf({{"lib64", "targets/x86_64-linux/lib"}, {"nvidia/cu13/lib", "nvidia/cuda_nvrtc/lib"}}))
     addFolder(folder);
   return places;
 }

@@ -2,7 +2,8 @@
 //
 // Looked for in the same order for all: what the environment names, where the system looks, $CUDA_HOME and $CUDA_PATH,
 // /usr/local/cuda and /opt/cuda, and the wheels of PyPI in a virtual environment: the one that is active, and the one
-// beside the program's folder (build/venv, where `tools/setup` and `tools/quickstart --cuda` put them). Nothing is opened here.
+// beside the program's folder (build/venv, where `tools/setup` and `tools/quickstart --cuda` put them). Nothing is
+// opened here.
 //
 //===----------------------------------------------------------------------===//
 #pragma once

@@ -111,6 +111,8 @@ def dryRun(packed):
     for name in ("againstTransformers/llama.f32", "againstHost/llama.int8", "sameBits/llama.bf16", "againstLive/llama.f32", "largeAgainstHost/small.int8", "bandwidth",
                  "generation/small.bf16/batch 8", "prompt/small.bf16/16 tokens", "kernel/small.int8/attention", "job/small.bf16"):
         expect(name in names, f"no {name} in {names}")
+    packed.check("--only", "job/small.bf16").expect(0)
+    expectEqual({name: entry["status"] for name, entry in packed.results().items()}, {"usable": "ok", "job/small.bf16": "ok"}, "one check alone")
 
 
 def runs(packed):
