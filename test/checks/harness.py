@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 import traceback
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -201,6 +202,16 @@ class Lathe:
         if not path.exists():
             self.compile(model, path, *options).expect(0)
         return path
+
+    def distinctTiers(self, artifact):
+        """Those of `tiers` that the artifact has code for, without the ones whose code is that of a tier before, byte for byte (in f32 and bf16
+        avxvnni has that of x86-64-v3, amx that of avx512vnni): what was seen of one was seen of its twin."""
+        codes = {}
+        with zipfile.ZipFile(artifact) as file:
+            for tier in self.tiers:
+                if f"kernels/{tier}.so" in file.namelist():
+                    codes.setdefault(file.read(f"kernels/{tier}.so"), tier)
+        return list(codes.values())
 
     def logits(self, artifact, ids, *options):
         """`lathe eval`: float32 [tokens, vocab]."""

@@ -26,6 +26,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <random>
 
 using namespace lathe;
@@ -74,32 +75,50 @@ struct Numbers {
 
 void PrintTo(const Numbers &numbers, std::ostream *out) { *out << numbers.quant << ", KV " << numbers.kv; }
 
+/// An artifact and the weights that it was made of.
+struct Model {
+  std::shared_ptr<const Artifact> artifact;
+  std::shared_ptr<const WeightSource> source;
+};
+
+Result<Model> compileRandom(unsigned seed, Numbers numbers) {
+  auto folder = std::filesystem::temp_directory_path() / ("lathe-exec-" + std::to_string(getpid()));
+  std::filesystem::create_directories(folder);
+  std::string toml = folder / "model.toml", output = folder / "model.lathe", weights = "random:" + std::to_string(seed);
+  std::ofstream(toml) << printConfig(randomConfig(seed));
+  auto compiled = compileModel({.model = toml,
+                                .weights = weights,
+                                .output = output,
+                                .quant = numbers.quant,
+                                .kv = numbers.kv,
+                                .tiers = {"avx512vnni+bf16+gfni", "avx512vnni", "x86-64-v3"}},
+                               [](const std::string &, int64_t, int64_t) {});
+  if (!compiled)
+    return propagate(compiled);
+  auto artifact = Artifact::open(output);
+  auto imported = importModel(toml, weights);
+  std::filesystem::remove_all(folder); // the mapping keeps it
+  if (!artifact || !imported)
+    return artifact ? propagate(imported) : propagate(artifact);
+  return Model{*artifact, imported->weights};
+}
+
 class Exec : public testing::TestWithParam<std::tuple<unsigned, Numbers>> {
 protected:
+  /// Compiles a model for the first test that asks for it.
   void SetUp() override {
     auto [seed, numbers] = GetParam();
     config = randomConfig(seed);
-    folder = std::filesystem::temp_directory_path() /
-             ("lathe-exec-" + std::to_string(getpid()) + "-" + std::to_string(seed) + numbers.quant + numbers.kv);
-    std::filesystem::create_directories(folder);
-    std::string toml = folder / "model.toml", weights = "random:" + std::to_string(seed);
-    std::ofstream(toml) << printConfig(config);
-    auto compiled = compileModel({.model = toml,
-                                  .weights = weights,
-                                  .output = folder / "model.lathe",
-                                  .quant = numbers.quant,
-                                  .kv = numbers.kv,
-                                  .tiers = {"avx512vnni+bf16+gfni", "avx512vnni", "x86-64-v3"}},
-                                 [](const std::string &, int64_t, int64_t) {});
-    ASSERT_TRUE(compiled) << compiled.error().message;
-    auto opened = Artifact::open(folder / "model.lathe");
-    ASSERT_TRUE(opened) << opened.error().message;
-    artifact = *opened;
-    auto imported = importModel(toml, weights);
-    ASSERT_TRUE(imported) << imported.error().message;
-    source = imported->weights;
+    static std::map<std::string, Model> models;
+    Model &model = models[std::to_string(seed) + numbers.quant + numbers.kv];
+    if (!model.artifact) {
+      auto compiled = compileRandom(seed, numbers);
+      ASSERT_TRUE(compiled) << compiled.error().message;
+      model = *compiled;
+    }
+    artifact = model.artifact;
+    source = model.source;
   }
-  void TearDown() override { std::filesystem::remove_all(folder); }
 
   std::vector<float> reference(const char *stage) {
     mlir::MLIRContext context;
@@ -162,7 +181,6 @@ protected:
   }
 
   ModelConfig config;
-  std::filesystem::path folder;
   std::shared_ptr<const Artifact> artifact;
   std::shared_ptr<const WeightSource> source;
 };
