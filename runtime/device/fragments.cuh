@@ -25,6 +25,14 @@ LATHE_DEVICE void multiply_block(float (&sum)[kTiles][4], const Bytes16 &lower, 
   }
 }
 
+/// 16 bytes of a weight. kAgain: the multiprocessor's own cache keeps them, for other warps that want them soon.
+template <bool kAgain, class Address> LATHE_DEVICE Bytes16 load_weight(Address from) {
+  if constexpr (kAgain)
+    return load_cached_16(from);
+  else
+    return load_streaming_16(from);
+}
+
 /// What a lane holds of 8 features by one block of bf16.
 template <int kBlocks> struct Bf16Panels {
   static constexpr int kBlockCount = kBlocks, kBlock = 32;
@@ -33,8 +41,9 @@ template <int kBlocks> struct Bf16Panels {
   };
   Global<const bf16, kBlocks, 8, 32> weight;
 
-  LATHE_DEVICE void load(Piece &piece, int panel, int block) const {
-    piece.bytes = load_streaming_16(weight.at(panel, block, 0, 0) + warp_lane() * 8);
+  /// kAgain: other warps of the block load the same.
+  template <bool kAgain = false> LATHE_DEVICE void load(Piece &piece, int panel, int block) const {
+    piece.bytes = load_weight<kAgain>(weight.at(panel, block, 0, 0) + warp_lane() * 8);
   }
   template <int kTiles>
   LATHE_DEVICE void multiply(float (&sum)[kTiles][4], const Piece &lower, const Piece &upper,
@@ -68,8 +77,8 @@ template <class Scale, int kBlocks, int kGroups> struct BytePanels {
   Global<const signed char, kBlocks, 8, 64> weight;
   Global<const Scale, kGroups, 8> scales;
 
-  LATHE_DEVICE void load(Piece &piece, int panel, int block) const {
-    piece.codes = load_streaming_16(weight.at(panel, block, 0, 0) + warp_lane() * 16);
+  template <bool kAgain = false> LATHE_DEVICE void load(Piece &piece, int panel, int block) const {
+    piece.codes = load_weight<kAgain>(weight.at(panel, block, 0, 0) + warp_lane() * 16);
 #pragma unroll
     for (int i = 0; i < kScales; ++i)
       piece.scale[i] = scale_of(scales(panel, block * kScales + i, warp_lane() / 4));

@@ -10,6 +10,7 @@
 #include "lathe/batch.cuh"
 #include "lathe/dot.cuh"
 #include "lathe/functions.cuh"
+#include "lathe/gemm.cuh"
 #include "lathe/numbers.cuh"
 #include "lathe/primitives.cuh"
 #include "lathe/reduce.cuh"

@@ -183,6 +183,15 @@ template <class T> LATHE_DEVICE Bytes16 load_streaming_16(const T *from) {
   return x;
 }
 
+/// The same where other threads of the block load them too, at about this time.
+template <class T> LATHE_DEVICE Bytes16 load_cached_16(const T *from) {
+  Bytes16 x;
+  asm("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];"
+      : "=r"(x.word[0]), "=r"(x.word[1]), "=r"(x.word[2]), "=r"(x.word[3])
+      : "l"(from));
+  return x;
+}
+
 /// Asks for 128 bytes of global memory to come to L2 while dependency_wait waits. Does nothing before sm_90, where
 /// there is nothing to wait for.
 template <class T> LATHE_DEVICE void prefetch(const T *from) {

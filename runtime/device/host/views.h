@@ -224,6 +224,8 @@ template <class T> Bytes16 load_streaming_16(GlobalAddress<T> from) {
   return host::bytesAt(from.pointer);
 }
 
+template <class T> Bytes16 load_cached_16(GlobalAddress<T> from) { return load_streaming_16(from); }
+
 template <class T> void prefetch(GlobalAddress<T> from) {
   const char *pointer = reinterpret_cast<const char *>(from.pointer);
   if (pointer < from.extent->begin || pointer >= from.extent->begin + from.extent->bytes) [[unlikely]]
