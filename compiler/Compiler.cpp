@@ -377,8 +377,10 @@ Result<void> Compilation::addCuda(const Plan &plan, ArtifactWriter &writer, Mani
       usages[target.architecture][kernel.name] = {{"registers", u.registers},           {"stack_bytes", u.stackBytes},
                                                   {"spill_stores", u.spillStores},      {"spill_loads", u.spillLoads},
                                                   {"shared_bytes", kernel.sharedBytes}, {"barriers", u.barriers}};
-      auto planned = llvm::find_if(plan.kernels, [&](const Kernel &other) { return other.symbol == kernel.name; });
-      llvm::append_range(facts[kernel.name], factsOf(plan, *planned, target.architecture, u));
+      for (const Kernel &planned : plan.kernels)
+        for (const Kernel &form : formsOf(planned))
+          if (form.symbol == kernel.name)
+            llvm::append_range(facts[kernel.name], factsOf(plan, form, target.architecture, u));
     }
   }
   for (CudaText &kernel : cudaTexts) {

@@ -94,28 +94,56 @@ Occupancy occupancyOf(const CudaDeviceFacts &device, const KernelForm &form, int
 }
 
 Prediction predict(const Plan &plan, const Kernel &kernel, const KernelForm &form, const CudaDeviceFacts &device,
-                   int64_t registers) {
+                   int64_t registers, int64_t rows) {
   Prediction p;
   bool attends = kernel.unit == Unit::items;
   p.bytes = attends ? Prediction::positions * (plan.keyPageBytes() + plan.valuePageBytes()) / plan.pageTokens
                     : kernel.tiles * kernel.bytesPerTile;
-  p.flops = attends ? kernel.flopsPerUnit * Prediction::positions : kernel.flopsPerUnit;
+  p.flops = kernel.flopsPerUnit * (attends ? Prediction::positions : rows);
   p.microseconds = 1e6 * std::max(static_cast<double>(p.bytes) / device.bytesPerSecond,
                                   static_cast<double>(p.flops) / device.flopsPerSecond);
   int64_t tiles = (kernel.tiles + form.tilesPerBlock - 1) / form.tilesPerBlock;
   if (attends) // an item has some chunks of a row; as many as there are workers
     tiles *= Prediction::positions / std::max<int64_t>(1, plan.chunkTokens);
+  else
+    tiles *= (rows + form.unitsPerBlock - 1) / form.unitsPerBlock;
   int64_t running = std::min(tiles, device.multiprocessors * occupancyOf(device, form, registers).blocks);
   p.share =
       std::min(1.0, static_cast<double>(running * form.threads * kBytesUnderWay) / (device.bytesPerSecond * kLatency));
   return p;
 }
 
+std::vector<Kernel> formsOf(const Kernel &kernel) {
+  std::vector<Kernel> all;
+  if (!kernel.variants.empty())
+    for (const KernelForm &form : kernel.variants.begin()->second.forms) {
+      all.push_back(kernel);
+      all.back().symbol = form.symbol;
+    }
+  if (all.empty())
+    all.push_back(kernel);
+  return all;
+}
+
+/// The form whose symbol the kernel has, and for how many rows a prediction of it is.
+static std::pair<const KernelForm &, int64_t> formAndRows(const Kernel &kernel, const std::string &architecture) {
+  const std::vector<KernelForm> &forms = kernel.variants.at(architecture).forms;
+  auto found = std::ranges::find(forms, kernel.symbol, &KernelForm::symbol);
+  bool few = found == forms.begin() || found == forms.end();
+  return {few ? forms.front() : *found, few ? 1 : Prediction::manyRows};
+}
+
+Prediction predict(const Plan &plan, const Kernel &kernel, const std::string &architecture,
+                   const CudaDeviceFacts &device, int64_t registers) {
+  auto [form, rows] = formAndRows(kernel, architecture);
+  return predict(plan, kernel, form, device, registers, rows);
+}
+
 std::vector<std::string> factsOf(const Plan &plan, const Kernel &kernel, const std::string &architecture,
                                  const KernelUsage &usage) {
   if (!architecture.starts_with("sm_"))
     return {};
-  const KernelForm &form = kernel.variants.at(architecture).forms.front();
+  auto [form, rows] = formAndRows(kernel, architecture);
   std::vector<std::string> facts;
   facts.reserve(3);
   facts.push_back(fmt::format("{}: {} registers, {} bytes of spills, {} bytes of shared memory", architecture,
@@ -126,11 +154,12 @@ std::vector<std::string> factsOf(const Plan &plan, const Kernel &kernel, const s
   auto [blocks, limit] = occupancyOf(*device, form, usage.registers);
   facts.push_back(fmt::format("{}: {} blocks of {} threads a multiprocessor, limited by {}", device->name, blocks,
                               form.threads, limit));
-  if (Prediction p = predict(plan, kernel, form, *device, usage.registers); p.bytes)
-    facts.push_back(
-        fmt::format("{}: a row{} takes at least {:.2f} us; loads under way for {:.0f} % of the bandwidth", device->name,
-                    kernel.unit == Unit::items ? fmt::format(" of {} positions", Prediction::positions) : "",
-                    p.microseconds, 100 * p.share));
+  std::string what = kernel.unit == Unit::items ? fmt::format("a row of {} positions takes", Prediction::positions)
+                     : rows == 1                ? "a row takes"
+                                                : fmt::format("{} rows take", rows);
+  if (Prediction p = predict(plan, kernel, form, *device, usage.registers, rows); p.bytes)
+    facts.push_back(fmt::format("{}: {} at least {:.2f} us; loads under way for {:.0f} % of the bandwidth",
+                                device->name, what, p.microseconds, 100 * p.share));
   return facts;
 }
 

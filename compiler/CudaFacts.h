@@ -38,9 +38,13 @@ struct Occupancy {
 };
 Occupancy occupancyOf(const CudaDeviceFacts &device, const KernelForm &form, int64_t registers);
 
-/// A launch for one row, or one row of `positions` positions for a kernel of attention.
+/// Of each form of a kernel of CUDA the kernel under that form's symbol, fewest units first; of another one itself.
+std::vector<Kernel> formsOf(const Kernel &kernel);
+
+/// A launch for one row (of a form for many rows, for `manyRows`), or one row of `positions` positions for a kernel of
+/// attention.
 struct Prediction {
-  static constexpr int64_t positions = 1024;
+  static constexpr int64_t positions = 1024, manyRows = 512;
 
   int64_t bytes = 0; ///< of weights or pages that it reads
   int64_t flops = 0;
@@ -50,9 +54,13 @@ struct Prediction {
   double share = 0;
 };
 Prediction predict(const Plan &plan, const Kernel &kernel, const KernelForm &form, const CudaDeviceFacts &device,
-                   int64_t registers);
+                   int64_t registers, int64_t rows = 1);
+/// The same for the form whose symbol the kernel has, for as many rows as that is made for.
+Prediction predict(const Plan &plan, const Kernel &kernel, const std::string &architecture,
+                   const CudaDeviceFacts &device, int64_t registers);
 
-/// What is known of a kernel once it is compiled for an architecture, in lines; nothing of PTX.
+/// What is known of the form whose symbol the kernel has once it is compiled for an architecture, in lines; nothing of
+/// PTX.
 std::vector<std::string> factsOf(const Plan &plan, const Kernel &kernel, const std::string &architecture,
                                  const KernelUsage &usage);
 /// A kernel's text with these lines at the end of the comment above it, in place of those that stand there.

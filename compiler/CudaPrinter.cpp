@@ -33,6 +33,13 @@ public:
 private:
   // What a value is called.
   std::string use(Value value, Strength around = weakest);
+  /// The same, of an element the number: one that is assigned to another stays what it is, and the host's are objects
+  /// of several types.
+  std::string stored(Value value) {
+    Operation *op = value.getDefiningOp();
+    bool element = op && isRead(*op) && expressions.contains(value);
+    return element ? typeOf(value.getType()) + "(" + use(value) + ")" : use(value);
+  }
   std::string typeOf(Type type);
   std::string element(Value memref, ValueRange indices, Type vector = {});
   std::string elementAlong(Value memref, ValueRange indices, int64_t dim, int64_t stride, Type vector);
@@ -78,6 +85,7 @@ private:
     return isa<memref::LoadOp, vector::LoadOp, vector::MaskedLoadOp, LoadAlongOp, LoadCodesOp>(op);
   }
   bool readsLater(Operation &load);
+  bool reducesInPlace(Operation &reduce);
   void wrong(Operation &op, const std::string &what) {
     if (problem.empty())
       problem = fmt::format("kernel {}: {} in {}", kernel.getName().str(), what, op.getName().getStringRef().str());
@@ -170,8 +178,24 @@ bool Printer::readsLater(Operation &load) {
       if (between->getNumRegions() || !(isMemoryEffectFree(between) || isRead(*between)))
         return false;
     if (user->getNumResults() == 0 || !standsInline(*user))
-      // An element that is assigned to another one stays what it is: the host's are objects of several types.
-      return user->getNumResults() != 0 || op != &load;
+      return true;
+    op = user;
+  }
+  return false;
+}
+
+/// Whether what is made of a sum of all threads is said in the very next statement, and there without a condition.
+bool Printer::reducesInPlace(Operation &reduce) {
+  for (Operation *op = &reduce; op->hasOneUse();) {
+    Operation *user = *op->getUsers().begin();
+    if (user != op->getNextNode())
+      return false;
+    if (isa<scf::YieldOp>(user))
+      return user->getNumOperands() == 1;
+    if (!isa<arith::AddFOp, arith::MulFOp, arith::DivFOp, math::SqrtOp, vector::BroadcastOp>(user))
+      return false;
+    if (!standsInline(*user))
+      return true;
     op = user;
   }
   return false;
@@ -182,12 +206,14 @@ bool Printer::standsInline(Operation &op) {
     return false;
   if (isRead(op))
     return readsLater(op);
+  if (isa<ReduceOp>(op))
+    return reducesInPlace(op);
   if (isa<ArriveOp>(op))
     return op.getResult(0).hasOneUse() && *op.getUsers().begin() == op.getNextNode();
   if (isa<arith::ConstantOp, vector::BroadcastOp, vector::StepOp, vector::ConstantMaskOp, LaneIdOp, GroupIdOp,
           arith::IndexCastOp>(op))
     return true;
-  if (!op.getResult(0).hasOneUse() || !isMemoryEffectFree(&op) || isa<ReduceOp>(op))
+  if (!op.getResult(0).hasOneUse() || !isMemoryEffectFree(&op))
     return false;
   Operation *user = *op.getResult(0).getUsers().begin();
   if (isa<BatchOp, GatherPagesOp>(op) && isa<scf::ForOp>(user)) // read once, not in each turn of the loop
@@ -392,14 +418,20 @@ void Printer::programId(ProgramIdOp op) {
     line(fmt::format("const int {} = min({} + {}, batch.{}());", end, begin, rows, stringifyUnit(unit).str()));
     line(fmt::format("if ({} >= {}) return;", begin, end));
   }
+  auto tilesPerBlock = kernel->getAttrOfType<IntegerAttr>(tilesPerBlockAttr);
+  int64_t tiles = tilesPerBlock ? tilesPerBlock.getInt() : 1;
+  std::string place = tiles == 1 ? "block_x()" : fmt::format("block_x() * {}", tiles);
   if (!op.getTileBegin().use_empty())
-    line(fmt::format("const int {} = block_x();", names.call(op.getTileBegin(), "tile")));
+    line(fmt::format("const int {} = {};", names.call(op.getTileBegin(), tiles == 1 ? "tile" : "first_tile"), place));
+  if (!op.getTileEnd().use_empty()) // where it begins may be what a program_id before it said
+    line(fmt::format("const int {} = min({} + {}, {});", names.call(op.getTileEnd(), "last_tile"), place, tiles,
+                     kernel->getAttrOfType<IntegerAttr>(tilesAttr).getInt()));
 }
 
 void Printer::heading(Operation &op) {
   auto word = op.getLoc()->findInstanceOf<NameLoc>();
   if (!word || word.getName() == current || isa<scf::YieldOp, scf::IfOp, func::ReturnOp, ScratchOp, ProgramIdOp>(op) ||
-      isRead(op))
+      isRead(op) || llvm::any_of(op.getResultTypes(), llvm::IsaPred<IndexType>)) // where something is, not what
     return;
   current = word.getName();
   line("// " + current.str());
@@ -422,22 +454,22 @@ void Printer::statement(Operation &op) {
           .Case([&](DependencyTriggerOp) { return line("dependency_trigger();"), true; })
           .Case([&](BarrierOp x) { return line(stringifyScope(x.getScope()).str() + "_barrier();"), true; })
           .Case([&](memref::StoreOp x) {
-            return line(element(x.getMemRef(), x.getIndices()) + " = " + use(x.getValue()) + ";"), true;
+            return line(element(x.getMemRef(), x.getIndices()) + " = " + stored(x.getValue()) + ";"), true;
           })
           .Case([&](vector::StoreOp x) {
-            return line(element(x.getBase(), x.getIndices(), x.getVectorType()) + " = " + use(x.getValueToStore()) +
+            return line(element(x.getBase(), x.getIndices(), x.getVectorType()) + " = " + stored(x.getValueToStore()) +
                         ";"),
                    true;
           })
           .Case([&](vector::MaskedStoreOp x) {
             line("if (" + use(x.getMask()) + ")");
             line("  " + element(x.getBase(), x.getIndices(), x.getValueToStore().getType()) + " = " +
-                 use(x.getValueToStore()) + ";");
+                 stored(x.getValueToStore()) + ";");
             return true;
           })
           .Case([&](StoreAlongOp x) {
             line(elementAlong(x.getMemref(), x.getIndices(), x.getDim(), x.getStride(), x.getValue().getType()) +
-                 " = " + use(x.getValue()) + ";");
+                 " = " + stored(x.getValue()) + ";");
             return true;
           })
           .Case([&](StoreCodesOp x) {
@@ -458,6 +490,25 @@ void Printer::statement(Operation &op) {
             std::string input = use(x.getInput()) + (x.getRow() ? ", " + use(x.getRow()) : "");
             line(fmt::format("dot({}, {}, {}{}, {}, {});", use(x.getCount()), input, weight, use(x.getPanel()),
                              use(x.getInto()), "memory." + sums.lookup(&op)));
+            return true;
+          })
+          .Case([&](GemmStartOp x) {
+            auto sums = cast<MemRefType>(x.getSums().getType());
+            std::string weight;
+            for (Value array : x.getWeight())
+              weight += use(array) + ", ";
+            int64_t panels = cast<MemRefType>(x.getWeight().front().getType()).getDimSize(0);
+            line(fmt::format("auto {} = start_gemm<{}, {}>({}{}, {});", names.call(x.getSums(), "sums"),
+                             sums.getDimSize(0), sums.getDimSize(1), weight, use(x.getPanel()), panels));
+            return true;
+          })
+          .Case([&](GemmPieceOp x) {
+            line(fmt::format("add_piece({}, {}, {}, {}, {});", use(x.getSums()), use(x.getCount()), use(x.getInput()),
+                             use(x.getStage()), use(x.getPiece())));
+            return true;
+          })
+          .Case([&](GemmStoreOp x) {
+            line(fmt::format("store_gemm({}, {}, {});", use(x.getSums()), use(x.getCount()), use(x.getInto())));
             return true;
           })
           .Case([&](BlockScoresOp x) {
@@ -497,10 +548,17 @@ std::string Printer::header(int64_t sharedBytes) {
       text += "//   " + source.getValue().str() + "\n";
   int64_t tiles = integer(tilesAttr), bytes = integer(tileBytesAttr);
   bool attends = kernel->getAttrOfType<kern::UnitAttr>(unitAttr).getValue() == kern::Unit::items;
-  text += fmt::format("// a block: {}, {} of shared memory\n",
-                      attends ? "a KV head of an item"
-                              : fmt::format("{} rows by one of {} column tiles", schedule.getUnitBlock(), tiles),
-                      fmt::format("{} bytes", sharedBytes));
+  auto tilesPerBlock = kernel->getAttrOfType<IntegerAttr>(tilesPerBlockAttr);
+  text += fmt::format(
+      "// a block: {}, {} of shared memory\n",
+      attends
+          ? "a KV head of an item"
+          : fmt::format("{} rows by {} of {} column tiles", schedule.getUnitBlock(),
+                        tilesPerBlock && tilesPerBlock.getInt() > 1 ? std::to_string(tilesPerBlock.getInt()) : "one",
+                        tiles),
+      fmt::format("{} bytes", sharedBytes));
+  if (schedule.getLeastRows())
+    text += fmt::format("// for {} rows and more\n", schedule.getLeastRows());
   if (bytes)
     text += fmt::format("// weights: {} bytes, {} a tile\n", tiles * bytes, bytes);
   if (int64_t flops = integer(unitFlopsAttr))

@@ -172,9 +172,13 @@ private:
   int64_t pages = 0, records = 0;
 };
 
-/// A plan of one launch, whose buffers are the kernel's arguments.
-Plan alone(const Plan &plan, int64_t kernel) {
+/// A plan of one launch, whose buffers are the kernel's arguments, by that form of it alone.
+Plan alone(const Plan &plan, int64_t kernel, const std::string &form) {
   Plan single = plan;
+  for (auto &[architecture, variant] : single.kernels[kernel].variants) {
+    llvm::erase_if(variant.forms, [&](const KernelForm &other) { return other.symbol != form; });
+    variant.forms.front().mostUnits = 0;
+  }
   auto launch = llvm::find_if(plan.launches, [&](const Launch &launch) { return launch.kernel == kernel; });
   single.launches = {*launch};
   single.edges.clear();
@@ -217,10 +221,11 @@ struct Runner {
   const Plan &plan;
   const std::string &architecture;
   const CodeObject &printed, &edited;
+  const std::string &form; ///< the symbol
 
   Result<void> trial(int64_t number, const std::vector<MemRefType> &types, const Batch &batch, uint64_t seed) {
     Trial trial(plan, batch, seed);
-    Plan single = alone(plan, number);
+    Plan single = alone(plan, number, form);
     const Kernel &kernel = plan.kernels[number];
     const std::vector<int64_t> &args = single.launches.front().args;
     std::vector<Numbers> inputs;
@@ -246,7 +251,7 @@ struct Runner {
       for (int64_t j = 0; j < results[0][i].count; ++j)
         if (float wanted = results[0][i].at(j), actual = results[1][i].at(j); !near(results[0][i], j, actual, wanted))
           return fail(ExitCode::checkFailed,
-                      "{}.cu: {}{} of {} rows is {}, the printed kernel gives {}; nothing was written", kernel.symbol,
+                      "{}.cu: {}{} of {} rows is {}, the printed kernel gives {}; nothing was written", form,
                       kernel.parameters[i].name, place(type, j), trial.batch().rows, actual, wanted);
     }
     return {};
@@ -288,15 +293,20 @@ Result<void> checkEditedKernels(ModuleOp cuda, const Plan &plan, const std::stri
   longer.context = std::max(plan.context, kFar + 1);
   for (const CudaText &text : after)
     for (size_t number = 0; number < plan.kernels.size(); ++number) {
-      if (plan.kernels[number].symbol != text.name)
+      const std::vector<KernelForm> &forms = plan.kernels[number].variants.at(architecture).forms;
+      auto form = llvm::find_if(forms, [&](const KernelForm &other) { return other.symbol == text.name; });
+      if (form == forms.end())
         continue;
       const Plan &tried = plan.kernels[number].unit == Unit::items ? longer : plan;
-      Runner runner{tried, architecture, *objects[0], *objects[1]};
+      Runner runner{tried, architecture, *objects[0], *objects[1], text.name};
       int64_t far = std::min(tried.context - 1, kFar);
-      const Batch batches[] = {{{{0, 1}}},
-                               {{{far, 1}, {far / 3, 7}}},
-                               {{{0, std::min<int64_t>(tried.context, 41)}, {far / 2, 1}, {3, 5}}},
-                               {{{0, 1}, {0, 1}, {0, 1}}, 40.0f}};
+      std::vector<Batch> batches = {{{{0, 1}}},
+                                    {{{far, 1}, {far / 3, 7}}},
+                                    {{{0, std::min<int64_t>(tried.context, 41)}, {far / 2, 1}, {3, 5}}},
+                                    {{{0, 1}, {0, 1}, {0, 1}}, 40.0f}};
+      // A whole block of rows and a few of another.
+      if (form != forms.begin())
+        batches.push_back({{{0, std::min(tried.context, form->unitsPerBlock)}, {far / 2, 7}}});
       for (uint64_t seed = 1; const Batch &batch : batches)
         if (auto same = runner.trial(static_cast<int64_t>(number),
                                      argumentTypes(cuda, plan, static_cast<int64_t>(number)), batch, seed++);

@@ -97,14 +97,9 @@ private:
         plan.attentionRows = schedule.getUnitBlock(), plan.chunkTokens = chunkTokens;
       int64_t unitBlock = attends ? 1 : schedule.getUnitBlock();
       if (tier == cuda) {
-        KernelForm form{.symbol = name.str(),
-                        .unitsPerBlock = unitBlock,
-                        .threads = blockThreads,
-                        .sharedBytes = code.shared.at(name.str())};
-        function->walk([&](DependencyWaitOp) { form.waits = true; });
-        function->walk([&](DependencyTriggerOp) { form.triggers = true; });
+        std::vector<KernelForm> forms = formsOf(function, unitBlock);
         for (const std::string &architecture : code.architectures)
-          entry.variants[architecture].forms = {form};
+          entry.variants[architecture].forms = forms;
         continue;
       }
       KernelVariant &variant = entry.variants[tier.getName()->str()];
@@ -114,6 +109,34 @@ private:
     }
     plan.kernels.push_back(std::move(entry));
     return it->second;
+  }
+
+  /// A kernel of CUDA, and those that do the same for more rows, which end what the one before is launched for.
+  std::vector<KernelForm> formsOf(func::FuncOp first, int64_t unitBlock) {
+    std::vector<std::pair<int64_t, KernelForm>> forms; ///< and for how many units at least
+    for (auto function : cuda.getOps<func::FuncOp>()) {
+      auto of = function->getAttrOfType<StringAttr>(formOfAttr);
+      if (function != first && (!of || of.getValue() != first.getName()))
+        continue;
+      auto schedule = function->getAttrOfType<ScheduleAttr>(scheduleAttr);
+      auto tiles = function->getAttrOfType<IntegerAttr>(tilesPerBlockAttr);
+      KernelForm form{.symbol = function.getName().str(),
+                      .unitsPerBlock = function == first ? unitBlock : schedule.getUnitBlock(),
+                      .tilesPerBlock = tiles ? tiles.getInt() : 1,
+                      .threads = blockThreads,
+                      .sharedBytes = code.shared.at(function.getName().str())};
+      function->walk([&](DependencyWaitOp) { form.waits = true; });
+      function->walk([&](DependencyTriggerOp) { form.triggers = true; });
+      forms.emplace_back(schedule.getLeastRows(), std::move(form));
+    }
+    llvm::stable_sort(forms, llvm::less_first());
+    std::vector<KernelForm> sorted;
+    for (auto [i, form] : llvm::enumerate(forms)) {
+      if (i + 1 < forms.size())
+        form.second.mostUnits = forms[i + 1].first - 1;
+      sorted.push_back(std::move(form.second));
+    }
+    return sorted;
   }
 
   /// What kernels expect of their arguments, and what orders their launches; and the proof that it does.

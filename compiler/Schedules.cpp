@@ -15,6 +15,7 @@ namespace lathe {
 namespace {
 
 constexpr size_t kMaxBytes = size_t{1} << 20, kMaxEntries = 4096;
+constexpr int64_t kMaxGemmRows = 256, kMaxGemmColumns = 256;
 constexpr int64_t kMaxFeatures = int64_t{1} << 31, kMaxRows = 64, kMaxUnitBlock = 4096, kMaxAmxRows = 16;
 /// Bytes that the rows of a call may take in a worker's scratch memory.
 constexpr int64_t kMaxScratch = int64_t{64} << 20;
@@ -32,16 +33,24 @@ struct Field {
   int64_t &(*at)(ScheduleEntry &);
 };
 constexpr Field kFields[] = {
-    {"group", "l", 4, 1024, 4, [](ScheduleEntry &e) -> int64_t & { return e.key.group; }},
-    {"n", "l", 1, kMaxFeatures, 1, [](ScheduleEntry &e) -> int64_t & { return e.key.n; }},
-    {"k", "l", 1, kMaxFeatures, 1, [](ScheduleEntry &e) -> int64_t & { return e.key.k; }},
+    {"group", "lg", 4, 1024, 4, [](ScheduleEntry &e) -> int64_t & { return e.key.group; }},
+    {"n", "lg", 1, kMaxFeatures, 1, [](ScheduleEntry &e) -> int64_t & { return e.key.n; }},
+    {"k", "lg", 1, kMaxFeatures, 1, [](ScheduleEntry &e) -> int64_t & { return e.key.k; }},
     {"rows", "la", 1, kMaxRows, 1, [](ScheduleEntry &e) -> int64_t & { return e.rows; }},
     {"columns", "lae", 16, 32, 16, [](ScheduleEntry &e) -> int64_t & { return e.columns; }},
+    {"least_rows", "g", 2, kMaxUnitBlock, 1, [](ScheduleEntry &e) -> int64_t & { return e.leastRows; }},
+    {"rows", "g", 8, kMaxGemmRows, 8, [](ScheduleEntry &e) -> int64_t & { return e.rows; }},
+    {"columns", "g", 32, kMaxGemmColumns, 32, [](ScheduleEntry &e) -> int64_t & { return e.columns; }},
+    {"depth", "g", 64, 1024, 64, [](ScheduleEntry &e) -> int64_t & { return e.depth; }},
     {"amx_rows", "l", 1, kMaxAmxRows, 1, [](ScheduleEntry &e) -> int64_t & { return e.amxRows; }},
     {"unit_block", "le", 1, kMaxUnitBlock, 1, [](ScheduleEntry &e) -> int64_t & { return e.unitBlock; }},
     {"library_rows", "l", 2, kMaxUnitBlock, 1, [](ScheduleEntry &e) -> int64_t & { return e.libraryRows; }},
 };
-constexpr std::array<std::string_view, 3> kKinds{"linear", "attention", "embed"};
+constexpr std::array<std::string_view, 4> kKinds{"linear", "gemm", "attention", "embed"};
+/// Weights that tensor cores multiply.
+constexpr std::array<std::string_view, 2> kGemmQuants{"bf16", "int8"};
+/// Bytes of shared memory for a block's sums and two stages of its rows (gemmSharedBytes of the kern dialect).
+constexpr int64_t kGemmShared = int64_t{90} << 10;
 
 /// Keys that an entry must have: all of its kind but those that make it a measured one, are one tier's, or are about a
 /// library.
@@ -147,6 +156,9 @@ private:
       known.push_back("library");
       if (table.contains("library"))
         entry.library = name(table, "library", kLibraries);
+    } else if (entry.key.kind == "gemm") {
+      known.push_back("quant");
+      entry.key.quant = name(table, "quant", kGemmQuants);
     }
     for (const Field &field : kFields)
       if (field.kinds.find(entry.key.kind.front()) != std::string_view::npos) {
@@ -166,12 +178,20 @@ private:
   /// What several keys say together.
   void check(const toml::table &table, const ScheduleEntry &entry, Place place) {
     const ScheduleKey &key = entry.key;
-    bool grouped = key.kind == "linear" && key.quant.starts_with("int");
+    bool grouped = key.quant.starts_with("int");
     if ((key.n != 0) != (key.k != 0) || (key.group != 0) != (grouped && key.n != 0))
       return wrong(place, fmt::format("expected {} together for a measured schedule, or none of them for a default",
                                       grouped     ? "group, n and k"
                                       : key.group ? fmt::format("n and k ({} has no group)", key.quant)
                                                   : "n and k"));
+    if (key.kind == "gemm" && key.tier != "cuda")
+      return wrong(table.get("tier")->source().begin,
+                   fmt::format("tier: expected cuda for kind gemm, found {}", inQuotes(key.tier)));
+    if (entry.rows * (4 * entry.columns + 4 * entry.depth) > kGemmShared && key.kind == "gemm")
+      return wrong(table.get("rows")->source().begin,
+                   fmt::format("rows: {} rows by {} columns and two stages of {} columns take more than {} bytes of "
+                               "shared memory",
+                               entry.rows, entry.columns, entry.depth, kGemmShared));
     if (entry.unitBlock % entry.rows != 0)
       return wrong(table.get("unit_block")->source().begin,
                    fmt::format("unit_block: expected a multiple of rows = {}, found {}", entry.rows, entry.unitBlock));
@@ -222,6 +242,8 @@ std::string ScheduleKey::text() const {
 }
 
 std::string ScheduleEntry::tile() const {
+  if (leastRows)
+    return fmt::format("{} x {} by {}, from {} rows", rows, columns, depth, leastRows);
   std::string result = fmt::format("{} x {} of {}", rows, columns, unitBlock);
   if (amxRows)
     result += fmt::format(", AMX from {} rows", amxRows);

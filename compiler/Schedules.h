@@ -18,11 +18,11 @@ namespace lathe {
 /// What a kernel is looked up by.
 struct ScheduleKey {
   std::string tier;  ///< "avx512vnni"; "cuda"
-  std::string kind;  ///< "linear", "attention", "embed"
-  std::string quant; ///< linear: how the weight is stored, "f32", "bf16", "int8", …; else ""
-  int64_t group = 0; ///< linear: weights that share a scale; 0: floats have none
-  int64_t n = 0;     ///< linear: output features
-  int64_t k = 0;     ///< linear: input features
+  std::string kind;  ///< "linear", "gemm" (a linear of many rows, on a GPU), "attention", "embed"
+  std::string quant; ///< linear, gemm: how the weight is stored, "f32", "bf16", "int8", …; else ""
+  int64_t group = 0; ///< linear, gemm: weights that share a scale; 0: floats have none
+  int64_t n = 0;     ///< linear, gemm: output features
+  int64_t k = 0;     ///< linear, gemm: input features
 
   bool operator==(const ScheduleKey &) const = default;
   /// "avx512vnni linear int8", of a shape also ", group 32, n 1536, k 576".
@@ -37,7 +37,9 @@ struct ScheduleEntry {
   int64_t amxRows = 0;   ///< products of at least so many rows are made in AMX tiles; 0: none
   std::string library;   ///< linear: "onednn" makes the products of calls of `libraryRows` rows or more; "": none
   int64_t libraryRows = 0;
-  std::string origin; ///< "cpu.toml:18": base name of the table and the entry's line
+  int64_t leastRows = 0; ///< gemm: for steps of so many rows and more
+  int64_t depth = 0;     ///< gemm: columns of k that a block has of its rows at a time
+  std::string origin;    ///< "cpu.toml:18": base name of the table and the entry's line
 
   bool measured() const { return key.n != 0; }
   /// "6 x 32 of 48", with a library also ", onednn from 16 rows".

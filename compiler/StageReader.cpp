@@ -59,6 +59,8 @@ ScheduleEntry scheduleOf(func::FuncOp kernel) {
           .amxRows = schedule.getAmxRows(),
           .library = text(schedule.getLibrary(), ""),
           .libraryRows = schedule.getLibraryRows(),
+          .leastRows = schedule.getLeastRows(),
+          .depth = schedule.getDepth(),
           .origin = text(schedule.getOrigin(), "edited")};
 }
 

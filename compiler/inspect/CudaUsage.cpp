@@ -8,6 +8,14 @@ static int64_t number(const nlohmann::json &usage, const char *key) {
   return found != usage.end() && found->is_number_integer() ? found->get<int64_t>() : 0;
 }
 
+std::string plannedName(const Plan &plan, const std::string &symbol) {
+  for (const Kernel &planned : plan.kernels)
+    for (const Kernel &form : formsOf(planned))
+      if (form.symbol == symbol)
+        return planned.symbol;
+  return symbol;
+}
+
 Result<std::vector<CudaUse>> cudaUses(std::string_view usageJson, const Plan &plan, const Kernel &kernel) {
   nlohmann::json usages = nlohmann::json::parse(usageJson, nullptr, false);
   if (!usages.is_object())
@@ -23,7 +31,7 @@ Result<std::vector<CudaUse>> cudaUses(std::string_view usageJson, const Plan &pl
                       .spillLoads = number(*usage, "spill_loads")};
     CudaUse use{.architecture = architecture, .usage = *usage};
     if (const CudaDeviceFacts *device = findCudaDevice(architecture)) {
-      Prediction p = predict(plan, kernel, variant->second.forms.front(), *device, found.registers);
+      Prediction p = predict(plan, kernel, architecture, *device, found.registers);
       use.predicted = {
           {"device", device->name}, {"bytes", p.bytes}, {"us", p.microseconds}, {"bandwidth_share", p.share}};
     }

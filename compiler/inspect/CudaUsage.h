@@ -17,7 +17,10 @@ struct CudaUse {
   nlohmann::json predicted;       ///< of the best known device: null where none is known
   std::vector<std::string> facts; ///< both, in lines
 };
-/// From kernels/usage.json, in its order.
+/// Of the form whose symbol the kernel has, from kernels/usage.json, in its order.
 Result<std::vector<CudaUse>> cudaUses(std::string_view usageJson, const Plan &plan, const Kernel &kernel);
+
+/// What a plan and stage 10 call the kernel that has a form of this symbol.
+std::string plannedName(const Plan &plan, const std::string &symbol);
 
 } // namespace lathe

@@ -51,6 +51,8 @@ Result<std::unique_ptr<Inspection>> Inspection::open(const std::string &path) {
   if (!plan)
     return propagate(plan);
   inspection->launchTable = std::move(*plan);
+  for (const Kernel &kernel : inspection->launchTable.kernels)
+    llvm::append_range(inspection->forms, formsOf(kernel));
   inspection->configLines = readConfigLines(inspection->text("config.toml"));
   return inspection;
 }
@@ -106,7 +108,7 @@ Result<ShownTier> Inspection::tier(const std::string &name) const {
 
 Result<const Kernel *> Inspection::kernel(const std::string &name) const {
   std::string names;
-  for (const Kernel &kernel : launchTable.kernels) {
+  for (const Kernel &kernel : forms) {
     if (kernel.symbol == name)
       return &kernel;
     names += (names.empty() ? "" : ", ") + kernel.symbol;
@@ -116,8 +118,9 @@ Result<const Kernel *> Inspection::kernel(const std::string &name) const {
 
 Result<KernelFacts> Inspection::facts(const Kernel &kernel, const std::string &tier) {
   KernelFacts facts{.kernel = &kernel};
+  std::string symbol = plannedName(launchTable, kernel.symbol); // whose launches are those of all forms
   for (const Launch &launch : launchTable.launches)
-    facts.launches += &launchTable.kernels[launch.kernel] == &kernel;
+    facts.launches += launchTable.kernels[launch.kernel].symbol == symbol;
   facts.inStages = kernel.symbol != sampleKernel;
   if (!facts.inStages) {
     for (const Parameter &parameter : kernel.parameters)
@@ -130,7 +133,7 @@ Result<KernelFacts> Inspection::facts(const Kernel &kernel, const std::string &t
   if (auto scope = kern->lookupSymbol<ModuleOp>(tier))
     if (auto function = scope.lookupSymbol<func::FuncOp>(kernel.symbol))
       facts.schedule = scheduleOf(function);
-  auto function = fused->lookupSymbol<func::FuncOp>(kernel.symbol);
+  auto function = fused->lookupSymbol<func::FuncOp>(symbol);
   if (!function || function.isExternal()) // stage 20 was edited
     return facts;
   addTraffic(facts, function, launchTable.pageBytes() / launchTable.pageTokens);

@@ -67,7 +67,10 @@ public:
   /// The tier of this name; of "" what this machine would run, and where it runs none of them the best. An error names
   /// those that there are.
   Result<ShownTier> tier(const std::string &name) const;
+  /// The kernel of this name; of CUDA also that of a form, under its symbol.
   Result<const Kernel *> kernel(const std::string &name) const;
+  /// Kernels of the plan, of CUDA all their forms, each under its symbol.
+  const std::vector<Kernel> &kernels() const { return forms; }
   Result<KernelFacts> facts(const Kernel &kernel, const std::string &tier);
   Result<KernelCode> code(const Kernel &kernel, const std::string &tier) const;
   Result<Explanation> explanation() const;
@@ -77,6 +80,7 @@ public:
 private:
   std::shared_ptr<const Artifact> file;
   Plan launchTable;
+  std::vector<Kernel> forms;
   std::vector<ConfigLine> configLines;
   mlir::MLIRContext context{mlir::MLIRContext::Threading::DISABLED};
   std::map<std::string, mlir::OwningOpRef<mlir::ModuleOp>> stages;

@@ -123,6 +123,70 @@ LogicalResult StoreCodesOp::verify() {
 
 LogicalResult StoreScaleOp::verify() { return verifyCodes(*this, memref(getPages()), true); }
 
+/// What a weight is by its arrays: the k of a block, or 0 (and an error) where it is none that tensor cores multiply.
+static int64_t gemmBlock(GemmStartOp op) {
+  MemRefType weight = memref(op.getWeight().front());
+  bool coded = op.getWeight().size() == 2;
+  if (!isBare(weight) || !isDeviceValues(weight) ||
+      (coded ? !weight.getElementType().isInteger(8) : !weight.getElementType().isBF16()))
+    return 0;
+  if (coded) {
+    MemRefType scales = memref(op.getWeight()[1]);
+    int64_t blocks = weight.getDimSize(1);
+    if (!isBare(scales) || !isDeviceScales(scales) || !isa<FloatType>(scales.getElementType()) ||
+        scales.getDimSize(0) != weight.getDimSize(0) ||
+        (scales.getDimSize(1) != blocks && scales.getDimSize(1) != 2 * blocks))
+      return 0;
+  }
+  return weight.getDimSize(3);
+}
+
+/// Sums of a product in registers.
+static bool isSums(MemRefType type) {
+  auto space = dyn_cast_or_null<StringAttr>(type.getMemorySpace());
+  return space && space.getValue() == registerSpace && type.getRank() == 2 && type.hasStaticShape() &&
+         type.getElementType().isF32() && type.getLayout().isIdentity() && type.getDimSize(0) % deviceTileRows == 0 &&
+         type.getDimSize(1) % panelWidth == 0 && type.getDimSize(1) <= gemmColumnsMost;
+}
+
+LogicalResult GemmStartOp::verify() {
+  if (getWeight().empty() || getWeight().size() > 2)
+    return emitOpError() << "expected a weight, or codes and scales, found " << getWeight().size() << " arrays";
+  if (gemmBlock(*this) == 0)
+    return emitOpError() << "expected a weight [panels][blocks][" << devicePanel
+                         << "][32] of bf16, or codes of 64 bytes with scales, found " << getWeight().getTypes();
+  MemRefType sums = memref(getSums());
+  if (!isSums(sums) || memref(getWeight().front()).getDimSize(0) * devicePanel < sums.getDimSize(1))
+    return emitOpError() << "expected sums of a multiple of " << deviceTileRows << " rows and of " << panelWidth
+                         << " columns, at most " << gemmColumnsMost << " and the weight's, in f32 in \""
+                         << registerSpace << "\", found " << sums;
+  return success();
+}
+
+LogicalResult GemmPieceOp::verify() {
+  MemRefType input = memref(getInput()), sums = memref(getSums());
+  auto start = getSums().getDefiningOp<GemmStartOp>();
+  if (!start || !isSums(sums))
+    return emitOpError() << "expected sums that kern.gemm_start gives, found " << sums;
+  int64_t block = gemmBlock(start);
+  if (!isBare(input) || input.getRank() != 4 || !input.hasStaticShape() || !input.getElementType().isBF16() ||
+      input.getDimSize(2) != sums.getDimSize(0) || input.getDimSize(3) != gemmPart || block == 0 ||
+      input.getDimSize(1) * gemmPart % block != 0)
+    return emitOpError() << "expected stages [stages][parts][" << sums.getDimSize(0) << "][" << gemmPart
+                         << "] of bf16, of whole blocks of " << block << " columns, found " << input;
+  return success();
+}
+
+LogicalResult GemmStoreOp::verify() {
+  MemRefType sums = memref(getSums()), into = memref(getInto());
+  if (!isSums(sums) || !isRows(into) || !into.getElementType().isF32() ||
+      into.getNumElements() != sums.getNumElements() || into.getDimSize(1) % (2 * devicePanel) != 0 ||
+      sums.getDimSize(1) % into.getDimSize(1) != 0)
+    return emitOpError() << "expected tiles of " << sums.getNumElements() << " elements in f32, of a multiple of "
+                         << 2 * devicePanel << " columns, found " << into;
+  return success();
+}
+
 LogicalResult BlockScoresOp::verify() {
   MemRefType queries = memref(getQueries()), keys = memref(getKeys()), into = memref(getInto());
   if (!isPages(keys) || keyColumns(keys) == 0)

@@ -62,9 +62,21 @@ bool lathe::kern::isDeviceCoding(CodingAttr coding) {
 
 LogicalResult ScheduleAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError, StringAttr target,
                                    int64_t unitBlock, int64_t rows, int64_t columns, int64_t amxRows,
-                                   StringAttr library, int64_t libraryRows, StringAttr origin) {
+                                   StringAttr library, int64_t libraryRows, int64_t leastRows, int64_t depth,
+                                   StringAttr origin) {
   if (unitBlock < 1 || rows < 1)
     return emitError() << "expected positive unit_block and rows, found " << unitBlock << " and " << rows;
+  if (leastRows != 0 || depth != 0) {
+    if (leastRows < 2 || depth < 1 || depth % deviceBlockBytes != 0 || rows % deviceTileRows != 0 ||
+        columns % panelWidth != 0 || columns < panelWidth || columns > gemmColumnsMost || rows != unitBlock ||
+        rows * (4 * columns + 2 * gemmStages * depth) > gemmSharedBytes)
+      return emitError() << "expected least_rows from 2, depth a multiple of " << deviceBlockBytes << ", rows one of "
+                         << deviceTileRows << ", the same unit_block, columns one of " << panelWidth << " up to "
+                         << gemmColumnsMost << ", and " << gemmSharedBytes << " bytes for sums and " << gemmStages
+                         << " stages, found " << leastRows << ", " << depth << ", " << rows << ", " << unitBlock
+                         << " and " << columns;
+    return success();
+  }
   if (columns != lanes && columns != panelWidth)
     return emitError() << "expected columns " << lanes << " or " << panelWidth << ", found " << columns;
   if (amxRows < 0 || amxRows > amxTileRows || (amxRows != 0 && rows > amxTileRows))

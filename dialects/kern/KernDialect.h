@@ -56,6 +56,12 @@ inline constexpr int64_t blockGroups = blockThreads / lanes, blockWarps = blockT
 /// GPU: products take so many rows at a time; of bf16, k is summed in so many spans, each of them a warp's up to so
 /// many rows (runtime/device/dot.cuh).
 inline constexpr int64_t deviceTileRows = 8, deviceSpans = 8, deviceSpanRows = 16;
+/// GPU: products of many rows take k by parts of so many columns of bf16, and so many stages of them; a block makes so
+/// many columns at most (runtime/device/gemm.cuh). Bytes of shared memory that all architectures have for a block, less
+/// what is not the product's.
+inline constexpr int64_t gemmPart = 32, gemmStages = 2, gemmColumnsMost = 256, gemmSharedBytes = 90 << 10;
+/// Where its sums are.
+inline constexpr llvm::StringLiteral registerSpace = "registers";
 /// The target of schedules, and the name of the module of kernels, for NVIDIA GPUs.
 inline constexpr llvm::StringLiteral cudaTarget = "cuda";
 
@@ -97,6 +103,9 @@ inline constexpr llvm::StringLiteral tileBytesAttr = "kern.tile_bytes";
 inline constexpr llvm::StringLiteral fusedAttr = "kern.fused";
 /// GPU: what it holds, op by op: "norm attn_norm, config.toml:8".
 inline constexpr llvm::StringLiteral sourcesAttr = "kern.sources";
+/// GPU: a kernel that does the same as another one, for more rows: its name. Column tiles of a block, where not 1.
+inline constexpr llvm::StringLiteral formOfAttr = "kern.form_of";
+inline constexpr llvm::StringLiteral tilesPerBlockAttr = "kern.tiles_per_block";
 inline constexpr llvm::StringLiteral unitFlopsAttr = "kern.unit_flops";
 
 } // namespace lathe::kern

@@ -40,10 +40,12 @@ def Kern_Schedule : AttrDef<Kern_Dialect, "Schedule"> {
     `#kern.schedule<target = "avx512vnni", unit_block = 48, rows = 6, columns = 32>`: a call takes at most `unit_block` units; a register tile is `rows` x `columns` (of the
     panel of 32 that weights are packed in; a narrower one walks the panel in parts). With `amx_rows = 5` products of at least so many rows are made in AMX tiles, with
     `library = "onednn", library_rows = 16` calls of 16 rows or more leave their products to that library. `origin = "default, cpu.toml:21"` says which entry of a table gave it.
+    On a GPU, `#kern.schedule<target = "cuda", unit_block = 64, rows = 64, columns = 128, least_rows = 33, depth = 64>` is that of a kernel for steps of 33 rows and more: a block makes `rows` by
+    `columns` at most, and has `depth` columns of its rows in shared memory at a time. It stands behind the one for fewer rows.
   }];
   let parameters = (ins "::mlir::StringAttr":$target, "int64_t":$unit_block, "int64_t":$rows, "int64_t":$columns,
                     DefaultValuedParameter<"int64_t", "0">:$amx_rows, OptionalParameter<"::mlir::StringAttr">:$library, OptionalParameter<"int64_t">:$library_rows,
-                    OptionalParameter<"::mlir::StringAttr">:$origin);
+                    OptionalParameter<"int64_t">:$least_rows, OptionalParameter<"int64_t">:$depth, OptionalParameter<"::mlir::StringAttr">:$origin);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }
@@ -405,6 +407,52 @@ def Kern_BlockDotOp : Kern_Op<"block_dot", [AttrSizedOperandSegments, MemoryEffe
     /// Bytes of shared memory for the spans' sums.
     int64_t sumBytes();
   }];
+}
+
+def Kern_GemmStartOp : Kern_Op<"gemm_start", [MemoryEffects<[MemAlloc, MemRead]>]> {
+  let summary = "GPU: begins a product of many rows whose sums stay in registers";
+  let description = [{
+    The result is [rows][columns] spread over the registers of the block's threads, all zero, for columns of the weight from panel `panel` on; those behind the weight's have no meaning.
+    kern.gemm_piece adds to it, kern.gemm_store takes it. Weights are bf16, or codes with scales, as for kern.block_dot. All threads of the block take part. It is `start_gemm` of runtime/device/gemm.cuh.
+
+    ```mlir
+    %sums = kern.gemm_start (%w[%panel]) : memref<384x32x8x32xbf16> -> memref<64x128xf32, "registers">
+    ```
+  }];
+  let arguments = (ins Variadic<AnyMemRef>:$weight, Index:$panel);
+  let results = (outs AnyMemRef:$sums);
+  let assemblyFormat = "`(` $weight `[` $panel `]` `)` attr-dict `:` type($weight) `->` type($sums)";
+  let hasVerifier = 1;
+}
+
+def Kern_GemmPieceOp : Kern_Op<"gemm_piece", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "GPU: adds the product of some columns of k to the sums of a product";
+  let description = [{
+    Input is [stages][parts][rows][32] of bf16: column 32 p + c of piece number `piece` of each row stands in [stage, p, row, c]. Pieces are added in order, from 0; `count` rows are read, and
+    columns up to whole blocks of the weight, which are zeros behind k. The stage must have been stored before a barrier. The sums are those of kern.block_dot to the bit: the same spans of k, each the
+    same chain. It is `add_piece` of runtime/device/gemm.cuh.
+
+    ```mlir
+    kern.gemm_piece %piece of %count rows (%input[%stage]) into %sums : memref<2x2x64x32xbf16> into memref<64x128xf32, "registers">
+    ```
+  }];
+  let arguments = (ins Index:$piece, Index:$count, AnyMemRef:$input, Index:$stage, AnyMemRef:$sums);
+  let assemblyFormat = "$piece `of` $count `rows` `(` $input `[` $stage `]` `)` `into` $sums attr-dict `:` type($input) `into` type($sums)";
+  let hasVerifier = 1;
+}
+
+def Kern_GemmStoreOp : Kern_Op<"gemm_store", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "GPU: stores the sums of a product, tiles of columns one behind the other";
+  let description = [{
+    into[c / width * rows + r, c mod width] = sums[r, c] for r < count, `width` being the columns of `into`, whose rows are those of all tiles. They may be read behind a barrier.
+
+    ```mlir
+    kern.gemm_store %count rows of %sums into %tile : memref<64x128xf32, "registers"> into memref<256x32xf32>
+    ```
+  }];
+  let arguments = (ins Index:$count, AnyMemRef:$sums, AnyMemRef:$into);
+  let assemblyFormat = "$count `rows` `of` $sums `into` $into attr-dict `:` type($sums) `into` type($into)";
+  let hasVerifier = 1;
 }
 
 def Kern_LoadCodesOp : Kern_Op<"load_codes", [MemoryEffects<[MemRead]>]> {

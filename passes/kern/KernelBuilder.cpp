@@ -68,8 +68,11 @@ FailureOr<func::FuncOp> kern::buildKernel(ModuleOp module, const KernelSignature
   SmallVector<Type> types;
   for (const Argument &argument : signature.arguments)
     types.push_back(argument.type);
-  auto kernel =
-      func::FuncOp::create(builder, lmFunction.getLoc(), lmFunction.getName(), builder.getFunctionType(types, {}));
+  bool many = schedule.getLeastRows() != 0;
+  auto kernel = func::FuncOp::create(builder, lmFunction.getLoc(), (lmFunction.getName() + (many ? "_many" : "")).str(),
+                                     builder.getFunctionType(types, {}));
+  if (many)
+    kernel->setAttr(formOfAttr, builder.getStringAttr(lmFunction.getName()));
   kernel->setAttr(scheduleAttr, schedule);
   kernel->setAttr(unitAttr, kern::UnitAttr::get(mlir, signature.unit));
   kernel->setAttr(tilesAttr, builder.getI64IntegerAttr(signature.tiles));
@@ -118,7 +121,7 @@ FailureOr<func::FuncOp> kern::buildKernel(ModuleOp module, const KernelSignature
   constexpr Build builders[][2] = {
       {buildLinear, buildBlockLinear}, {buildAttention, buildBlockAttention}, {buildEmbed, buildBlockEmbed}};
   int kind = isa<lm::LinearOp>(signature.anchor) ? 0 : isa<lm::AttentionOp>(signature.anchor) ? 1 : 2;
-  LogicalResult built = builders[kind][signature.device](context);
+  LogicalResult built = many ? buildBlockGemm(context) : builders[kind][signature.device](context);
   if (failed(built))
     return failure();
   func::ReturnOp::create(context.e.b);

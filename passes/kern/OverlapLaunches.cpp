@@ -38,12 +38,15 @@ class Start {
 public:
   explicit Start(func::FuncOp kernel) : b(OpBuilder::atBlockBegin(&kernel.getBody().front())), loc(b.getUnknownLoc()) {}
 
-  void prefetch(BlockDotOp product) {
-    Value weight = product.getWeight().front(), panel = product.getPanel(); // codes; their scales are few
+  /// `columns` of a weight from a panel on; of a last block with fewer, the last of the weight.
+  void prefetch(Value weight, Value panel, int64_t columns) {
     if (!isa<BlockArgument>(weight) || !followsFromGrid(panel) || !done.insert({weight, panel}).second)
       return;
-    auto into = cast<MemRefType>(product.getInto().getType());
-    PrefetchOp::create(b, loc, weight, repeat(panel), b.getI64IntegerAttr(into.getDimSize(1)));
+    int64_t panels = cast<MemRefType>(weight.getType()).getDimSize(0), some = columns / devicePanel;
+    Value first = repeat(panel);
+    if (panels % some != 0)
+      first = arith::MinSIOp::create(b, loc, first, arith::ConstantIndexOp::create(b, loc, panels - some));
+    PrefetchOp::create(b, loc, weight, first, b.getI64IntegerAttr(columns));
   }
   void wait() {
     DependencyWaitOp::create(b, loc);
@@ -90,7 +93,13 @@ struct OverlapLaunches : lathe::kern::impl::KernOverlapLaunchesBase<OverlapLaunc
       return;
     for (auto kernel : cuda.getOps<func::FuncOp>()) {
       Start start(kernel);
-      kernel.walk([&](BlockDotOp product) { start.prefetch(product); });
+      auto columns = [](Value sums) { return cast<MemRefType>(sums.getType()).getDimSize(1); };
+      kernel.walk([&](Operation *op) { // of codes and scales the codes, scales are few
+        if (auto product = dyn_cast<BlockDotOp>(op))
+          start.prefetch(product.getWeight().front(), product.getPanel(), columns(product.getInto()));
+        else if (auto product = dyn_cast<GemmStartOp>(op))
+          start.prefetch(product.getWeight().front(), product.getPanel(), columns(product.getSums()));
+      });
       start.wait();
     }
   }

@@ -103,7 +103,7 @@ FailureOr<Value> RowPrologue::chunk(Value value, Value column, int64_t valid) {
          << "expected a prologue that the CPU target knows (select_rows, norm, quantize, addf, gated silu)";
 }
 
-FailureOr<Value> RowPrologue::sumChunks(int64_t width, llvm::function_ref<FailureOr<Value>(Value, int64_t)> body) {
+FailureOr<Value> RowPrologue::sumChunks(int64_t width, Term body) {
   int64_t full = width / e.width * e.width;
   LogicalResult made = success();
   Value sum = e.splat(0.0f);
@@ -128,6 +128,26 @@ FailureOr<Value> RowPrologue::sumChunks(int64_t width, llvm::function_ref<Failur
   return sum;
 }
 
+FailureOr<Value> RowPrologue::sumRow(int64_t width, Term term) {
+  auto sum = sumChunks(width, term);
+  if (failed(sum))
+    return failure();
+  return e.reduce(Combine::add, *sum);
+}
+
+SmallVector<lm::NormOp> RowPrologue::norms(bool &selects) {
+  SmallVector<lm::NormOp> found;
+  selects = false;
+  for (Operation &op : k.signature.body().without_terminator()) {
+    if (&op == k.signature.anchor)
+      break;
+    selects |= isa<lm::SelectRowsOp>(op);
+    if (auto norm = dyn_cast<lm::NormOp>(op))
+      found.push_back(norm);
+  }
+  return found;
+}
+
 LogicalResult RowPrologue::measure(lm::NormOp norm) {
   Emitter::At at(e, norm);
   int64_t width = widthOf(norm.getInput());
@@ -135,7 +155,7 @@ LogicalResult RowPrologue::measure(lm::NormOp norm) {
     return norm.emitOpError() << "expected a norm over the whole row in a prologue";
   Statistics s;
   auto mean = [&](llvm::function_ref<Value(Value, int64_t)> term) -> FailureOr<Value> {
-    auto sum = sumChunks(width, [&](Value column, int64_t valid) -> FailureOr<Value> {
+    auto sum = sumRow(width, [&](Value column, int64_t valid) -> FailureOr<Value> {
       auto x = chunk(norm.getInput(), column, valid);
       if (failed(x))
         return failure();
@@ -143,7 +163,7 @@ LogicalResult RowPrologue::measure(lm::NormOp norm) {
     });
     if (failed(sum))
       return failure();
-    return e.splat(e.div(e.reduce(Combine::add, *sum), e.constant(width)));
+    return e.splat(e.div(*sum, e.constant(width)));
   };
   if (norm.getKind() == lm::NormKind::layer) {
     auto average = mean([](Value x, int64_t) { return x; });
@@ -261,17 +281,10 @@ void RowPrologue::pad(Value slot) {
 
 LogicalResult RowPrologue::row(Value unit, Value slot) {
   llvm::SaveAndRestore width(e.width, e.device ? blockThreads : lanes);
-  bool selects = false;
-  SmallVector<lm::NormOp> norms;
-  for (Operation &op : k.signature.body().without_terminator()) {
-    if (&op == k.signature.anchor)
-      break;
-    selects |= isa<lm::SelectRowsOp>(op);
-    if (auto norm = dyn_cast<lm::NormOp>(op))
-      norms.push_back(norm);
-  }
+  bool selects;
+  SmallVector<lm::NormOp> before = norms(selects);
   sourceRow = selects ? e.batch(Field::logit_row, unit) : unit;
-  for (lm::NormOp norm : norms)
+  for (lm::NormOp norm : before)
     if (failed(measure(norm)))
       return failure();
   if (auto quantize = input.getDefiningOp<lm::QuantizeOp>())

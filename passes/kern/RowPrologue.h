@@ -13,6 +13,7 @@ mlir::Value inverseRoot(Emitter &e, mlir::Value meanOfSquares, double eps);
 class RowPrologue {
 public:
   explicit RowPrologue(KernelContext &context) : k(context), e(context.e) {}
+  virtual ~RowPrologue() = default;
 
   /// Looks at the chain that ends in the linear's input and allocates what it needs.
   mlir::LogicalResult prepare(lm::LinearOp linear);
@@ -25,13 +26,19 @@ public:
   /// Products in AMX tiles read whole tiles of rows: those from `slot` on get scales of zero.
   void pad(mlir::Value slot);
 
-private:
+protected:
   struct Statistics {
     mlir::Value mean, inverse;
   };
+  /// A vector of a row from `column` on, and how many of its lanes are the row's; the rest is 0.
+  using Term = llvm::function_ref<mlir::FailureOr<mlir::Value>(mlir::Value, int64_t)>;
 
+  /// The norms before the product, first to last; whether rows are selected.
+  llvm::SmallVector<lm::NormOp> norms(bool &selects);
   mlir::FailureOr<mlir::Value> chunk(mlir::Value value, mlir::Value column, int64_t valid);
   mlir::LogicalResult measure(lm::NormOp norm);
+  /// The sum of a row's terms.
+  virtual mlir::FailureOr<mlir::Value> sumRow(int64_t width, Term term);
   /// The group of input codes from column `first` on; `columns` of them are the row's.
   mlir::LogicalResult quantizeGroup(lm::QuantizeOp quantize, mlir::Value slot, mlir::Value number, int64_t columns);
   /// The sums over the row that a weight's minima are multiplied by.
@@ -39,10 +46,8 @@ private:
   mlir::LogicalResult quantizeRow(lm::QuantizeOp quantize, mlir::Value slot);
   /// GPU: `count` columns of scratch from `column` on, of which `valid` are the row's and the rest zeros.
   mlir::LogicalResult fill(mlir::Value column, int64_t valid, int64_t count, mlir::Value slot);
-  /// Calls `body(column, valid lanes)` for all 16-column pieces of the row; sums what it returns when `carried` is
-  /// given.
-  mlir::FailureOr<mlir::Value> sumChunks(int64_t width,
-                                         llvm::function_ref<mlir::FailureOr<mlir::Value>(mlir::Value, int64_t)> body);
+  /// Calls `body(column, valid lanes)` for all vectors of the row and sums what it returns.
+  mlir::FailureOr<mlir::Value> sumChunks(int64_t width, Term body);
 
   KernelContext &k;
   Emitter &e;

@@ -63,6 +63,15 @@ int64_t deviceBlockWithin(const ScheduleEntry &entry, lm::LinearOp linear) {
   return rows > deviceTileRows ? rows / deviceTileRows * deviceTileRows : rows;
 }
 
+/// A default's columns for a kernel of many rows: fewer blocks of columns than this would leave most multiprocessors
+/// without work where all rows are one block's.
+constexpr int64_t gemmBlocksLeast = 16;
+
+int64_t gemmColumnsWithin(const ScheduleEntry &entry, lm::LinearOp linear) {
+  int64_t columns = widthOf(linear.getResult()) / gemmBlocksLeast / panelWidth * panelWidth;
+  return std::clamp(columns, panelWidth, entry.columns);
+}
+
 /// A library adds signed bytes: codes are stored with 128 added, and no further bias. Of floats it adds f32, so not
 /// where a tier multiplies in bf16.
 bool libraryMayRead(lm::LinearOp linear, StringRef tier) {
@@ -145,7 +154,25 @@ struct SelectSchedule : kern::impl::KernSelectScheduleBase<SelectSchedule> {
       }
     }
     return ScheduleAttr::get(&getContext(), text(tier.str()), unitBlock, rows, entry->columns, entry->amxRows, library,
-                             libraryRows, text((entry->measured() ? "measured, " : "default, ") + entry->origin));
+                             libraryRows, 0, 0, text(originOf(*entry)));
+  }
+
+  static std::string originOf(const ScheduleEntry &entry) {
+    return (entry.measured() ? "measured, " : "default, ") + entry.origin;
+  }
+
+  /// The kernel of a GPU for many rows, behind the one for few; null where a table has none for such weights.
+  ScheduleAttr selectMany(lm::FusedOp fused) {
+    auto linear = dyn_cast_or_null<lm::LinearOp>(anchorOf(fused));
+    ScheduleKey key = scheduleKeyOf(fused, cudaTarget);
+    key.kind = "gemm";
+    const ScheduleEntry *entry = linear ? schedules.find(key) : nullptr;
+    if (!entry)
+      return {};
+    int64_t columns = entry->measured() ? entry->columns : gemmColumnsWithin(*entry, linear);
+    return ScheduleAttr::get(&getContext(), StringAttr::get(&getContext(), cudaTarget), entry->rows, entry->rows,
+                             columns, 0, {}, 0, entry->leastRows, entry->depth,
+                             StringAttr::get(&getContext(), originOf(*entry)));
   }
 
   void runOnOperation() override {
@@ -176,6 +203,9 @@ struct SelectSchedule : kern::impl::KernSelectScheduleBase<SelectSchedule> {
         if (failed(schedule))
           return signalPassFailure();
         attributes.push_back(*schedule);
+        if (tier == cudaTarget)
+          if (ScheduleAttr many = selectMany(fused))
+            attributes.push_back(many);
       }
       function->setAttr(schedulesAttr, ArrayAttr::get(&getContext(), attributes));
     }

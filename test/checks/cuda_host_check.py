@@ -130,6 +130,33 @@ def wide(lathe, quant):
     return f"error {error:.1e} of the spread"
 
 
+def manyRows(lathe, quant):
+    """More rows in a step than a block of the kernels for many rows has, widths that fill no piece of k, no warp and no
+    block of column tiles, heads of 80: the bits of few rows."""
+    config = llamaConfig(hidden_size=168, head_dim=80, num_attention_heads=2, num_key_value_heads=1, intermediate_size=800,
+                         num_hidden_layers=1, vocab_size=328)
+    source = scratch(lathe.work) / "many.gguf"
+    writeGguf(source, config, 352, element="BF16")
+    model = lathe.artifact(source, "--quant", quant, "--target", TARGET)
+    text = lathe.run("inspect", model, "kernel", "norm_gate_up_gated_many").expect(0).text
+    for part in ("64 rows by 3 of 50 column tiles", "for 33 rows and more", "add_piece(", "piece % 2"):
+        expect(part in text, f"norm_gate_up_gated_many does not show {part!r}")
+    with zipfile.ZipFile(model) as archive:
+        plan = json.loads(archive.read("plan.json"))
+    forms = {kernel["symbol"]: [(form["symbol"], form["mostUnits"]) for form in kernel["variants"]["sm_80"]["forms"]] for kernel in plan["kernels"]}
+    for name, of in forms.items():
+        linear = name not in ("embed", "attention")
+        expectEqual(of, [(name, 32), (f"{name}_many", 0)] if linear else [(name, 0)], f"forms of {name}")
+    ids = np.random.default_rng(352).integers(0, config["vocab_size"], 71)
+    logits = expectSameBits(lathe, model, ids, ((40, 3), (9, 4)))
+    if quant == "bf16":
+        want = Oracle(config=config, weights=roundedWeights(config, 352, "BF16")).logits(ids)
+        error = np.sqrt(((logits - want) ** 2).mean()) / want.std()
+        expect(error < SPREAD[quant], f"logits are off by {error:.1e} of their spread, allowed {SPREAD[quant]:g}")
+        return f"error {error:.1e} of the spread"
+    return ""
+
+
 def refused(lathe, folder):
     """Codes that GPUs have no product with: said before anything is made, with the weight's name."""
     source = scratch(lathe.work) / "cuda-Q4_0.gguf"
@@ -203,6 +230,8 @@ def fill(suite, lathe, args):
         suite.add(f"{name}/{quant}/ragged batch", raggedBatch, lathe, referenceModel(name), quant)
     for quant in SPREAD:
         suite.add(f"wide/{quant}", wide, lathe, quant)
+    for quant in ("bf16", "int8"):
+        suite.add(f"many rows/{quant}", manyRows, lathe, quant)
     suite.add("refused codes", refused, lathe, referenceModel("qwen2"))
     # A scale of 128 elements stands for both blocks of 64.
     suite.add("qwen2/int8:128/logits", logits, lathe, referenceModel("qwen2"), "int8:128")

@@ -45,8 +45,36 @@ MISTAKES = {
     "a scale that may be NaN": (r"(\w+) != -1e\+30f \? (\w+ \* memory\.value_scales\(.*\)) : 0\.0f;", r"\2;"),
     "no counting of items": (r"ready = arrive\(.*\);", "ready = true;"),
 }
+# The same of kernels for many rows, besides.
+MANY_MISTAKES = {
+    "no barrier": (r"block_barrier\(\);", ";"),
+    "the other stage is filled": (r"memory\.input\((\w+), ", r"memory.input(1 - \1, "),
+    "the other stage is multiplied": (r"(add_piece\(.*, )(\w+), (\w+)\);", r"\g<1>1 - \2, \3);"),
+    "one stage for all pieces": (r"% 2;", "% 1;"),
+    "another piece": (r"(add_piece\(.*, )(\w+)\);", r"\1\2 + 1);"),
+    "a piece too few": (r"int piece = 0;", "int piece = 1;"),
+    "columns of another piece": (r"(= to_bf16\(.*\bx\(\w+, \w+) \+ ", r"\1 + 16 + "),
+    "a row less by the weight": (r"(add_piece\(\w+, last - first)", r"\1 - 1"),
+    "a row more by the weight": (r"(add_piece\(\w+, last - first)", r"\1 + 1"),
+    "a row that is not stored": (r"(store_gemm\(\w+, last - first)", r"\1 - 1"),
+    "another panel": (r"(start_gemm.*weight, )(\w+)", r"\g<1>1 + \2"),
+    "a tile too few": (r"(int last_tile = min\(.*)\);", r"\1) - 1;"),
+    "rows that are not there": (r"if \(row(\w*) < last\)", "if (true)"),
+    "another slot of a row's norm": (r"memory\.inverse\((\w+), lane\(\)\);", r"memory.inverse(\1 ^ 1, lane());"),
+    "half of a row's sum": (r"group_sum\((\w+)\) \+ group_sum\((\w+)\)", r"group_sum(\1) + group_sum(\1)"),
+}
+MANY_LIBRARY_MISTAKES = {
+    "a block's weights twice": (r"sums\.load\(block \+ 1\)", "sums.load(block)"),
+    "other rows of an operand": (r"t \* 8 \+ warp_lane\(\) / 4, rows - 1", "t * 8 + (warp_lane() / 4 ^ 1), rows - 1"),
+    "other columns of an operand": (r"column = warp_lane\(\) % 4 \* 8", "column = (warp_lane() % 4 ^ 1) * 8"),
+    "other lanes of a result": (r"warp_lane\(\) % 4 \* 2 \+ i % 2", "warp_lane() % 4 * 2 + 1 - i % 2"),
+    "halves of a result changed": (r"i / 2 \* 8 \+ warp_lane\(\) / 4", "8 - i / 2 * 8 + warp_lane() / 4"),
+    "a span's sum twice": (r"sums\.sum\[f\]\[t\]\[i\] = 0\.0f;", ";"),
+    "a warp with another one's columns": (r"warp\(\) % kStrips \* 32", "(warp() + 1) % kStrips * 32"),
+    "a warp that has no rows": (r"row\(\) < rows;", "row() < rows && row() == 0;"),
+}
 # The same of the device library: only what the kernel uses of it is in its code.
-LIBRARY = ["reduce.cuh", "fragments.cuh", "dot.cuh", "attention.cuh", "sample.cuh"]
+LIBRARY = ["reduce.cuh", "fragments.cuh", "dot.cuh", "gemm.cuh", "attention.cuh", "sample.cuh"]
 LIBRARY_MISTAKES = {
     "no barrier": (r"\bblock_barrier\(\);", ";"),
     "half a warp of a block's sum": (r"  x = (.*)shuffle_xor\(x, 16\)(.*);", r"  x = \1x\2;"),
@@ -96,25 +124,27 @@ class Texts:
     def inlined(self, kernel, library):
         """The kernel with these files of the library in its text."""
         parts = ["#include \"lathe/batch.cuh\"\n"]
-        texts = {name: re.sub(r"^#pragma once$|^#include \"lathe/(?:reduce|fragments|dot|attention)\.cuh\"$", "", library[name], flags=re.M) for name in LIBRARY}
+        texts = {name: re.sub(r"^#pragma once$|^#include \"lathe/(?:reduce|fragments|dot|gemm|attention)\.cuh\"$", "", library[name], flags=re.M) for name in LIBRARY}
         sample = texts.pop("sample.cuh") # of the kernels that include it
         parts += [*texts.values(), "#include \"lathe/functions.cuh\"\n", "#include \"lathe/host/entry.h\"\n"]
         text = self.kernels[kernel].replace("#include \"lathe/kernel.cuh\"\n", "".join(parts))
         return text.replace("#include \"lathe/sample.cuh\"\n", sample)
 
-    def mutants(self):
+    def mutants(self, many=False):
         """(what is wrong, the kernels that may have it, the text of one with it, the text of one without it)"""
-        for name, text in self.kernels.items():
-            for what, (pattern, instead) in MISTAKES.items():
+        kernels = {name: text for name, text in self.kernels.items() if name.endswith("_many.cu") == many}
+        library = {"gemm.cuh": self.library["gemm.cuh"]} if many else {name: text for name, text in self.library.items() if name != "gemm.cuh"}
+        for name, text in kernels.items():
+            for what, (pattern, instead) in (MANY_MISTAKES if many else MISTAKES).items():
                 for place in re.finditer(pattern, text, re.M):
                     # Codes of a slot that nobody wrote are multiplied by a weight of 0: no bound is asked for.
                     if saidBefore(text, place) or what == "a position that nobody wrote" and "value_scales" in text:
                         continue
                     wrong = replaced(text, place, instead)
                     yield f"{what}: {place[0].splitlines()[0].strip()}", [name], lambda _, wrong=wrong: wrong, self.kernels.get
-        names, right, turn = list(self.kernels), functools.cache(lambda name: self.inlined(name, self.library)), 0
-        for file, text in self.library.items():
-            for what, (pattern, instead) in LIBRARY_MISTAKES.items():
+        names, right, turn = list(kernels), functools.cache(lambda name: self.inlined(name, self.library)), 0
+        for file, text in library.items():
+            for what, (pattern, instead) in (MANY_LIBRARY_MISTAKES if many else LIBRARY_MISTAKES).items():
                 for place in re.finditer(pattern, text, re.M):
                     wrong = {**self.library, file: replaced(text, place, instead)}
                     line = text.count("\n", 0, place.start()) + 1
@@ -176,9 +206,9 @@ def sampled(mutants, count):
     return picked
 
 
-def refused(lathe, model, quant, everything):
+def refused(lathe, model, quant, everything, many=False):
     texts = Texts(lathe, model, quant)
-    every = list(texts.mutants())
+    every = list(texts.mutants(many))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         settled = list(pool.map(texts.settle, every if everything else sampled(every, SAMPLE)))
         tried = [mutant for mutant in settled if mutant]
@@ -188,7 +218,7 @@ def refused(lathe, model, quant, everything):
         expect(result.status in (0, 6), f"{name}, {what}: exit status {result.status}: {result.stderr[-500:]}")
         if result.status == 0:
             survivors.append(f"{name}: {what}")
-    expect(len(tried) >= (40 if everything else SAMPLE // 2), f"only {len(tried)} mutants")
+    expect(len(tried) >= (20 if everything else SAMPLE // 2), f"only {len(tried)} mutants")
     expect(len(survivors) <= (1 - CAUGHT) * len(tried), f"{len(survivors)} of {len(tried)} mutants live: {'; '.join(survivors)}")
     return (f"{len(tried) - len(survivors)} of {len(tried)} caught, {len(settled) - len(tried)} are in no code" +
             "".join(f"; lives: {one}" for one in survivors))
@@ -214,6 +244,8 @@ def fill(suite, lathe, args):
     suite.add("a kernel that the model has not", unknownKernel, lathe)
     for model, quant in MODELS:
         suite.add(f"{model}/{quant}/mistakes are refused", refused, lathe, model, quant, args.all)
+        if quant != "f32":
+            suite.add(f"{model}/{quant}/mistakes with many rows are refused", refused, lathe, model, quant, args.all, True)
 
 
 if __name__ == "__main__":

@@ -138,6 +138,28 @@ TEST(Schedules, Library) {
       "folder/t.toml:5:11: library: onednn multiplies weights of f32, bf16, f16, int8 only, found quant \"int4\"");
 }
 
+TEST(Schedules, ManyRowsOnAGpuHaveEntriesOfTheirOwn) {
+  const std::string text = "[[schedule]]\ntier = \"cuda\"\nkind = \"gemm\"\nquant = \"bf16\"\nleast_rows = 97\nrows = "
+                           "128\ncolumns = 128\ndepth = 64\n";
+  auto table = ScheduleTable::parse(text, "t.toml");
+  ASSERT_OK(table);
+  const ScheduleEntry &entry = *table->find({.tier = "cuda", .kind = "gemm", .quant = "bf16", .n = 1024, .k = 2048});
+  EXPECT_EQ(entry.tile(), "128 x 128 by 64, from 97 rows");
+  EXPECT_EQ(printSchedule(entry, ""), text);
+  EXPECT_EQ(table->find({.tier = "cuda", .kind = "gemm", .quant = "int8", .group = 32, .n = 1024, .k = 2048})->rows,
+            64);
+  EXPECT_EQ(table->find({.tier = "cuda", .kind = "gemm", .quant = "f32", .n = 1024, .k = 2048}), nullptr);
+  EXPECT_EQ(errorOf(replaced(text, "bf16", "f32")),
+            "folder/t.toml:4:9: quant: unknown value \"f32\"; known: bf16, int8");
+  EXPECT_EQ(errorOf(replaced(text, "\"cuda\"", "\"x86-64-v3\"")),
+            "folder/t.toml:2:8: tier: expected cuda for kind gemm, found \"x86-64-v3\"");
+  EXPECT_EQ(errorOf(replaced(text, "rows = 128", "rows = 12")),
+            "folder/t.toml:6:8: rows: expected a multiple of 8 from 8 to 256, found the integer 12");
+  EXPECT_EQ(errorOf(replaced(text, "columns = 128", "columns = 256")),
+            "folder/t.toml:6:8: rows: 128 rows by 256 columns and two stages of 64 columns take more than 92160 bytes "
+            "of shared memory");
+}
+
 TEST(Schedules, EmptyTableIsTheBuiltInOne) {
   for (const char *text : {"", "# nothing\n", "schedule = []\n"}) {
     auto table = ScheduleTable::parse(text, "t.toml");
@@ -159,9 +181,9 @@ TEST(Schedules, Mistakes) {
       errorAfter("tier = \"avx512vnni\"", "tier = 512"),
       "folder/t.toml:2:8: tier: expected one of amx, avx512vnni, avxvnni, x86-64-v3, cuda, found the integer 512");
   EXPECT_EQ(errorAfter("kind = \"linear\"\n", ""),
-            "folder/t.toml:1:1: missing key 'kind': expected one of linear, attention, embed");
+            "folder/t.toml:1:1: missing key 'kind': expected one of linear, gemm, attention, embed");
   EXPECT_EQ(errorAfter("\"linear\"", "\"conv\""),
-            "folder/t.toml:3:8: kind: unknown value \"conv\"; known: linear, attention, embed");
+            "folder/t.toml:3:8: kind: unknown value \"conv\"; known: linear, gemm, attention, embed");
   EXPECT_EQ(
       errorAfter("int8", "int7"),
       "folder/t.toml:4:9: quant: unknown value \"int7\"; did you mean 'int8'? known: f32, bf16, f16, int8, int6, int4");

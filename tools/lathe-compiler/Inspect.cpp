@@ -63,7 +63,7 @@ Result<void> inspectSummary(Inspection &inspection, const InspectOptions &option
 /// Every kernel with what each architecture needs for it.
 static Result<void> cudaKernels(Inspection &inspection, bool asJson) {
   nlohmann::json all = nlohmann::json::array();
-  for (const Kernel &kernel : inspection.plan().kernels) {
+  for (const Kernel &kernel : inspection.kernels()) {
     auto uses = cudaUses(inspection.text("kernels/usage.json"), inspection.plan(), kernel);
     if (!uses)
       return propagate(uses);

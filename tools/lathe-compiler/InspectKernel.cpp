@@ -143,13 +143,14 @@ Result<void> inspectKernel(Inspection &inspection, const InspectOptions &options
   if (!code)
     return propagate(code);
   std::vector<std::pair<std::string, std::string>> stages;
-  for (auto [number, scope] : {std::pair{"10", std::string()}, std::pair{"20", tier->name}}) {
+  std::string planned = plannedName(inspection.plan(), options.name);
+  for (auto [number, name, scope] : {std::tuple{"10", planned, std::string()}, std::tuple{"20", options.name, tier->name}}) {
     if (!facts->inStages)
       break;
     auto module = inspection.stage(number);
     if (!module)
       return propagate(module);
-    auto text = printFunction(*module, options.name, scope);
+    auto text = printFunction(*module, name, scope);
     if (!text)
       return propagate(text);
     stages.emplace_back(number, std::move(*text));

@@ -142,3 +142,58 @@ func.func @no_place_for_a_scale(%i: index, %scale: f32, %keys: memref<?x2x8x32xi
   kern.store_scale %scale, %keys[%i, %i, %i] : memref<?x2x8x32xi8>
   return
 }
+
+// -----
+
+func.func @gemm_arrays(%i: index, %w: memref<8x5x8x32xbf16>) {
+  // expected-error@below {{expected a weight, or codes and scales, found 3 arrays}}
+  %sums = kern.gemm_start (%w, %w, %w[%i]) : memref<8x5x8x32xbf16>, memref<8x5x8x32xbf16>, memref<8x5x8x32xbf16> -> memref<64x64xf32, "registers">
+  return
+}
+
+// -----
+
+func.func @gemm_floats(%i: index, %w: memref<8x5x8x16xf32>) {
+  // expected-error@below {{expected a weight [panels][blocks][8][32] of bf16, or codes of 64 bytes with scales, found 'memref<8x5x8x16xf32>'}}
+  %sums = kern.gemm_start (%w[%i]) : memref<8x5x8x16xf32> -> memref<64x64xf32, "registers">
+  return
+}
+
+// -----
+
+func.func @gemm_sums(%i: index, %w: memref<8x5x8x32xbf16>) {
+  // expected-error@below {{expected sums of a multiple of 8 rows and of 32 columns, at most 256 and the weight's, in f32 in "registers", found 'memref<64x96xf32, "registers">'}}
+  %sums = kern.gemm_start (%w[%i]) : memref<8x5x8x32xbf16> -> memref<64x96xf32, "registers">
+  return
+}
+
+// -----
+
+func.func @gemm_elsewhere(%i: index, %sums: memref<64x64xf32>, %input: memref<2x2x64x32xbf16>) {
+  // expected-error@below {{expected sums that kern.gemm_start gives, found 'memref<64x64xf32>'}}
+  kern.gemm_piece %i of %i rows (%input[%i]) into %sums : memref<2x2x64x32xbf16> into memref<64x64xf32>
+  return
+}
+
+// -----
+
+func.func @gemm_stages(%i: index, %codes: memref<8x2x8x64xi8>, %scales: memref<8x4x8xbf16>, %input: memref<2x1x64x32xbf16>) {
+  %sums = kern.gemm_start (%codes, %scales[%i]) : memref<8x2x8x64xi8>, memref<8x4x8xbf16> -> memref<64x64xf32, "registers">
+  // expected-error@below {{expected stages [stages][parts][64][32] of bf16, of whole blocks of 64 columns, found 'memref<2x1x64x32xbf16>'}}
+  kern.gemm_piece %i of %i rows (%input[%i]) into %sums : memref<2x1x64x32xbf16> into memref<64x64xf32, "registers">
+  return
+}
+
+// -----
+
+func.func @gemm_tiles(%i: index, %w: memref<8x5x8x32xbf16>, %tile: memref<64x32xf32>) {
+  %sums = kern.gemm_start (%w[%i]) : memref<8x5x8x32xbf16> -> memref<64x64xf32, "registers">
+  // expected-error@below {{expected tiles of 4096 elements in f32, of a multiple of 16 columns, found 'memref<64x32xf32>'}}
+  kern.gemm_store %i rows of %sums into %tile : memref<64x64xf32, "registers"> into memref<64x32xf32>
+  return
+}
+
+// -----
+
+// expected-error@below {{expected least_rows from 2, depth a multiple of 64, rows one of 8, the same unit_block, columns one of 32 up to 256, and 92160 bytes for sums and 2 stages, found 33, 32, 64, 64 and 128}}
+#depth = #kern.schedule<target = "cuda", unit_block = 64, rows = 64, columns = 128, least_rows = 33, depth = 32>

@@ -48,3 +48,18 @@ func.func @attention(%i: index, %q: memref<8x96xbf16>, %floats: memref<?x2x32x64
   kern.store_scale %scale, %keys[%i, %i, %i] : memref<?x2x72x32xi8>
   return
 }
+
+// Many rows: sums in registers, a stage of columns at a time, tiles of columns one behind the other.
+// CHECK-LABEL: func.func @many(
+// CHECK: %[[SUMS:.*]] = kern.gemm_start(%{{.*}}[%{{.*}}]) : memref<8x5x8x32xbf16> -> memref<64x64xf32, "registers">
+// CHECK: kern.gemm_piece %{{.*}} of %{{.*}} rows(%{{.*}}[%{{.*}}]) into %[[SUMS]] : memref<2x2x64x32xbf16> into memref<64x64xf32, "registers">
+// CHECK: kern.gemm_store %{{.*}} rows of %[[SUMS]] into %{{.*}} : memref<64x64xf32, "registers"> into memref<128x32xf32>
+// CHECK: kern.gemm_start(%{{.*}}, %{{.*}}[%{{.*}}]) : memref<8x2x8x64xi8>, memref<8x4x8xbf16> -> memref<64x64xf32, "registers">
+func.func @many(%i: index, %weight: memref<8x5x8x32xbf16>, %codes: memref<8x2x8x64xi8>, %scales: memref<8x4x8xbf16>, %input: memref<2x2x64x32xbf16>, %tile: memref<128x32xf32>) {
+  %sums = kern.gemm_start (%weight[%i]) : memref<8x5x8x32xbf16> -> memref<64x64xf32, "registers">
+  kern.gemm_piece %i of %i rows (%input[%i]) into %sums : memref<2x2x64x32xbf16> into memref<64x64xf32, "registers">
+  kern.gemm_store %i rows of %sums into %tile : memref<64x64xf32, "registers"> into memref<128x32xf32>
+  %of_codes = kern.gemm_start (%codes, %scales[%i]) : memref<8x2x8x64xi8>, memref<8x4x8xbf16> -> memref<64x64xf32, "registers">
+  kern.gemm_piece %i of %i rows (%input[%i]) into %of_codes : memref<2x2x64x32xbf16> into memref<64x64xf32, "registers">
+  return
+}

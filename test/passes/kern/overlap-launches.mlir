@@ -26,6 +26,20 @@ module @cuda {
     return
   }
 
+  // A last block with fewer columns than the others asks for the weight's last.
+  // CHECK-LABEL: func.func @many
+  // CHECK: %[[PANEL:.*]] = arith.muli
+  // CHECK: %[[MOST:.*]] = arith.constant 4 : index
+  // CHECK: %[[FIRST:.*]] = arith.minsi %[[PANEL]], %[[MOST]]
+  // CHECK-NEXT: kern.prefetch %{{.*}}[%[[FIRST]]] columns 64 : memref<12x2x8x32xbf16>
+  func.func @many(%w: memref<12x2x8x32xbf16>) {
+    %first, %last, %tile, %end = kern.program_id
+    %c4 = arith.constant 4 : index
+    %panel = arith.muli %tile, %c4 : index
+    %sums = kern.gemm_start (%w[%panel]) : memref<12x2x8x32xbf16> -> memref<64x64xf32, "registers">
+    return
+  }
+
   // A panel that follows from the rows is not known before the wait.
   // CHECK-LABEL: func.func @gathered
   // CHECK-NEXT: kern.dependency_wait

@@ -73,3 +73,35 @@ func.func private @attention_wide(%batch: !lm.batch, %q: tensor<?x1024xf32>, %kv
   } : tensor<?x1024xf32>
   return %r : tensor<?x1024xf32>
 }
+
+// Many rows: as many columns as the table says, fewer where that would make fewer than 16 blocks of them.
+// CHECK-LABEL: func.func private @many(
+// CHECK-SAME: columns = 128, least_rows = 33, depth = 64, origin
+func.func private @many(%x: tensor<?x576xf32>, %w: tensor<2048x576xbf16>) -> tensor<?x2048xf32> {
+  %r = lm.fused "many" {
+    %y = lm.linear %x, %w : (tensor<?x576xf32>, tensor<2048x576xbf16>) -> tensor<?x2048xf32>
+    lm.yield %y : tensor<?x2048xf32>
+  } : tensor<?x2048xf32>
+  return %r : tensor<?x2048xf32>
+}
+// CHECK-LABEL: func.func private @fewer_columns(
+// CHECK-SAME: columns = 96, least_rows = 33, depth = 64, origin
+func.func private @fewer_columns(%x: tensor<?x576xf32>, %w: tensor<2016x576xbf16>) -> tensor<?x2016xf32> {
+  %r = lm.fused "fewer_columns" {
+    %y = lm.linear %x, %w : (tensor<?x576xf32>, tensor<2016x576xbf16>) -> tensor<?x2016xf32>
+    lm.yield %y : tensor<?x2016xf32>
+  } : tensor<?x2016xf32>
+  return %r : tensor<?x2016xf32>
+}
+
+// Floats, by which others are checked, have one kernel for any number of rows.
+// CHECK-LABEL: func.func private @floats(
+// CHECK-NOT: least_rows
+// CHECK: lm.fused
+func.func private @floats(%x: tensor<?x576xf32>, %w: tensor<2048x576xf32>) -> tensor<?x2048xf32> {
+  %r = lm.fused "floats" {
+    %y = lm.linear %x, %w : (tensor<?x576xf32>, tensor<2048x576xf32>) -> tensor<?x2048xf32>
+    lm.yield %y : tensor<?x2048xf32>
+  } : tensor<?x2048xf32>
+  return %r : tensor<?x2048xf32>
+}

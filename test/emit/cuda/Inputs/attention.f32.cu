@@ -2,7 +2,7 @@
 //   attention attn, config.json:21
 // a block: a KV head of an item, 26880 bytes of shared memory
 // operations: 384 a row and position
-// schedule: default, cuda.toml:27
+// schedule: default, cuda.toml:31
 #include "lathe/kernel.cuh"
 
 using namespace lathe::device;
@@ -31,13 +31,13 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void attention(Batch batch,
   const int last = min(first + 1, batch.items());
   if (first >= last) return;
   const int tile = block_x();
-  // attn
   const int item_row = batch.item_row(first);
   const int item_end = batch.item_end(first);
   const int difference = item_end - item_row;
   const int row_sequence = batch.row_sequence(item_row);
   const int product = difference * 3;
   const int row_position = batch.row_position(item_end - 1);
+  // attn
   for (int q = group(); q < product; q += 16) {
     memory.queries(q, lane()) = q_rope(item_row + q / 3, (tile * 3 + q % 3) * 16 + lane()) * 0.25f;
     memory.queries(q, 16 + lane()) = 0.0f;
@@ -90,10 +90,8 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void attention(Batch batch,
       const float chunk_maxima_2 = memory.chunk_maxima(q_3, lane());
       const float chunk_sums_2 = memory.chunk_sums(q_3, lane());
       if (holds) {
-        for (int column_2 = 0; column_2 < 32; column_2 += 16) {
-          const float products_2 = memory.products(q_3, column_2 + lane());
-          partials(sum + q_3 / 3, (tile * 3 + q_3 % 3) * 48 + column_2 + lane()) = products_2;
-        }
+        for (int column_2 = 0; column_2 < 32; column_2 += 16)
+          partials(sum + q_3 / 3, (tile * 3 + q_3 % 3) * 48 + column_2 + lane()) = float(memory.products(q_3, column_2 + lane()));
         if (lane() == 0) {
           const int sum_5 = sum + q_3 / 3;
           const int product_5 = (tile * 3 + q_3 % 3) * 48;

@@ -4,7 +4,7 @@
 // a block: 8 rows by one of 64 column tiles, 10240 bytes of shared memory
 // weights: 33554432 bytes, 524288 a tile
 // operations: 33554432 a row
-// schedule: default, cuda.toml:19
+// schedule: default, cuda.toml:23
 #include "lathe/kernel.cuh"
 
 using namespace lathe::device;

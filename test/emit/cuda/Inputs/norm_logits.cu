@@ -5,7 +5,7 @@
 // a block: 24 rows by one of 4748 column tiles, 63008 bytes of shared memory
 // weights: 311164928 bytes, 65536 a tile
 // operations: 311164928 a row
-// schedule: default, cuda.toml:19
+// schedule: default, cuda.toml:23
 #include "lathe/kernel.cuh"
 
 using namespace lathe::device;
@@ -40,8 +40,7 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_logits(Batch batc
       const float x_2 = x(logit_row, final_norm + thread());
       running = running + x_2 * x_2;
     }
-    const float total = block_sum(running, memory.partial);
-    const float quotient = 1.0f / sqrtf((total / 1024.0f) + 1e-06f);
+    const float quotient = 1.0f / sqrtf((block_sum(running, memory.partial) / 1024.0f) + 1e-06f);
     // logits
     for (int logits_2 = 0; logits_2 < 1024; logits_2 += 256)
       memory.input(difference, logits_2 + thread()) = to_bf16(x(logit_row, logits_2 + thread()) * quotient * final_norm_gain(logits_2 + thread()));
@@ -51,9 +50,7 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_logits(Batch batc
   block_barrier();
   for (int row_2 = first + group(); row_2 < last; row_2 += 16) {
     const int difference_2 = row_2 - first;
-    for (int column = 0; column < 32; column += 16) {
-      const float tile_3 = memory.tile(difference_2, column + lane());
-      logits(row_2, tile_2 * 32 + column + lane()) = tile_3;
-    }
+    for (int column = 0; column < 32; column += 16)
+      logits(row_2, tile_2 * 32 + column + lane()) = float(memory.tile(difference_2, column + lane()));
   }
 }

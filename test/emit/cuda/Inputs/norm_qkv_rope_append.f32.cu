@@ -8,7 +8,7 @@
 // a block: 8 rows by one of 10 column tiles, 13856 bytes of shared memory
 // weights: 122880 bytes, 12288 a tile
 // operations: 30720 a row
-// schedule: default, cuda.toml:11
+// schedule: default, cuda.toml:15
 #include "lathe/kernel.cuh"
 
 using namespace lathe::device;
@@ -50,10 +50,10 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_rope_append(B
   for (int row_2 = first + group(); row_2 < last; row_2 += 16) {
     const int difference = row_2 - first;
     if (tile_2 >= 0 && tile_2 < 6) {
-      // q_rope
       const int row_position = batch.row_position(row_2);
       const int rest = row_position % 256;
       const int quotient = row_position / 256;
+      // q_rope
       memory.tile(difference, lane()) = memory.tile(difference, lane()) + qkv_bias(tile_2 * 32 + lane());
       group_barrier();
       const float tile_3 = memory.tile(difference, lane());
@@ -69,19 +69,18 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_rope_append(B
         memory.tile(difference, lane()) = tile_3 * difference_2 - tile_4 * sum;
       memory.tile(difference, 8 + lane()) = tile_4 * difference_2 + tile_3 * sum;
       group_barrier();
-      const float tile_5 = memory.tile(difference, lane());
-      q_rope(row_2, tile_2 * 16 + lane()) = tile_5;
+      q_rope(row_2, tile_2 * 16 + lane()) = float(memory.tile(difference, lane()));
     }
     if (tile_2 >= 6 && tile_2 < 8) {
       const int difference_3 = tile_2 - 6;
-      // k_rope
       const int row_position_2 = batch.row_position(row_2);
       const int rest_2 = row_position_2 % 256;
       const int quotient_2 = row_position_2 / 256;
+      // k_rope
       memory.tile(difference, lane()) = memory.tile(difference, lane()) + qkv_bias(tile_2 * 32 + lane());
       group_barrier();
-      const float tile_6 = memory.tile(difference, lane());
-      const float tile_7 = memory.tile(difference, 8 + lane());
+      const float tile_5 = memory.tile(difference, lane());
+      const float tile_6 = memory.tile(difference, 8 + lane());
       const float rope_low_4 = rope_low(0, rest_2, lane());
       const float rope_low_5 = rope_low(1, rest_2, lane());
       const float rope_high_4 = rope_high(0, quotient_2, lane());
@@ -90,16 +89,14 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_rope_append(B
       const float sum_2 = rope_high_5 * rope_low_4 + rope_high_4 * rope_low_5;
       group_barrier();
       if (lane() < 8)
-        memory.tile(difference, lane()) = tile_6 * difference_4 - tile_7 * sum_2;
-      memory.tile(difference, 8 + lane()) = tile_7 * difference_4 + tile_6 * sum_2;
+        memory.tile(difference, lane()) = tile_5 * difference_4 - tile_6 * sum_2;
+      memory.tile(difference, 8 + lane()) = tile_6 * difference_4 + tile_5 * sum_2;
       group_barrier();
-      // kv
       const int page_number = batch.page(batch.row_sequence(row_2), row_position_2 / 32);
       const int rest_3 = row_position_2 % 32;
-      for (int column = 0; column < 32; column += 16) {
-        const float tile_8 = memory.tile(difference, column + lane());
-        keys(page_number, difference_3, rest_3, column + lane()) = tile_8;
-      }
+      // kv
+      for (int column = 0; column < 32; column += 16)
+        keys(page_number, difference_3, rest_3, column + lane()) = float(memory.tile(difference, column + lane()));
     }
     if (tile_2 >= 8 && tile_2 < 10) {
       const int difference_5 = tile_2 - 8;
