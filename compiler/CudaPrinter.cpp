@@ -559,10 +559,11 @@ std::string Printer::header(int64_t sharedBytes) {
       fmt::format("{} bytes", sharedBytes));
   if (schedule.getLeastRows())
     text += fmt::format("// for {} rows and more\n", schedule.getLeastRows());
+  int64_t flops = integer(unitFlopsAttr);
   if (bytes)
-    text += fmt::format("// weights: {} bytes, {} a tile\n", tiles * bytes, bytes);
-  if (int64_t flops = integer(unitFlopsAttr))
-    text += fmt::format("// operations: {} a {}\n", flops, attends ? "row and position" : "row");
+    text += fmt::format("// weights: {} bytes, {} a tile{}", tiles * bytes, bytes, flops ? "; " : "\n");
+  if (flops)
+    text += fmt::format("{}operations: {} a {}\n", bytes ? "" : "// ", flops, attends ? "row and position" : "row");
   if (schedule.getOrigin())
     text += "// schedule: " + schedule.getOrigin().getValue().str() + "\n";
   return text;

@@ -3,8 +3,7 @@
 //   addf x, Qwen3-0.6B.toml:5
 // a block: 64 rows by 2 of 32 column tiles, 32768 bytes of shared memory
 // for 33 rows and more
-// weights: 6291456 bytes, 196608 a tile
-// operations: 6291456 a row
+// weights: 6291456 bytes, 196608 a tile; operations: 6291456 a row
 // schedule: default, cuda.toml:51
 #include "lathe/kernel.cuh"
 

@@ -5,8 +5,7 @@
 //   gated gated, Qwen3-0.6B.toml:1
 // a block: 64 rows by 4 of 192 column tiles, 53248 bytes of shared memory
 // for 33 rows and more
-// weights: 12582912 bytes, 65536 a tile
-// operations: 12582912 a row
+// weights: 12582912 bytes, 65536 a tile; operations: 12582912 a row
 // schedule: default, cuda.toml:51
 #include "lathe/kernel.cuh"
 

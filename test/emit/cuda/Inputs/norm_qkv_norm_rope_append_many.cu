@@ -9,8 +9,7 @@
 //   kv_append kv, Qwen3-0.6B.toml:9
 // a block: 64 rows by one of 32 column tiles, 53248 bytes of shared memory
 // for 33 rows and more
-// weights: 8388608 bytes, 262144 a tile
-// operations: 8388608 a row
+// weights: 8388608 bytes, 262144 a tile; operations: 8388608 a row
 // schedule: default, cuda.toml:51
 #include "lathe/kernel.cuh"
 

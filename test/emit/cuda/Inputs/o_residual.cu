@@ -2,8 +2,7 @@
 //   linear o, Qwen3-0.6B.toml:5
 //   addf x, Qwen3-0.6B.toml:5
 // a block: 8 rows by one of 32 column tiles, 43520 bytes of shared memory
-// weights: 4194304 bytes, 131072 a tile
-// operations: 4194304 a row
+// weights: 4194304 bytes, 131072 a tile; operations: 4194304 a row
 // schedule: default, cuda.toml:23
 #include "lathe/kernel.cuh"
 
