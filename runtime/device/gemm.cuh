@@ -2,8 +2,8 @@
 //
 // dot.cuh has all of a block's rows in shared memory, which has room for few; here a piece of their columns at a time
 // is there, and the sums stay in registers from piece to piece. A block of 8 warps makes a tile of many rows by many
-// columns, so that weights are read from L2 once for all of its rows, and rows once for all of its columns. A warp has 32
-// columns (four panels, two operands of mma) by some tiles of 8 rows: 16 bytes of a lane, of rows or of weights, are
+// columns, so that weights are read from L2 once for all of its rows, and rows once for all of its columns. A warp has
+// 32 columns (four panels, two operands of mma) by some tiles of 8 rows: 16 bytes of a lane, of rows or of weights, are
 // operands of four mma where there are two such tiles, of more where there are more.
 //
 // A piece is a Shared<bf16, stages, parts, kRows, 32> of (stage, 32 columns of k, row, column): 64 bytes a row have no
@@ -26,8 +26,8 @@ template <int kRows, int kColumns, class Panels> struct Gemm {
   static constexpr int kTiles = detail::ceil_div(kRows / 8, kShares);
 
   Panels panels;
-  int panel;                       ///< first of the warp's columns
-  typename Panels::Piece ahead[4]; ///< their next block of k
+  int panel;                                    ///< first of the warp's columns
+  typename Panels::Piece ahead[4];              ///< their next block of k
   float sum[2][kTiles][4], total[2][kTiles][4]; ///< of the span that is added up, and of those before
 
   LATHE_DEVICE static int column() { return warp() % kStrips * 32; }

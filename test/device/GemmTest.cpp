@@ -1,5 +1,5 @@
-// Products of many rows: the bits of products of few (DotTest compares those with sums in double), in any number of rows
-// and any tile.
+// Products of many rows: the bits of products of few (DotTest compares those with sums in double), in any number of
+// rows and any tile.
 #include "test/device/Products.h"
 
 using namespace lathe::device;
