@@ -210,7 +210,7 @@ bool near(const Numbers &numbers, int64_t i, float actual, float wanted) {
   float error = std::abs(actual - wanted), size = std::max(1.0f, std::abs(wanted));
   if (numbers.isScale(i))
     if (numbers.element.isInteger(32)) // a token
-    return error == 0;
+      return error == 0;
   return error <= 1e-3f * std::abs(wanted);
   if (numbers.element.isInteger(32)) // a token
     return error == 0;

@@ -140,11 +140,11 @@ TEST(Schedules, Library) {
 
 TEST(Schedules, ManyRowsOnAGpuHaveEntriesOfTheirOwn) {
   const std::string text = "[[schedule]]\ntier = \"cuda\"\nkind = \"gemm\"\nquant = \"bf16\"\nleast_rows = 97\nrows = "
-                           "128\ncolumns = 128\ndepth = 64\n";
+                           "128\ncolumns = 64\ndepth = 64\n";
   auto table = ScheduleTable::parse(text, "t.toml");
   ASSERT_OK(table);
   const ScheduleEntry &entry = *table->find({.tier = "cuda", .kind = "gemm", .quant = "bf16", .n = 1024, .k = 2048});
-  EXPECT_EQ(entry.tile(), "128 x 128 by 64, from 97 rows");
+  EXPECT_EQ(entry.tile(), "128 x 64 by 64, from 97 rows");
   EXPECT_EQ(printSchedule(entry, ""), text);
   EXPECT_EQ(table->find({.tier = "cuda", .kind = "gemm", .quant = "int8", .group = 32, .n = 1024, .k = 2048})->rows,
             64);
@@ -155,7 +155,7 @@ TEST(Schedules, ManyRowsOnAGpuHaveEntriesOfTheirOwn) {
             "folder/t.toml:2:8: tier: expected cuda for kind gemm, found \"x86-64-v3\"");
   EXPECT_EQ(errorOf(replaced(text, "rows = 128", "rows = 12")),
             "folder/t.toml:6:8: rows: expected a multiple of 8 from 8 to 256, found the integer 12");
-  EXPECT_EQ(errorOf(replaced(text, "columns = 128", "columns = 256")),
+  EXPECT_EQ(errorOf(replaced(text, "columns = 64", "columns = 256")),
             "folder/t.toml:6:8: rows: 128 rows by 256 columns and two stages of 64 columns take more than 92160 bytes "
             "of shared memory");
 }

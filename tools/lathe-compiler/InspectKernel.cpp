@@ -144,7 +144,8 @@ Result<void> inspectKernel(Inspection &inspection, const InspectOptions &options
     return propagate(code);
   std::vector<std::pair<std::string, std::string>> stages;
   std::string planned = plannedName(inspection.plan(), options.name);
-  for (auto [number, name, scope] : {std::tuple{"10", planned, std::string()}, std::tuple{"20", options.name, tier->name}}) {
+  for (auto [number, name, scope] :
+       {std::tuple{"10", planned, std::string()}, std::tuple{"20", options.name, tier->name}}) {
     if (!facts->inStages)
       break;
     auto module = inspection.stage(number);

@@ -2,7 +2,7 @@
 //   attention attn, Qwen3-0.6B.toml:8
 // a block: a KV head of an item, 43264 bytes of shared memory
 // operations: 8192 a row and position
-// schedule: default, cuda.toml:27
+// schedule: default, cuda.toml:31
 #include "lathe/kernel.cuh"
 
 using namespace lathe::device;
@@ -32,13 +32,13 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void attention(Batch batch,
   const int last = min(first + 1, batch.items());
   if (first >= last) return;
   const int tile = block_x();
-  // attn
   const int item_row = batch.item_row(first);
   const int item_end = batch.item_end(first);
   const int difference = item_end - item_row;
   const int row_sequence = batch.row_sequence(item_row);
   const int product = difference * 2;
   const int row_position = batch.row_position(item_end - 1);
+  // attn
   for (int q = group(); q < product; q += 16) {
     const int sum = item_row + q / 2;
     const int product_2 = (tile * 2 + q % 2) * 128;
@@ -94,10 +94,8 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void attention(Batch batch,
       const float chunk_maxima_2 = memory.chunk_maxima(q_3, lane());
       const float chunk_sums_2 = memory.chunk_sums(q_3, lane());
       if (holds) {
-        for (int column_3 = 0; column_3 < 128; column_3 += 16) {
-          const float products_2 = memory.products(q_3, column_3 + lane());
-          partials(sum_2 + q_3 / 2, (tile * 2 + q_3 % 2) * 144 + column_3 + lane()) = products_2;
-        }
+        for (int column_3 = 0; column_3 < 128; column_3 += 16)
+          partials(sum_2 + q_3 / 2, (tile * 2 + q_3 % 2) * 144 + column_3 + lane()) = float(memory.products(q_3, column_3 + lane()));
         if (lane() == 0) {
           const int sum_6 = sum_2 + q_3 / 2;
           const int product_6 = (tile * 2 + q_3 % 2) * 144;

@@ -70,7 +70,6 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_norm_rope_app
       const int quotient_3 = row_position / 256;
       // q_rope
       for (int column_3 = 0; column_3 < 64; column_3 += 16) {
-        const float tile_4 = memory.tile(difference_2, column_3 + lane());
         const int sum = column_3 + 64;
         const float tile_4 = memory.tile(difference_2, column_3 + lane());
         const float tile_5 = memory.tile(difference_2, sum + lane());
@@ -102,8 +101,8 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_norm_rope_app
       const int quotient_5 = row_position_2 / 256;
       // k_rope
       for (int column_7 = 0; column_7 < 64; column_7 += 16) {
-        const float tile_7 = memory.tile(difference_2, column_7 + lane());
         const int sum_3 = column_7 + 64;
+        const float tile_7 = memory.tile(difference_2, column_7 + lane());
         const float tile_8 = memory.tile(difference_2, sum_3 + lane());
         const float rope_low_4 = rope_low(0, rest_2, column_7 + lane());
         const float rope_low_5 = rope_low(1, rest_2, column_7 + lane());

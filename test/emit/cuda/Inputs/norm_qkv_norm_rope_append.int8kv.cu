@@ -8,9 +8,8 @@
 //   rope k_rope, Qwen3-0.6B.toml:19
 //   kv_append kv, Qwen3-0.6B.toml:9
 // a block: 24 rows by one of 32 column tiles, 96800 bytes of shared memory
-// weights: 8388608 bytes, 262144 a tile
-// operations: 8388608 a row
-// schedule: default, cuda.toml:19
+// weights: 8388608 bytes, 262144 a tile; operations: 8388608 a row
+// schedule: default, cuda.toml:23
 #include "lathe/kernel.cuh"
 
 using namespace lathe::device;
@@ -46,8 +45,7 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_norm_rope_app
       const float x_2 = x(row, attn_norm + thread());
       running = running + x_2 * x_2;
     }
-    const float total = block_sum(running, memory.partial);
-    const float quotient = 1.0f / sqrtf((total / 1024.0f) + 1e-06f);
+    const float quotient = 1.0f / sqrtf((block_sum(running, memory.partial) / 1024.0f) + 1e-06f);
     // qkv
     for (int qkv = 0; qkv < 1024; qkv += 256)
       memory.input(difference, qkv + thread()) = to_bf16(x(row, qkv + thread()) * quotient * attn_norm_gain(qkv + thread()));
@@ -64,14 +62,13 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_norm_rope_app
         const float tile_3 = memory.tile(difference_2, column + lane());
         running_2 = running_2 + tile_3 * tile_3;
       }
-      const float total_2 = group_sum(running_2);
-      const float quotient_2 = 1.0f / sqrtf((total_2 / 128.0f) + 1e-06f);
+      const float quotient_2 = 1.0f / sqrtf((group_sum(running_2) / 128.0f) + 1e-06f);
       for (int column_2 = 0; column_2 < 128; column_2 += 16)
         memory.tile(difference_2, column_2 + lane()) = memory.tile(difference_2, column_2 + lane()) * quotient_2 * q_norm_gain(column_2 + lane());
-      // q_rope
       const int row_position = batch.row_position(row_2);
       const int rest = row_position % 256;
       const int quotient_3 = row_position / 256;
+      // q_rope
       for (int column_3 = 0; column_3 < 64; column_3 += 16) {
         const int sum = column_3 + 64;
         const float tile_4 = memory.tile(difference_2, column_3 + lane());
@@ -85,49 +82,46 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_norm_rope_app
         memory.tile(difference_2, column_3 + lane()) = tile_4 * difference_3 - tile_5 * sum_2;
         memory.tile(difference_2, sum + lane()) = tile_5 * difference_3 + tile_4 * sum_2;
       }
-      for (int column_4 = 0; column_4 < 128; column_4 += 16) {
-        const float tile_6 = memory.tile(difference_2, column_4 + lane());
-        q_rope(row_2, tile_2 * 128 + column_4 + lane()) = tile_6;
-      }
+      for (int column_4 = 0; column_4 < 128; column_4 += 16)
+        q_rope(row_2, tile_2 * 128 + column_4 + lane()) = float(memory.tile(difference_2, column_4 + lane()));
     }
     if (tile_2 >= 16 && tile_2 < 24) {
       const int difference_4 = tile_2 - 16;
       // k_norm
       float running_3 = 0.0f;
       for (int column_5 = 0; column_5 < 128; column_5 += 16) {
-        const float tile_7 = memory.tile(difference_2, column_5 + lane());
-        running_3 = running_3 + tile_7 * tile_7;
+        const float tile_6 = memory.tile(difference_2, column_5 + lane());
+        running_3 = running_3 + tile_6 * tile_6;
       }
-      const float total_3 = group_sum(running_3);
-      const float quotient_4 = 1.0f / sqrtf((total_3 / 128.0f) + 1e-06f);
+      const float quotient_4 = 1.0f / sqrtf((group_sum(running_3) / 128.0f) + 1e-06f);
       for (int column_6 = 0; column_6 < 128; column_6 += 16)
         memory.tile(difference_2, column_6 + lane()) = memory.tile(difference_2, column_6 + lane()) * quotient_4 * k_norm_gain(column_6 + lane());
-      // k_rope
       const int row_position_2 = batch.row_position(row_2);
       const int rest_2 = row_position_2 % 256;
       const int quotient_5 = row_position_2 / 256;
+      // k_rope
       for (int column_7 = 0; column_7 < 64; column_7 += 16) {
         const int sum_3 = column_7 + 64;
-        const float tile_8 = memory.tile(difference_2, column_7 + lane());
-        const float tile_9 = memory.tile(difference_2, sum_3 + lane());
+        const float tile_7 = memory.tile(difference_2, column_7 + lane());
+        const float tile_8 = memory.tile(difference_2, sum_3 + lane());
         const float rope_low_4 = rope_low(0, rest_2, column_7 + lane());
         const float rope_low_5 = rope_low(1, rest_2, column_7 + lane());
         const float rope_high_4 = rope_high(0, quotient_5, column_7 + lane());
         const float rope_high_5 = rope_high(1, quotient_5, column_7 + lane());
         const float difference_5 = rope_high_4 * rope_low_4 - rope_high_5 * rope_low_5;
         const float sum_4 = rope_high_5 * rope_low_4 + rope_high_4 * rope_low_5;
-        memory.tile(difference_2, column_7 + lane()) = tile_8 * difference_5 - tile_9 * sum_4;
-        memory.tile(difference_2, sum_3 + lane()) = tile_9 * difference_5 + tile_8 * sum_4;
+        memory.tile(difference_2, column_7 + lane()) = tile_7 * difference_5 - tile_8 * sum_4;
+        memory.tile(difference_2, sum_3 + lane()) = tile_8 * difference_5 + tile_7 * sum_4;
       }
-      // kv
       const int page_number = batch.page(batch.row_sequence(row_2), row_position_2 / 32);
+      // kv
       float running_4 = 0.0f;
       for (int column_8 = 0; column_8 < 128; column_8 += 16)
         running_4 = fmaxf(running_4, fabsf(memory.tile(difference_2, column_8 + lane())));
-      const float total_4 = group_max(running_4);
-      const bool holds = total_4 > 1e-30f;
-      const float chosen = holds ? 127.0f / total_4 : 0.0f;
-      store_key_scale(keys, page_number, difference_4, row_position_2, holds ? total_4 / 127.0f : 0.0f);
+      const float total = group_max(running_4);
+      const bool holds = total > 1e-30f;
+      const float chosen = holds ? 127.0f / total : 0.0f;
+      store_key_scale(keys, page_number, difference_4, row_position_2, holds ? total / 127.0f : 0.0f);
       for (int column_9 = 0; column_9 < 128; column_9 += 16)
         store_key_code(keys, page_number, difference_4, row_position_2, column_9 + lane(), static_cast<signed char>(rintf(memory.tile(difference_2, column_9 + lane()) * chosen)));
     }
@@ -138,10 +132,10 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_norm_rope_app
       float running_5 = 0.0f;
       for (int column_10 = 0; column_10 < 128; column_10 += 16)
         running_5 = fmaxf(running_5, fabsf(memory.tile(difference_2, column_10 + lane())));
-      const float total_5 = group_max(running_5);
-      const bool holds_2 = total_5 > 1e-30f;
-      const float chosen_2 = holds_2 ? 127.0f / total_5 : 0.0f;
-      store_value_scale(keys, page_number_2, difference_6, row_position_3, holds_2 ? total_5 / 127.0f : 0.0f);
+      const float total_2 = group_max(running_5);
+      const bool holds_2 = total_2 > 1e-30f;
+      const float chosen_2 = holds_2 ? 127.0f / total_2 : 0.0f;
+      store_value_scale(keys, page_number_2, difference_6, row_position_3, holds_2 ? total_2 / 127.0f : 0.0f);
       for (int column_11 = 0; column_11 < 128; column_11 += 16)
         store_value_code(values, page_number_2, difference_6, row_position_3, column_11 + lane(), static_cast<signed char>(rintf(memory.tile(difference_2, column_11 + lane()) * chosen_2)));
     }

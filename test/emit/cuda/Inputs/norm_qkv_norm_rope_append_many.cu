@@ -88,8 +88,8 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_norm_rope_app
       const int quotient_2 = row_position / 256;
       // q_rope
       for (int column_4 = 0; column_4 < 64; column_4 += 16) {
-        const float tile_4 = memory.tile(difference_3, column_4 + lane());
         const int sum_3 = column_4 + 64;
+        const float tile_4 = memory.tile(difference_3, column_4 + lane());
         const float tile_5 = memory.tile(difference_3, sum_3 + lane());
         const float rope_low_2 = rope_low(0, rest_2, column_4 + lane());
         const float rope_low_3 = rope_low(1, rest_2, column_4 + lane());
@@ -119,8 +119,8 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_norm_rope_app
       const int quotient_4 = row_position_2 / 256;
       // k_rope
       for (int column_8 = 0; column_8 < 64; column_8 += 16) {
-        const float tile_7 = memory.tile(difference_3, column_8 + lane());
         const int sum_5 = column_8 + 64;
+        const float tile_7 = memory.tile(difference_3, column_8 + lane());
         const float tile_8 = memory.tile(difference_3, sum_5 + lane());
         const float rope_low_4 = rope_low(0, rest_3, column_8 + lane());
         const float rope_low_5 = rope_low(1, rest_3, column_8 + lane());
