@@ -1,7 +1,7 @@
 //===- CudaPrinter.cpp - kernels of the CUDA target as text -----------------===//
 #include "compiler/CudaPrinter.h"
 
-#include "compiler/CudaNames.h"
+#include "compiler/CudaExpressions.h"
 #include "passes/kern/KernPasses.h"
 
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -17,41 +17,13 @@ using namespace kern;
 
 namespace {
 
-/// How strongly an expression holds together: what stands inside a stronger one gets parentheses.
-enum Strength { weakest, choice, both, comparison, sum, product, atom };
-
-struct Expression {
-  std::string text;
-  Strength strength = atom;
-};
-
-class Printer {
+/// Statements, and the file around them.
+class Printer : CudaExpressions {
 public:
-  explicit Printer(func::FuncOp kernel) : kernel(kernel), names(kernel) {}
+  explicit Printer(func::FuncOp kernel) : CudaExpressions(kernel) {}
   Result<CudaText> print();
 
 private:
-  // What a value is called.
-  std::string use(Value value, Strength around = weakest);
-  /// The same, of an element the number: one that is assigned to another stays what it is, and the host's are objects
-  /// of several types.
-  std::string stored(Value value) {
-    Operation *op = value.getDefiningOp();
-    bool element = op && isRead(*op) && expressions.contains(value);
-    return element ? typeOf(value.getType()) + "(" + use(value) + ")" : use(value);
-  }
-  std::string typeOf(Type type);
-  std::string element(Value memref, ValueRange indices, Type vector = {});
-  std::string elementAlong(Value memref, ValueRange indices, int64_t dim, int64_t stride, Type vector);
-  std::string lanesOf(Type vector) {
-    return cast<VectorType>(vector).getDimSize(0) == blockThreads ? "thread()" : "lane()";
-  }
-  /// `lane` places behind an index.
-  std::string offset(Value index, const std::string &lane) {
-    return matchPattern(index, m_Zero()) ? lane : use(index, sum) + " + " + lane;
-  }
-  std::string constant(TypedAttr value);
-
   // Statements.
   void line(const std::string &text) { body += std::string(depth * 2, ' ') + text + "\n"; }
   /// Says what the model calls what is being made, where that changes.
@@ -67,275 +39,22 @@ private:
   /// `head` with a statement or, in braces, several, and perhaps with an else and its own.
   void wrap(const std::string &head, const std::string &inside, std::optional<std::string> otherwise = {});
   void programId(ProgramIdOp op);
-  std::optional<Expression> expression(Operation &op);
-  Expression binary(Operation &op, const char *sign, Strength strength) {
-    return {use(op.getOperand(0), strength) + " " + sign + " " + use(op.getOperand(1), Strength(strength + 1)),
-            strength};
-  }
-  Expression call(const std::string &function, ValueRange operands) {
-    std::string text = function + "(";
-    for (auto [i, operand] : llvm::enumerate(operands))
-      text += (i ? ", " : "") + use(operand);
-    return {text + ")"};
-  }
-  /// Whether a value may stand where it is used instead of having a name: it is used once, in its own block, and what
-  /// it reads cannot have changed.
-  bool standsInline(Operation &op);
-  static bool isRead(Operation &op) {
-    return isa<memref::LoadOp, vector::LoadOp, vector::MaskedLoadOp, LoadAlongOp, LoadCodesOp>(op);
-  }
-  bool readsLater(Operation &load);
-  bool reducesInPlace(Operation &reduce);
-  void wrong(Operation &op, const std::string &what) {
-    if (problem.empty())
-      problem = fmt::format("kernel {}: {} in {}", kernel.getName().str(), what, op.getName().getStringRef().str());
-  }
-
   std::string header(int64_t sharedBytes);
   std::string memory(int64_t &bytes);
   std::string parameters();
 
-  func::FuncOp kernel;
-  CudaNames names;
-  llvm::DenseMap<Value, Expression> expressions; ///< of values that stand inline
   llvm::DenseMap<Operation *, std::string> sums; ///< of products: the member of Memory for their spans' sums
-  std::string body, problem;
+  std::string body;
   StringRef current; ///< the model's word for what is being made
   int64_t depth = 1;
 };
 
 } // namespace
 
-std::string Printer::typeOf(Type type) {
-  if (auto vector = dyn_cast<VectorType>(type))
-    type = vector.getElementType();
-  if (type.isF32())
-    return "float";
-  if (type.isBF16())
-    return "bf16";
-  if (type.isF16())
-    return "f16";
-  if (type.isInteger(8))
-    return "signed char";
-  if (type.isInteger(1))
-    return "bool";
-  if (type.isIndex() || type.isInteger(32))
-    return "int";
-  if (problem.empty())
-    llvm::raw_string_ostream(problem) << "kernel " << kernel.getName() << ": no CUDA type for " << type;
-  return "?";
-}
-
-std::string Printer::use(Value value, Strength around) {
-  auto found = expressions.find(value);
-  if (found == expressions.end())
-    return names.of(value);
-  return found->second.strength < around ? "(" + found->second.text + ")" : found->second.text;
-}
-
-std::string Printer::element(Value memref, ValueRange indices, Type vector) {
-  return elementAlong(memref, indices, static_cast<int64_t>(indices.size()) - 1, 1, vector);
-}
-
-std::string Printer::elementAlong(Value memref, ValueRange indices, int64_t dim, int64_t stride, Type vector) {
-  std::string text = use(memref) + "(";
-  for (auto [i, index] : llvm::enumerate(indices)) {
-    text += i ? ", " : "";
-    if (!vector || static_cast<int64_t>(i) != dim) {
-      text += use(index);
-      continue;
-    }
-    std::string lane = stride == 1 ? lanesOf(vector) : fmt::format("{} * {}", stride, lanesOf(vector));
-    text += offset(index, lane);
-  }
-  return text + ")";
-}
-
-std::string Printer::constant(TypedAttr value) {
-  if (auto dense = dyn_cast<DenseElementsAttr>(value)) {
-    if (dense.isSplat())
-      return constant(cast<TypedAttr>(dense.getSplatValue<Attribute>()));
-    problem = "a constant whose lanes differ";
-    return "?";
-  }
-  if (auto integer = dyn_cast<IntegerAttr>(value))
-    return value.getType().isInteger(1) ? (integer.getValue().isZero() ? "false" : "true")
-                                        : std::to_string(integer.getInt());
-  std::string text = fmt::format("{}", cast<FloatAttr>(value).getValue().convertToFloat());
-  if (text.find_first_of(".en") == std::string::npos)
-    text += ".0";
-  text += "f";
-  return value.getType().isBF16() ? "to_bf16(" + text + ")" : text;
-}
-
-/// Whether a value that was read may be read where its statement stands instead: nothing is stored in between.
-bool Printer::readsLater(Operation &load) {
-  for (Operation *op = &load; op->hasOneUse();) {
-    Operation *user = *op->getUsers().begin();
-    if (user->getBlock() != load.getBlock() || isa<scf::ForOp, scf::IfOp>(user))
-      return false;
-    for (Operation *between = op->getNextNode(); between != user; between = between->getNextNode())
-      if (between->getNumRegions() || !(isMemoryEffectFree(between) || isRead(*between)))
-        return false;
-    if (user->getNumResults() == 0 || !standsInline(*user))
-      return true;
-    op = user;
-  }
-  return false;
-}
-
-/// Whether what is made of a sum of all threads is said in the very next statement, and there without a condition.
-bool Printer::reducesInPlace(Operation &reduce) {
-  for (Operation *op = &reduce; op->hasOneUse();) {
-    Operation *user = *op->getUsers().begin();
-    if (user != op->getNextNode())
-      return false;
-    if (isa<scf::YieldOp>(user))
-      return user->getNumOperands() == 1;
-    if (!isa<arith::AddFOp, arith::MulFOp, arith::DivFOp, math::SqrtOp, vector::BroadcastOp>(user))
-      return false;
-    if (!standsInline(*user))
-      return true;
-    op = user;
-  }
-  return false;
-}
-
-bool Printer::standsInline(Operation &op) {
-  if (op.getNumResults() != 1)
-    return false;
-  if (isRead(op))
-    return readsLater(op);
-  if (isa<ReduceOp>(op))
-    return reducesInPlace(op);
-  if (isa<ArriveOp>(op))
-    return op.getResult(0).hasOneUse() && *op.getUsers().begin() == op.getNextNode();
-  if (isa<arith::ConstantOp, vector::BroadcastOp, vector::StepOp, vector::ConstantMaskOp, LaneIdOp, GroupIdOp,
-          arith::IndexCastOp>(op))
-    return true;
-  if (!op.getResult(0).hasOneUse() || !isMemoryEffectFree(&op))
-    return false;
-  Operation *user = *op.getResult(0).getUsers().begin();
-  if (isa<BatchOp, GatherPagesOp>(op) && isa<scf::ForOp>(user)) // read once, not in each turn of the loop
-    return false;
-  // A loop's start is worked out once, an index of a loop's body each time.
-  return user->getBlock() == op.getBlock() && (!isa<scf::YieldOp>(user) || user->getNumOperands() == 1);
-}
-
-std::optional<Expression> Printer::expression(Operation &op) {
-  auto compare = [&](const char *sign) { return binary(op, sign, comparison); };
-  return llvm::TypeSwitch<Operation *, std::optional<Expression>>(&op)
-      .Case([&](arith::ConstantOp x) { return Expression{constant(cast<TypedAttr>(x.getValue()))}; })
-      .Case([&](vector::BroadcastOp x) { return Expression{use(x.getSource(), atom)}; })
-      .Case([&](arith::IndexCastOp x) { return Expression{use(x.getIn(), atom)}; })
-      .Case([&](vector::StepOp x) { return Expression{lanesOf(x.getType())}; })
-      .Case([&](vector::ConstantMaskOp x) {
-        return Expression{fmt::format("{} < {}", lanesOf(x.getType()), x.getMaskDimSizes()[0]), comparison};
-      })
-      .Case<arith::AddFOp, arith::AddIOp>([&](auto) { return binary(op, "+", sum); })
-      .Case<arith::SubFOp, arith::SubIOp>([&](auto) { return binary(op, "-", sum); })
-      .Case<arith::MulFOp, arith::MulIOp>([&](auto) { return binary(op, "*", product); })
-      .Case<arith::DivFOp, arith::DivUIOp, arith::DivSIOp>([&](auto) { return binary(op, "/", product); })
-      .Case<arith::RemUIOp, arith::RemSIOp>([&](auto) { return binary(op, "%", product); })
-      .Case([&](arith::NegFOp) { return Expression{"-" + use(op.getOperand(0), atom), product}; })
-      .Case([&](arith::AndIOp) { return binary(op, "&&", both); })
-      .Case<arith::MinSIOp, arith::MinUIOp>([&](auto) { return call("min", op.getOperands()); })
-      .Case<arith::MaxSIOp, arith::MaxUIOp>([&](auto) { return call("max", op.getOperands()); })
-      .Case([&](arith::MaximumFOp) { return call("larger", op.getOperands()); })
-      .Case([&](arith::MaxNumFOp) { return call("fmaxf", op.getOperands()); })
-      .Case([&](arith::SelectOp x) {
-        return Expression{fmt::format("{} ? {} : {}", use(x.getCondition(), both), use(x.getTrueValue(), both),
-                                      use(x.getFalseValue(), choice)),
-                          choice};
-      })
-      .Case([&](arith::CmpIOp x) -> std::optional<Expression> {
-        switch (x.getPredicate()) {
-        case arith::CmpIPredicate::eq:
-          return compare("==");
-        case arith::CmpIPredicate::ne:
-          return compare("!=");
-        case arith::CmpIPredicate::slt:
-        case arith::CmpIPredicate::ult:
-          return compare("<");
-        case arith::CmpIPredicate::sle:
-        case arith::CmpIPredicate::ule:
-          return compare("<=");
-        case arith::CmpIPredicate::sgt:
-        case arith::CmpIPredicate::ugt:
-          return compare(">");
-        case arith::CmpIPredicate::sge:
-        case arith::CmpIPredicate::uge:
-          return compare(">=");
-        }
-        return std::nullopt;
-      })
-      .Case([&](arith::CmpFOp x) -> std::optional<Expression> {
-        switch (x.getPredicate()) {
-        case arith::CmpFPredicate::OGT:
-          return compare(">");
-        case arith::CmpFPredicate::OLT:
-          return compare("<");
-        case arith::CmpFPredicate::OGE:
-          return compare(">=");
-        case arith::CmpFPredicate::OLE:
-          return compare("<=");
-        case arith::CmpFPredicate::OEQ:
-          return compare("==");
-        case arith::CmpFPredicate::UNE:
-          return compare("!=");
-        default:
-          return std::nullopt;
-        }
-      })
-      .Case([&](math::FmaOp) { return call("fma", op.getOperands()); })
-      .Case([&](math::SqrtOp) { return call("sqrtf", op.getOperands()); })
-      .Case([&](math::AbsFOp) { return call("fabsf", op.getOperands()); })
-      .Case([&](math::RoundEvenOp) { return call("rintf", op.getOperands()); })
-      .Case([&](arith::FPToSIOp x) { return call("static_cast<" + typeOf(x.getType()) + ">", op.getOperands()); })
-      .Case([&](math::ExpOp) { return call("exponential", op.getOperands()); })
-      .Case([&](arith::ExtFOp) { return call("to_float", op.getOperands()); })
-      .Case([&](arith::TruncFOp) { return call("to_bf16", op.getOperands()); })
-      .Case([&](LaneIdOp) { return Expression{"lane()"}; })
-      .Case([&](GroupIdOp) { return Expression{"group()"}; })
-      .Case([&](BatchOp x) {
-        StringRef field = x.getField() == Field::token_ids ? "token_id" : stringifyField(x.getField());
-        return Expression{fmt::format("batch.{}({})", field.str(), use(x.getIndex()))};
-      })
-      .Case([&](GatherPagesOp x) {
-        return Expression{fmt::format("batch.page({}, {})", use(x.getSequence()), use(x.getLogical()))};
-      })
-      .Case([&](ReduceOp x) {
-        std::string kind = x.getKind() == Combine::add ? "sum" : "max";
-        return x.getPartial()
-                   ? Expression{fmt::format("block_{}({}, {})", kind, use(x.getInput()), use(x.getPartial()))}
-                   : Expression{fmt::format("group_{}({})", kind, use(x.getInput()))};
-      })
-      .Case([&](ArriveOp x) {
-        return Expression{fmt::format("arrive(batch.counter({}), {})", use(x.getCounter()), use(x.getCount()))};
-      })
-      .Case([&](memref::LoadOp x) { return Expression{element(x.getMemRef(), x.getIndices())}; })
-      .Case([&](vector::LoadOp x) { return Expression{element(x.getBase(), x.getIndices(), x.getType())}; })
-      .Case([&](LoadAlongOp x) {
-        return Expression{elementAlong(x.getMemref(), x.getIndices(), x.getDim(), x.getStride(), x.getType())};
-      })
-      .Case([&](LoadCodesOp x) {
-        return Expression{fmt::format("code({}, {}, {}, {}, {})", use(x.getCodes()), use(x.getPanel()),
-                                      use(x.getBlock()), use(x.getFeature()), offset(x.getElement(), "lane()"))};
-      })
-      .Case([&](vector::MaskedLoadOp x) {
-        // An element's proxy and a number have no type in common.
-        std::string value = element(x.getBase(), x.getIndices(), x.getType());
-        return Expression{fmt::format("{} ? {}({}) : {}", use(x.getMask(), both), typeOf(x.getType()), value,
-                                      use(x.getPassThru(), choice)),
-                          choice};
-      })
-      .Default([](Operation *) -> std::optional<Expression> { return std::nullopt; });
-}
-
 void Printer::define(Operation &op, Expression expression) {
   Value result = op.getResult(0);
   if (standsInline(op)) {
-    expressions[result] = std::move(expression);
+    keep(result, std::move(expression));
     return;
   }
   if (result.use_empty())
@@ -361,7 +80,7 @@ void Printer::loop(scf::ForOp op) {
   // One after another would do wrong only where a variable is another one's next value.
   for (Value value : yield.getOperands())
     if (yield.getNumOperands() > 1 && llvm::is_contained(op.getRegionIterArgs(), value))
-      wrong(*op, "a loop whose variables change places");
+      wrong(fmt::format("a loop whose variables change places in {}", op->getName().getStringRef().str()));
   wrap(head, inside([&] {
          block(*op.getBody());
          assign(op.getRegionIterArgs(), yield.getOperands());
@@ -531,7 +250,7 @@ void Printer::statement(Operation &op) {
   if (auto made = expression(op))
     define(op, std::move(*made));
   else
-    wrong(op, "nothing that CUDA C++ can say");
+    wrong(fmt::format("nothing that CUDA C++ can say in {}", op.getName().getStringRef().str()));
 }
 
 void Printer::block(Block &block) {
@@ -577,7 +296,7 @@ std::string Printer::memory(int64_t &bytes) {
     for (int64_t size : type.getShape())
       sizes += ", " + std::to_string(size);
     members += fmt::format("  Shared<{}{}> {};\n", typeOf(type.getElementType()), sizes, member);
-    expressions[op.getResult()] = {"memory." + member};
+    keep(op.getResult(), {"memory." + member});
     bytes += roundUp(type.getNumElements() * type.getElementTypeBitWidth() / 8, 16);
   });
   kernel.walk([&](BlockDotOp op) {

@@ -2,7 +2,7 @@
 lathe_mlir_library(lathe_model ModelBuilder.cpp Reference.cpp ReferenceOps.cpp)
 target_link_libraries(lathe_model PUBLIC lathe_lm lathe_front)
 
-lathe_mlir_library(lathe_compiler CodedRows.cpp Compiler.cpp CpuCodegen.cpp CudaCodegen.cpp CudaFacts.cpp CudaNames.cpp CudaPrinter.cpp KernelCheck.cpp Nvdisasm.cpp Programs.cpp Target.cpp Disassembly.cpp Packing.cpp PlanWriter.cpp SampleKernel.cpp StageReader.cpp Tuner.cpp)
+lathe_mlir_library(lathe_compiler CodedRows.cpp Compiler.cpp CpuCodegen.cpp CudaCodegen.cpp CudaExpressions.cpp CudaFacts.cpp CudaNames.cpp CudaPrinter.cpp KernelCheck.cpp Nvdisasm.cpp Programs.cpp Target.cpp Disassembly.cpp Packing.cpp PlanWriter.cpp SampleKernel.cpp StageReader.cpp Tuner.cpp)
 target_link_libraries(lathe_compiler PUBLIC lathe_model lathe_lm_passes lathe_kern_passes lathe_front lathe_runtime lathe_device_text lathe_executor_bytes lathe_nvrtc)
 
 # What lathe inspect shows of an artifact, with the style and the script of its page.
