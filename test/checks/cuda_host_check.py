@@ -139,15 +139,15 @@ def manyRows(lathe, quant):
     writeGguf(source, config, 352, element="BF16")
     model = lathe.artifact(source, "--quant", quant, "--target", TARGET)
     text = lathe.run("inspect", model, "kernel", "norm_gate_up_gated_many").expect(0).text
-    for part in ("64 rows by 3 of 50 column tiles", "for 33 rows and more", "add_piece(", "piece % 2"):
+    for part in ("64 rows by 3 of 50 column tiles", "for 97 rows and more", "add_piece(", "piece % 2"):
         expect(part in text, f"norm_gate_up_gated_many does not show {part!r}")
     with zipfile.ZipFile(model) as archive:
         plan = json.loads(archive.read("plan.json"))
     forms = {kernel["symbol"]: [(form["symbol"], form["mostUnits"]) for form in kernel["variants"]["sm_80"]["forms"]] for kernel in plan["kernels"]}
     for name, of in forms.items():
-        linear = name not in ("embed", "attention")
-        expectEqual(of, [(name, 32), (f"{name}_many", 0)] if linear else [(name, 0)], f"forms of {name}")
-    ids = np.random.default_rng(352).integers(0, config["vocab_size"], 71)
+        linear = name not in ("embed", "attention", "sample")
+        expectEqual(of, [(name, 96), (f"{name}_many", 0)] if linear else [(name, 0)], f"forms of {name}")
+    ids = np.random.default_rng(352).integers(0, config["vocab_size"], 103)
     logits = expectSameBits(lathe, model, ids, ((40, 3), (9, 4)))
     if quant == "bf16":
         want = Oracle(config=config, weights=roundedWeights(config, 352, "BF16")).logits(ids)

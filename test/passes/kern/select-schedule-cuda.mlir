@@ -76,7 +76,7 @@ func.func private @attention_wide(%batch: !lm.batch, %q: tensor<?x1024xf32>, %kv
 
 // Many rows: as many columns as the table says, fewer where that would make fewer than 16 blocks of them.
 // CHECK-LABEL: func.func private @many(
-// CHECK-SAME: columns = 128, least_rows = 33, depth = 64, origin
+// CHECK-SAME: columns = 128, least_rows = 97, depth = 64, origin
 func.func private @many(%x: tensor<?x576xf32>, %w: tensor<2048x576xbf16>) -> tensor<?x2048xf32> {
   %r = lm.fused "many" {
     %y = lm.linear %x, %w : (tensor<?x576xf32>, tensor<2048x576xbf16>) -> tensor<?x2048xf32>
@@ -85,7 +85,7 @@ func.func private @many(%x: tensor<?x576xf32>, %w: tensor<2048x576xbf16>) -> ten
   return %r : tensor<?x2048xf32>
 }
 // CHECK-LABEL: func.func private @fewer_columns(
-// CHECK-SAME: columns = 96, least_rows = 33, depth = 64, origin
+// CHECK-SAME: columns = 96, least_rows = 97, depth = 64, origin
 func.func private @fewer_columns(%x: tensor<?x576xf32>, %w: tensor<2016x576xbf16>) -> tensor<?x2016xf32> {
   %r = lm.fused "fewer_columns" {
     %y = lm.linear %x, %w : (tensor<?x576xf32>, tensor<2016x576xbf16>) -> tensor<?x2016xf32>

@@ -2,7 +2,7 @@
 //   attention attn, config.json:21
 // a block: a KV head of an item, 26880 bytes of shared memory
 // operations: 384 a row and position
-// schedule: default, cuda.toml:31
+// schedule: default, cuda.toml:33
 #include "lathe/kernel.cuh"
 
 using namespace lathe::device;

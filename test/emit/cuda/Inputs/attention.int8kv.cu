@@ -2,7 +2,7 @@
 //   attention attn, Qwen3-0.6B.toml:8
 // a block: a KV head of an item, 43264 bytes of shared memory
 // operations: 8192 a row and position
-// schedule: default, cuda.toml:31
+// schedule: default, cuda.toml:33
 #include "lathe/kernel.cuh"
 
 using namespace lathe::device;

@@ -3,7 +3,7 @@
 //   addf x, Llama-3.2-1B.toml:5
 // a block: 8 rows by one of 64 column tiles, 10240 bytes of shared memory
 // weights: 33554432 bytes, 524288 a tile; operations: 33554432 a row
-// schedule: default, cuda.toml:23
+// schedule: default, cuda.toml:25
 #include "lathe/kernel.cuh"
 
 using namespace lathe::device;

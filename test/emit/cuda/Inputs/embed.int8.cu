@@ -1,7 +1,7 @@
 // embed
 //   embed x, Qwen3-0.6B.toml:4
 // a block: 1 rows by one of 1 column tiles, 0 bytes of shared memory
-// schedule: default, cuda.toml:37
+// schedule: default, cuda.toml:39
 #include "lathe/kernel.cuh"
 
 using namespace lathe::device;

@@ -5,7 +5,7 @@
 //   gated gated, Qwen3-0.6B.toml:1
 // a block: 24 rows by one of 192 column tiles, 63008 bytes of shared memory
 // weights: 6684672 bytes, 34816 a tile; operations: 12582912 a row
-// schedule: default, cuda.toml:43
+// schedule: default, cuda.toml:45
 #include "lathe/kernel.cuh"
 
 using namespace lathe::device;

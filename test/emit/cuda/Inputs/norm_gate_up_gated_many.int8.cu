@@ -4,9 +4,9 @@
 //   split gate_up_parts, Qwen3-0.6B.toml:6
 //   gated gated, Qwen3-0.6B.toml:1
 // a block: 64 rows by 4 of 192 column tiles, 53248 bytes of shared memory
-// for 33 rows and more
+// for 97 rows and more
 // weights: 6684672 bytes, 34816 a tile; operations: 12582912 a row
-// schedule: default, cuda.toml:60
+// schedule: default, cuda.toml:62
 #include "lathe/kernel.cuh"
 
 using namespace lathe::device;

@@ -4,7 +4,7 @@
 //   linear logits, Qwen3-0.6B.toml:14
 // a block: 24 rows by one of 4748 column tiles, 63008 bytes of shared memory
 // weights: 311164928 bytes, 65536 a tile; operations: 311164928 a row
-// schedule: default, cuda.toml:23
+// schedule: default, cuda.toml:25
 #include "lathe/kernel.cuh"
 
 using namespace lathe::device;

@@ -9,7 +9,7 @@
 //   kv_append kv, Qwen3-0.6B.toml:9
 // a block: 24 rows by one of 32 column tiles, 96800 bytes of shared memory
 // weights: 8388608 bytes, 262144 a tile; operations: 8388608 a row
-// schedule: default, cuda.toml:23
+// schedule: default, cuda.toml:25
 #include "lathe/kernel.cuh"
 
 using namespace lathe::device;

@@ -8,9 +8,9 @@
 //   rope k_rope, Qwen3-0.6B.toml:19
 //   kv_append kv, Qwen3-0.6B.toml:9
 // a block: 64 rows by one of 32 column tiles, 53248 bytes of shared memory
-// for 33 rows and more
+// for 97 rows and more
 // weights: 8388608 bytes, 262144 a tile; operations: 8388608 a row
-// schedule: default, cuda.toml:51
+// schedule: default, cuda.toml:53
 #include "lathe/kernel.cuh"
 
 using namespace lathe::device;

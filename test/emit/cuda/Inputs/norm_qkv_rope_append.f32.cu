@@ -7,7 +7,7 @@
 //   kv_append kv, config.json:23
 // a block: 8 rows by one of 10 column tiles, 13856 bytes of shared memory
 // weights: 122880 bytes, 12288 a tile; operations: 30720 a row
-// schedule: default, cuda.toml:15
+// schedule: default, cuda.toml:17
 #include "lathe/kernel.cuh"
 
 using namespace lathe::device;

@@ -3,7 +3,7 @@
 //   addf x, Qwen3-0.6B.toml:5
 // a block: 8 rows by one of 32 column tiles, 43520 bytes of shared memory
 // weights: 4194304 bytes, 131072 a tile; operations: 4194304 a row
-// schedule: default, cuda.toml:23
+// schedule: default, cuda.toml:25
 #include "lathe/kernel.cuh"
 
 using namespace lathe::device;
