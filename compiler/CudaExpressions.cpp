@@ -109,9 +109,23 @@ bool CudaExpressions::reducesInPlace(Operation &reduce) {
   return false;
 }
 
+/// Arithmetic of a name and a constant says more than a name for it would.
+static bool isPlaceBeside(Operation &op) {
+  if (!isa<arith::AddIOp, arith::SubIOp, arith::MulIOp, arith::DivUIOp, arith::RemUIOp>(op) ||
+      !op.getResult(0).getType().isIndex() || !matchPattern(op.getOperand(1), m_Constant()))
+    return false;
+  // What a loop carries is another value at another place.
+  Value place = op.getOperand(0);
+  if (auto argument = dyn_cast<BlockArgument>(place))
+    return isa<scf::ForOp>(argument.getOwner()->getParentOp()) && argument.getArgNumber() == 0;
+  return !isa<scf::ForOp, scf::IfOp>(place.getDefiningOp());
+}
+
 bool CudaExpressions::standsInline(Operation &op) {
   if (op.getNumResults() != 1)
     return false;
+  if (isPlaceBeside(op) && !(op.getOperand(0).getDefiningOp() && isPlaceBeside(*op.getOperand(0).getDefiningOp())))
+    return true;
   if (isRead(op))
     return readsLater(op);
   if (isa<ReduceOp>(op))

@@ -269,15 +269,13 @@ std::string Printer::header(int64_t sharedBytes) {
   bool attends = kernel->getAttrOfType<kern::UnitAttr>(unitAttr).getValue() == kern::Unit::items;
   auto tilesPerBlock = kernel->getAttrOfType<IntegerAttr>(tilesPerBlockAttr);
   text += fmt::format(
-      "// a block: {}, {} of shared memory\n",
+      "// a block: {}, {} bytes of shared memory{}\n",
       attends
           ? "a KV head of an item"
           : fmt::format("{} rows by {} of {} column tiles", schedule.getUnitBlock(),
                         tilesPerBlock && tilesPerBlock.getInt() > 1 ? std::to_string(tilesPerBlock.getInt()) : "one",
                         tiles),
-      fmt::format("{} bytes", sharedBytes));
-  if (schedule.getLeastRows())
-    text += fmt::format("// for {} rows and more\n", schedule.getLeastRows());
+      sharedBytes, schedule.getLeastRows() ? fmt::format("; for {} rows and more", schedule.getLeastRows()) : "");
   int64_t flops = integer(unitFlopsAttr);
   if (bytes)
     text += fmt::format("// weights: {} bytes, {} a tile{}", tiles * bytes, bytes, flops ? "; " : "\n");
@@ -319,7 +317,7 @@ std::string Printer::parameters() {
       sizes += ", " + std::to_string(size);
     std::string parameter = fmt::format("Global<{}{}{}> {}", isStoredTo(argument) ? "" : "const ",
                                         typeOf(type.getElementType()), sizes, names.take(argument, "buffer"));
-    bool fits = width + parameter.size() + 2 < 118;
+    bool fits = width + parameter.size() + 2 < 150;
     text += (fits ? ", " : ",\n    ") + parameter;
     width = (fits ? width + 2 : 4) + parameter.size();
   }
@@ -332,7 +330,7 @@ Result<CudaText> Printer::print() {
   block(kernel.getBody().front());
   if (!problem.empty())
     return fail(ExitCode::internal, "{}", problem);
-  std::string text = header(result.sharedBytes) + "#include \"lathe/kernel.cuh\"\n\nusing namespace lathe::device;\n\n";
+  std::string text = header(result.sharedBytes) + "#include \"lathe/kernel.cuh\"\nusing namespace lathe::device;\n\n";
   text += fmt::format("namespace {{\nconstexpr int kThreads = {};\n{}}} // namespace\n\n", blockThreads, members);
   text +=
       fmt::format("extern \"C\" __global__ __launch_bounds__(kThreads, 1) void {}({}) {{\n", result.name, arguments);

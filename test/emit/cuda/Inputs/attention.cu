@@ -4,7 +4,6 @@
 // operations: 8192 a row and position
 // schedule: default, cuda.toml:33
 #include "lathe/kernel.cuh"
-
 using namespace lathe::device;
 
 namespace {
@@ -21,9 +20,8 @@ struct Memory {
 };
 } // namespace
 
-extern "C" __global__ __launch_bounds__(kThreads, 1) void attention(Batch batch, Global<const float, 2048> q_rope,
-    Global<const bf16, 8, 32, 128> keys, Global<const bf16, 8, 128, 32> values, Global<float, 2304> partials,
-    Global<float, 2048> attn) {
+extern "C" __global__ __launch_bounds__(kThreads, 1) void attention(Batch batch, Global<const float, 2048> q_rope, Global<const bf16, 8, 32, 128> keys,
+    Global<const bf16, 8, 128, 32> values, Global<float, 2304> partials, Global<float, 2048> attn) {
   Memory &memory = shared_memory<Memory>();
   dependency_wait();
   dependency_trigger();
@@ -35,14 +33,12 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void attention(Batch batch,
   const int item_end = batch.item_end(first);
   const int difference = item_end - item_row;
   const int row_sequence = batch.row_sequence(item_row);
-  const int product = difference * 2;
   const int row_position = batch.row_position(item_end - 1);
   // attn
-  for (int q = group(); q < product; q += 16) {
+  for (int q = group(); q < difference * 2; q += 16) {
     const int sum = item_row + q / 2;
-    const int product_2 = (tile * 2 + q % 2) * 128;
     for (int column = 0; column < 128; column += 16)
-      memory.queries(q, column + lane()) = to_bf16(q_rope(sum, product_2 + column + lane()) * 0.088388346f);
+      memory.queries(q, column + lane()) = to_bf16(q_rope(sum, (tile * 2 + q % 2) * 128 + column + lane()) * 0.088388346f);
     for (int column_2 = 0; column_2 < 128; column_2 += 16)
       memory.outputs(q, column_2 + lane()) = 0.0f;
     memory.maxima(q, lane()) = -1e+30f;
@@ -55,27 +51,24 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void attention(Batch batch,
   const int item_record = batch.item_record(first);
   for (int attn_2 = max(batch.item_chunk(first), 0); attn_2 < item_chunk_end; attn_2 += 1) {
     const int sum_2 = item_record + attn_2 * difference;
-    const int product_3 = attn_2 * 8;
-    const int larger = max(product_3, 0);
-    const int smaller = min(product_3 + 8, row_position / 32 + 1);
+    const int larger = max(attn_2 * 8, 0);
+    const int smaller = min(attn_2 * 8 + 8, row_position / 32 + 1);
     const int difference_2 = smaller - larger;
-    const int product_4 = (larger - product_3) * 32;
-    score_chunk(batch, keys, row_sequence, tile, attn_2, larger, smaller, product, memory.queries, memory.scores);
+    score_chunk(batch, keys, row_sequence, tile, attn_2, larger, smaller, difference * 2, memory.queries, memory.scores);
     block_barrier();
-    for (int q_2 = group(); q_2 < product; q_2 += 16) {
+    for (int q_2 = group(); q_2 < difference * 2; q_2 += 16) {
       const int sum_3 = (larger * 32) + lane();
-      const int product_5 = difference_2 * 32;
       float running = -1e+30f;
-      for (int attn_3 = 0; attn_3 < product_5; attn_3 += 16) {
-        const int sum_4 = attn_3 + product_4;
-        const float chosen = sum_3 + attn_3 <= batch.row_position(item_row + min(q_2, product - 1) / 2) ? memory.scores(q_2, sum_4 + lane()) : -1e+30f;
+      for (int attn_3 = 0; attn_3 < difference_2 * 32; attn_3 += 16) {
+        const int sum_4 = attn_3 + (larger - attn_2 * 8) * 32;
+        const float chosen = sum_3 + attn_3 <= batch.row_position(item_row + min(q_2, difference * 2 - 1) / 2) ? memory.scores(q_2, sum_4 + lane()) : -1e+30f;
         memory.scores(q_2, sum_4 + lane()) = chosen;
         running = running > chosen ? running : chosen;
       }
       const float total = group_max(running);
       float running_2 = 0.0f;
-      for (int attn_4 = 0; attn_4 < product_5; attn_4 += 16) {
-        const int sum_5 = attn_4 + product_4;
+      for (int attn_4 = 0; attn_4 < difference_2 * 32; attn_4 += 16) {
+        const int sum_5 = attn_4 + (larger - attn_2 * 8) * 32;
         const float scores_2 = memory.scores(q_2, sum_5 + lane());
         const float chosen_2 = scores_2 != -1e+30f ? exponential(scores_2 - total) : 0.0f;
         memory.scores(q_2, sum_5 + lane()) = chosen_2;
@@ -86,9 +79,9 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void attention(Batch batch,
       memory.chunk_sums(q_2, lane()) = total_2;
     }
     block_barrier();
-    weigh_chunk(batch, values, row_sequence, tile, attn_2, larger, smaller, row_position + 1, product, memory.scores, memory.products);
+    weigh_chunk(batch, values, row_sequence, tile, attn_2, larger, smaller, row_position + 1, difference * 2, memory.scores, memory.products);
     block_barrier();
-    for (int q_3 = group(); q_3 < product; q_3 += 16) {
+    for (int q_3 = group(); q_3 < difference * 2; q_3 += 16) {
       const float chunk_maxima_2 = memory.chunk_maxima(q_3, lane());
       const float chunk_sums_2 = memory.chunk_sums(q_3, lane());
       if (holds) {
@@ -96,9 +89,8 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void attention(Batch batch,
           partials(sum_2 + q_3 / 2, (tile * 2 + q_3 % 2) * 144 + column_3 + lane()) = float(memory.products(q_3, column_3 + lane()));
         if (lane() == 0) {
           const int sum_6 = sum_2 + q_3 / 2;
-          const int product_6 = (tile * 2 + q_3 % 2) * 144;
-          partials(sum_6, product_6 + 128) = chunk_maxima_2;
-          partials(sum_6, product_6 + 129) = chunk_sums_2;
+          partials(sum_6, (tile * 2 + q_3 % 2) * 144 + 128) = chunk_maxima_2;
+          partials(sum_6, (tile * 2 + q_3 % 2) * 144 + 129) = chunk_sums_2;
         }
       } else {
         const float maxima_2 = memory.maxima(q_3, lane());
@@ -119,27 +111,25 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void attention(Batch batch,
     ready = true;
   if (ready) {
     const int sum_7 = row_position / 256 + 1;
-    for (int q_4 = group(); q_4 < product; q_4 += 16) {
+    for (int q_4 = group(); q_4 < difference * 2; q_4 += 16) {
       if (holds) {
         for (int attn_5 = 0; attn_5 < sum_7; attn_5 += 1) {
           const int sum_8 = item_record + attn_5 * difference + q_4 / 2;
-          const int product_7 = (tile * 2 + q_4 % 2) * 144;
-          const float partials_2 = partials(sum_8, product_7 + 128);
+          const float partials_2 = partials(sum_8, (tile * 2 + q_4 % 2) * 144 + 128);
           const float maxima_3 = memory.maxima(q_4, lane());
           const float chosen_4 = maxima_3 > partials_2 ? maxima_3 : partials_2;
           const float power_3 = exponential(maxima_3 - chosen_4);
           const float power_4 = exponential(partials_2 - chosen_4);
-          memory.sums(q_4, lane()) = fma(memory.sums(q_4, lane()), power_3, partials(sum_8, product_7 + 129) * power_4);
+          memory.sums(q_4, lane()) = fma(memory.sums(q_4, lane()), power_3, partials(sum_8, (tile * 2 + q_4 % 2) * 144 + 129) * power_4);
           memory.maxima(q_4, lane()) = chosen_4;
           for (int column_5 = 0; column_5 < 128; column_5 += 16)
-            memory.outputs(q_4, column_5 + lane()) = fma(memory.outputs(q_4, column_5 + lane()), power_3, partials(sum_8, product_7 + column_5 + lane()) * power_4);
+            memory.outputs(q_4, column_5 + lane()) = fma(memory.outputs(q_4, column_5 + lane()), power_3, partials(sum_8, (tile * 2 + q_4 % 2) * 144 + column_5 + lane()) * power_4);
         }
       }
       const int sum_9 = item_row + q_4 / 2;
-      const int product_8 = (tile * 2 + q_4 % 2) * 128;
       const float sums_2 = memory.sums(q_4, lane());
       for (int column_6 = 0; column_6 < 128; column_6 += 16)
-        attn(sum_9, product_8 + column_6 + lane()) = memory.outputs(q_4, column_6 + lane()) * (1.0f / sums_2);
+        attn(sum_9, (tile * 2 + q_4 % 2) * 128 + column_6 + lane()) = memory.outputs(q_4, column_6 + lane()) * (1.0f / sums_2);
     }
   }
 }

@@ -4,7 +4,6 @@
 // operations: 384 a row and position
 // schedule: default, cuda.toml:33
 #include "lathe/kernel.cuh"
-
 using namespace lathe::device;
 
 namespace {
@@ -21,9 +20,8 @@ struct Memory {
 };
 } // namespace
 
-extern "C" __global__ __launch_bounds__(kThreads, 1) void attention(Batch batch, Global<const float, 96> q_rope,
-    Global<const float, 2, 32, 32> keys, Global<const float, 2, 32, 32> values, Global<float, 288> partials,
-    Global<float, 96> attn) {
+extern "C" __global__ __launch_bounds__(kThreads, 1) void attention(Batch batch, Global<const float, 96> q_rope, Global<const float, 2, 32, 32> keys,
+    Global<const float, 2, 32, 32> values, Global<float, 288> partials, Global<float, 96> attn) {
   Memory &memory = shared_memory<Memory>();
   dependency_wait();
   dependency_trigger();
@@ -35,10 +33,9 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void attention(Batch batch,
   const int item_end = batch.item_end(first);
   const int difference = item_end - item_row;
   const int row_sequence = batch.row_sequence(item_row);
-  const int product = difference * 3;
   const int row_position = batch.row_position(item_end - 1);
   // attn
-  for (int q = group(); q < product; q += 16) {
+  for (int q = group(); q < difference * 3; q += 16) {
     memory.queries(q, lane()) = q_rope(item_row + q / 3, (tile * 3 + q % 3) * 16 + lane()) * 0.25f;
     memory.queries(q, 16 + lane()) = 0.0f;
     for (int column = 0; column < 32; column += 16)
@@ -53,27 +50,24 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void attention(Batch batch,
   const int item_record = batch.item_record(first);
   for (int attn_2 = max(batch.item_chunk(first), 0); attn_2 < item_chunk_end; attn_2 += 1) {
     const int sum = item_record + attn_2 * difference;
-    const int product_2 = attn_2 * 8;
-    const int larger = max(product_2, 0);
-    const int smaller = min(product_2 + 8, row_position / 32 + 1);
+    const int larger = max(attn_2 * 8, 0);
+    const int smaller = min(attn_2 * 8 + 8, row_position / 32 + 1);
     const int difference_2 = smaller - larger;
-    const int product_3 = (larger - product_2) * 32;
-    score_chunk(batch, keys, row_sequence, tile, attn_2, larger, smaller, product, memory.queries, memory.scores);
+    score_chunk(batch, keys, row_sequence, tile, attn_2, larger, smaller, difference * 3, memory.queries, memory.scores);
     block_barrier();
-    for (int q_2 = group(); q_2 < product; q_2 += 16) {
+    for (int q_2 = group(); q_2 < difference * 3; q_2 += 16) {
       const int sum_2 = (larger * 32) + lane();
-      const int product_4 = difference_2 * 32;
       float running = -1e+30f;
-      for (int attn_3 = 0; attn_3 < product_4; attn_3 += 16) {
-        const int sum_3 = attn_3 + product_3;
-        const float chosen = sum_2 + attn_3 <= batch.row_position(item_row + min(q_2, product - 1) / 3) ? memory.scores(q_2, sum_3 + lane()) : -1e+30f;
+      for (int attn_3 = 0; attn_3 < difference_2 * 32; attn_3 += 16) {
+        const int sum_3 = attn_3 + (larger - attn_2 * 8) * 32;
+        const float chosen = sum_2 + attn_3 <= batch.row_position(item_row + min(q_2, difference * 3 - 1) / 3) ? memory.scores(q_2, sum_3 + lane()) : -1e+30f;
         memory.scores(q_2, sum_3 + lane()) = chosen;
         running = running > chosen ? running : chosen;
       }
       const float total = group_max(running);
       float running_2 = 0.0f;
-      for (int attn_4 = 0; attn_4 < product_4; attn_4 += 16) {
-        const int sum_4 = attn_4 + product_3;
+      for (int attn_4 = 0; attn_4 < difference_2 * 32; attn_4 += 16) {
+        const int sum_4 = attn_4 + (larger - attn_2 * 8) * 32;
         const float scores_2 = memory.scores(q_2, sum_4 + lane());
         const float chosen_2 = scores_2 != -1e+30f ? exponential(scores_2 - total) : 0.0f;
         memory.scores(q_2, sum_4 + lane()) = chosen_2;
@@ -84,9 +78,9 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void attention(Batch batch,
       memory.chunk_sums(q_2, lane()) = total_2;
     }
     block_barrier();
-    weigh_chunk(batch, values, row_sequence, tile, attn_2, larger, smaller, row_position + 1, product, memory.scores, memory.products);
+    weigh_chunk(batch, values, row_sequence, tile, attn_2, larger, smaller, row_position + 1, difference * 3, memory.scores, memory.products);
     block_barrier();
-    for (int q_3 = group(); q_3 < product; q_3 += 16) {
+    for (int q_3 = group(); q_3 < difference * 3; q_3 += 16) {
       const float chunk_maxima_2 = memory.chunk_maxima(q_3, lane());
       const float chunk_sums_2 = memory.chunk_sums(q_3, lane());
       if (holds) {
@@ -94,9 +88,8 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void attention(Batch batch,
           partials(sum + q_3 / 3, (tile * 3 + q_3 % 3) * 48 + column_2 + lane()) = float(memory.products(q_3, column_2 + lane()));
         if (lane() == 0) {
           const int sum_5 = sum + q_3 / 3;
-          const int product_5 = (tile * 3 + q_3 % 3) * 48;
-          partials(sum_5, product_5 + 32) = chunk_maxima_2;
-          partials(sum_5, product_5 + 33) = chunk_sums_2;
+          partials(sum_5, (tile * 3 + q_3 % 3) * 48 + 32) = chunk_maxima_2;
+          partials(sum_5, (tile * 3 + q_3 % 3) * 48 + 33) = chunk_sums_2;
         }
       } else {
         const float maxima_2 = memory.maxima(q_3, lane());
@@ -117,20 +110,19 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void attention(Batch batch,
     ready = true;
   if (ready) {
     const int sum_6 = row_position / 256 + 1;
-    for (int q_4 = group(); q_4 < product; q_4 += 16) {
+    for (int q_4 = group(); q_4 < difference * 3; q_4 += 16) {
       if (holds) {
         for (int attn_5 = 0; attn_5 < sum_6; attn_5 += 1) {
           const int sum_7 = item_record + attn_5 * difference + q_4 / 3;
-          const int product_6 = (tile * 3 + q_4 % 3) * 48;
-          const float partials_2 = partials(sum_7, product_6 + 32);
+          const float partials_2 = partials(sum_7, (tile * 3 + q_4 % 3) * 48 + 32);
           const float maxima_3 = memory.maxima(q_4, lane());
           const float chosen_4 = maxima_3 > partials_2 ? maxima_3 : partials_2;
           const float power_3 = exponential(maxima_3 - chosen_4);
           const float power_4 = exponential(partials_2 - chosen_4);
-          memory.sums(q_4, lane()) = fma(memory.sums(q_4, lane()), power_3, partials(sum_7, product_6 + 33) * power_4);
+          memory.sums(q_4, lane()) = fma(memory.sums(q_4, lane()), power_3, partials(sum_7, (tile * 3 + q_4 % 3) * 48 + 33) * power_4);
           memory.maxima(q_4, lane()) = chosen_4;
           for (int column_4 = 0; column_4 < 32; column_4 += 16)
-            memory.outputs(q_4, column_4 + lane()) = fma(memory.outputs(q_4, column_4 + lane()), power_3, partials(sum_7, product_6 + column_4 + lane()) * power_4);
+            memory.outputs(q_4, column_4 + lane()) = fma(memory.outputs(q_4, column_4 + lane()), power_3, partials(sum_7, (tile * 3 + q_4 % 3) * 48 + column_4 + lane()) * power_4);
         }
       }
       attn(item_row + q_4 / 3, (tile * 3 + q_4 % 3) * 16 + lane()) = memory.outputs(q_4, lane()) * (1.0f / memory.sums(q_4, lane()));

@@ -5,7 +5,6 @@
 // weights: 33554432 bytes, 524288 a tile; operations: 33554432 a row
 // schedule: default, cuda.toml:25
 #include "lathe/kernel.cuh"
-
 using namespace lathe::device;
 
 namespace {
@@ -16,8 +15,8 @@ struct Memory {
 };
 } // namespace
 
-extern "C" __global__ __launch_bounds__(kThreads, 1) void down_residual(Batch batch, Global<const float, 8192> gated,
-    Global<const float, 2048> x, Global<const bf16, 256, 8, 32> down_weight, Global<float, 2048> x_2) {
+extern "C" __global__ __launch_bounds__(kThreads, 1) void down_residual(Batch batch, Global<const float, 8192> gated, Global<const float, 2048> x,
+    Global<const bf16, 256, 8, 32> down_weight, Global<float, 2048> x_2) {
   Memory &memory = shared_memory<Memory>();
   const int tile_2 = block_x();
   prefetch_weight<32>(down_weight, tile_2 * 4);

@@ -1,12 +1,10 @@
 // down_residual_many
 //   linear down, Qwen3-0.6B.toml:5
 //   addf x, Qwen3-0.6B.toml:5
-// a block: 64 rows by 2 of 32 column tiles, 32768 bytes of shared memory
-// for 97 rows and more
+// a block: 64 rows by 2 of 32 column tiles, 32768 bytes of shared memory; for 97 rows and more
 // weights: 6291456 bytes, 196608 a tile; operations: 6291456 a row
 // schedule: default, cuda.toml:53
 #include "lathe/kernel.cuh"
-
 using namespace lathe::device;
 
 namespace {
@@ -17,8 +15,8 @@ struct Memory {
 };
 } // namespace
 
-extern "C" __global__ __launch_bounds__(kThreads, 1) void down_residual_many(Batch batch, Global<const float, 3072> gated,
-    Global<const float, 1024> x, Global<const bf16, 96, 8, 32> down_weight, Global<float, 1024> x_2) {
+extern "C" __global__ __launch_bounds__(kThreads, 1) void down_residual_many(Batch batch, Global<const float, 3072> gated, Global<const float, 1024> x,
+    Global<const bf16, 96, 8, 32> down_weight, Global<float, 1024> x_2) {
   Memory &memory = shared_memory<Memory>();
   const int first_tile = block_x() * 2;
   prefetch_weight<64>(down_weight, first_tile * 4);
@@ -32,21 +30,19 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void down_residual_many(Bat
   // down
   auto sums = start_gemm<64, 64>(down_weight, first_tile * 4, 128);
   for (int piece = 0; piece < 48; piece += 1) {
-    const int rest = piece % 2;
     for (int row = first + group(); row < last; row += 16) {
       const int difference_2 = row - first;
       for (int column = 0; column < 64; column += 16)
-        memory.input(rest, column / 32, difference_2, column % 32 + lane()) = to_bf16(gated(row, piece * 64 + column + lane()));
+        memory.input(piece % 2, column / 32, difference_2, column % 32 + lane()) = to_bf16(gated(row, piece * 64 + column + lane()));
     }
     block_barrier();
-    add_piece(sums, difference, memory.input, rest, piece);
+    add_piece(sums, difference, memory.input, piece % 2, piece);
   }
   store_gemm(sums, difference, memory.tile);
   block_barrier();
   for (int tile_2 = first_tile; tile_2 < last_tile; tile_2 += 1) {
-    const int product = (tile_2 - first_tile) * 64;
     for (int row_2 = first + group(); row_2 < last; row_2 += 16) {
-      const int sum = product + (row_2 - first);
+      const int sum = (tile_2 - first_tile) * 64 + (row_2 - first);
       // x
       for (int column_2 = 0; column_2 < 32; column_2 += 16) {
         const int sum_2 = tile_2 * 32 + column_2;

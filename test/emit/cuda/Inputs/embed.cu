@@ -3,15 +3,13 @@
 // a block: 1 rows by one of 1 column tiles, 0 bytes of shared memory
 // schedule: default, cuda.toml:39
 #include "lathe/kernel.cuh"
-
 using namespace lathe::device;
 
 namespace {
 constexpr int kThreads = 256;
 } // namespace
 
-extern "C" __global__ __launch_bounds__(kThreads, 1) void embed(Batch batch, Global<const bf16, 32, 8, 32> embed_weight,
-    Global<float, 1024> x) {
+extern "C" __global__ __launch_bounds__(kThreads, 1) void embed(Batch batch, Global<const bf16, 32, 8, 32> embed_weight, Global<float, 1024> x) {
   dependency_wait();
   dependency_trigger();
   const int first = block_y() * 1;
@@ -20,12 +18,9 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void embed(Batch batch, Glo
   // x
   for (int row = first; row < last; row += 1) {
     const int token_ids = batch.token_id(row);
-    const int quotient = token_ids / 8;
-    const int rest = token_ids % 8;
     for (int number = group(); number < 32; number += 16) {
-      const int product = number * 32;
-      x(row, product + lane()) = to_float(embed_weight(quotient, number, rest, lane()));
-      x(row, product + 16 + lane()) = to_float(embed_weight(quotient, number, rest, 16 + lane()));
+      x(row, number * 32 + lane()) = to_float(embed_weight(token_ids / 8, number, token_ids % 8, lane()));
+      x(row, number * 32 + 16 + lane()) = to_float(embed_weight(token_ids / 8, number, token_ids % 8, 16 + lane()));
     }
   }
 }

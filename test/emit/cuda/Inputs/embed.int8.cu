@@ -3,7 +3,6 @@
 // a block: 1 rows by one of 1 column tiles, 0 bytes of shared memory
 // schedule: default, cuda.toml:39
 #include "lathe/kernel.cuh"
-
 using namespace lathe::device;
 
 namespace {
@@ -20,16 +19,12 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void embed(Batch batch, Glo
   // x
   for (int row = first; row < last; row += 1) {
     const int token_ids = batch.token_id(row);
-    const int quotient = token_ids / 8;
-    const int rest = token_ids % 8;
     for (int number = group(); number < 16; number += 16) {
-      const int product = number * 2;
-      const int product_2 = number * 64;
-      x(row, product_2 + lane()) = code(embed_weight, quotient, number, rest, lane()) * to_float(embed_weight_scales(quotient, product, rest));
-      x(row, product_2 + 16 + lane()) = code(embed_weight, quotient, number, rest, 16 + lane()) * to_float(embed_weight_scales(quotient, product, rest));
-      const int sum = product + 1;
-      x(row, product_2 + 32 + lane()) = code(embed_weight, quotient, number, rest, 32 + lane()) * to_float(embed_weight_scales(quotient, sum, rest));
-      x(row, product_2 + 48 + lane()) = code(embed_weight, quotient, number, rest, 48 + lane()) * to_float(embed_weight_scales(quotient, sum, rest));
+      x(row, number * 64 + lane()) = code(embed_weight, token_ids / 8, number, token_ids % 8, lane()) * to_float(embed_weight_scales(token_ids / 8, number * 2, token_ids % 8));
+      x(row, number * 64 + 16 + lane()) = code(embed_weight, token_ids / 8, number, token_ids % 8, 16 + lane()) * to_float(embed_weight_scales(token_ids / 8, number * 2, token_ids % 8));
+      const int sum = number * 2 + 1;
+      x(row, number * 64 + 32 + lane()) = code(embed_weight, token_ids / 8, number, token_ids % 8, 32 + lane()) * to_float(embed_weight_scales(token_ids / 8, sum, token_ids % 8));
+      x(row, number * 64 + 48 + lane()) = code(embed_weight, token_ids / 8, number, token_ids % 8, 48 + lane()) * to_float(embed_weight_scales(token_ids / 8, sum, token_ids % 8));
     }
   }
 }

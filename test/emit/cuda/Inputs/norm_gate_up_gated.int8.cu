@@ -7,7 +7,6 @@
 // weights: 6684672 bytes, 34816 a tile; operations: 12582912 a row
 // schedule: default, cuda.toml:45
 #include "lathe/kernel.cuh"
-
 using namespace lathe::device;
 
 namespace {
@@ -20,9 +19,8 @@ struct Memory {
 };
 } // namespace
 
-extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_gate_up_gated(Batch batch, Global<const float, 1024> x,
-    Global<const signed char, 16, 8, 64> gate_up_weight, Global<const bf16, 32, 8> gate_up_weight_scales,
-    Global<const float> mlp_norm_gain, Global<float, 3072> gated) {
+extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_gate_up_gated(Batch batch, Global<const float, 1024> x, Global<const signed char, 16, 8, 64> gate_up_weight,
+    Global<const bf16, 32, 8> gate_up_weight_scales, Global<const float> mlp_norm_gain, Global<float, 3072> gated) {
   Memory &memory = shared_memory<Memory>();
   const int tile_2 = block_x();
   prefetch_weight<32>(gate_up_weight, tile_2 * 4);

@@ -3,12 +3,10 @@
 //   linear gate_up, Qwen3-0.6B.toml:6
 //   split gate_up_parts, Qwen3-0.6B.toml:6
 //   gated gated, Qwen3-0.6B.toml:1
-// a block: 64 rows by 4 of 192 column tiles, 53248 bytes of shared memory
-// for 97 rows and more
+// a block: 64 rows by 4 of 192 column tiles, 53248 bytes of shared memory; for 97 rows and more
 // weights: 6684672 bytes, 34816 a tile; operations: 12582912 a row
 // schedule: default, cuda.toml:62
 #include "lathe/kernel.cuh"
-
 using namespace lathe::device;
 
 namespace {
@@ -20,9 +18,8 @@ struct Memory {
 };
 } // namespace
 
-extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_gate_up_gated_many(Batch batch, Global<const float, 1024> x,
-    Global<const signed char, 16, 8, 64> gate_up_weight, Global<const bf16, 32, 8> gate_up_weight_scales,
-    Global<const float> mlp_norm_gain, Global<float, 3072> gated) {
+extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_gate_up_gated_many(Batch batch, Global<const float, 1024> x, Global<const signed char, 16, 8, 64> gate_up_weight,
+    Global<const bf16, 32, 8> gate_up_weight_scales, Global<const float> mlp_norm_gain, Global<float, 3072> gated) {
   Memory &memory = shared_memory<Memory>();
   const int first_tile = block_x() * 4;
   prefetch_weight<128>(gate_up_weight, first_tile * 4);
@@ -54,23 +51,21 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_gate_up_gated_man
   // gate_up
   auto sums = start_gemm<64, 128>(gate_up_weight, gate_up_weight_scales, first_tile * 4, 768);
   for (int piece = 0; piece < 16; piece += 1) {
-    const int rest = piece % 2;
     for (int row_2 = sum; row_2 < last; row_2 += 16) {
       const int difference_2 = row_2 - first;
       for (int column = 0; column < 64; column += 16) {
         const int sum_2 = piece * 64 + column;
-        memory.input(rest, column / 32, difference_2, column % 32 + lane()) = to_bf16(x(row_2, sum_2 + lane()) * memory.inverse(difference_2, lane()) * mlp_norm_gain(sum_2 + lane()));
+        memory.input(piece % 2, column / 32, difference_2, column % 32 + lane()) = to_bf16(x(row_2, sum_2 + lane()) * memory.inverse(difference_2, lane()) * mlp_norm_gain(sum_2 + lane()));
       }
     }
     block_barrier();
-    add_piece(sums, difference, memory.input, rest, piece);
+    add_piece(sums, difference, memory.input, piece % 2, piece);
   }
   store_gemm(sums, difference, memory.tile);
   block_barrier();
   for (int tile_2 = first_tile; tile_2 < last_tile; tile_2 += 1) {
-    const int product = (tile_2 - first_tile) * 64;
     for (int row_3 = sum; row_3 < last; row_3 += 16) {
-      const int sum_3 = product + (row_3 - first);
+      const int sum_3 = (tile_2 - first_tile) * 64 + (row_3 - first);
       const float tile_3 = memory.tile(sum_3, lane());
       // gated
       gated(row_3, tile_2 * 16 + lane()) = tile_3 / (exponential(-tile_3) + 1.0f) * memory.tile(sum_3, 16 + lane());

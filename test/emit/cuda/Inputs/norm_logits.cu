@@ -6,7 +6,6 @@
 // weights: 311164928 bytes, 65536 a tile; operations: 311164928 a row
 // schedule: default, cuda.toml:25
 #include "lathe/kernel.cuh"
-
 using namespace lathe::device;
 
 namespace {
@@ -19,8 +18,8 @@ struct Memory {
 };
 } // namespace
 
-extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_logits(Batch batch, Global<const float, 1024> x,
-    Global<const bf16, 32, 8, 32> embed_weight, Global<const float> final_norm_gain, Global<float, 151936> logits) {
+extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_logits(Batch batch, Global<const float, 1024> x, Global<const bf16, 32, 8, 32> embed_weight,
+    Global<const float> final_norm_gain, Global<float, 151936> logits) {
   Memory &memory = shared_memory<Memory>();
   const int tile_2 = block_x();
   prefetch_weight<32>(embed_weight, tile_2 * 4);

@@ -9,7 +9,6 @@
 // weights: 122880 bytes, 12288 a tile; operations: 30720 a row
 // schedule: default, cuda.toml:17
 #include "lathe/kernel.cuh"
-
 using namespace lathe::device;
 
 namespace {
@@ -22,10 +21,9 @@ struct Memory {
 };
 } // namespace
 
-extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_rope_append(Batch batch, Global<const float, 96> x,
-    Global<const float, 6, 8, 16> qkv_weight, Global<const float> qkv_bias, Global<const float> attn_norm_gain,
-    Global<const float, 256, 16> rope_low, Global<const float, 1, 16> rope_high, Global<float, 2, 32, 32> keys,
-    Global<float, 2, 32, 32> values, Global<float, 96> q_rope) {
+extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_rope_append(Batch batch, Global<const float, 96> x, Global<const float, 6, 8, 16> qkv_weight,
+    Global<const float> qkv_bias, Global<const float> attn_norm_gain, Global<const float, 256, 16> rope_low, Global<const float, 1, 16> rope_high,
+    Global<float, 2, 32, 32> keys, Global<float, 2, 32, 32> values, Global<float, 96> q_rope) {
   Memory &memory = shared_memory<Memory>();
   const int tile_2 = block_x();
   prefetch_weight<32>(qkv_weight, tile_2 * 4);
@@ -50,17 +48,15 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_rope_append(B
     const int difference = row_2 - first;
     if (tile_2 >= 0 && tile_2 < 6) {
       const int row_position = batch.row_position(row_2);
-      const int rest = row_position % 256;
-      const int quotient = row_position / 256;
       // q_rope
       memory.tile(difference, lane()) = memory.tile(difference, lane()) + qkv_bias(tile_2 * 32 + lane());
       group_barrier();
       const float tile_3 = memory.tile(difference, lane());
       const float tile_4 = memory.tile(difference, 8 + lane());
-      const float rope_low_2 = rope_low(0, rest, lane());
-      const float rope_low_3 = rope_low(1, rest, lane());
-      const float rope_high_2 = rope_high(0, quotient, lane());
-      const float rope_high_3 = rope_high(1, quotient, lane());
+      const float rope_low_2 = rope_low(0, row_position % 256, lane());
+      const float rope_low_3 = rope_low(1, row_position % 256, lane());
+      const float rope_high_2 = rope_high(0, row_position / 256, lane());
+      const float rope_high_3 = rope_high(1, row_position / 256, lane());
       const float difference_2 = rope_high_2 * rope_low_2 - rope_high_3 * rope_low_3;
       const float sum = rope_high_3 * rope_low_2 + rope_high_2 * rope_low_3;
       group_barrier();
@@ -71,39 +67,33 @@ extern "C" __global__ __launch_bounds__(kThreads, 1) void norm_qkv_rope_append(B
       q_rope(row_2, tile_2 * 16 + lane()) = float(memory.tile(difference, lane()));
     }
     if (tile_2 >= 6 && tile_2 < 8) {
-      const int difference_3 = tile_2 - 6;
       const int row_position_2 = batch.row_position(row_2);
-      const int rest_2 = row_position_2 % 256;
-      const int quotient_2 = row_position_2 / 256;
       // k_rope
       memory.tile(difference, lane()) = memory.tile(difference, lane()) + qkv_bias(tile_2 * 32 + lane());
       group_barrier();
       const float tile_5 = memory.tile(difference, lane());
       const float tile_6 = memory.tile(difference, 8 + lane());
-      const float rope_low_4 = rope_low(0, rest_2, lane());
-      const float rope_low_5 = rope_low(1, rest_2, lane());
-      const float rope_high_4 = rope_high(0, quotient_2, lane());
-      const float rope_high_5 = rope_high(1, quotient_2, lane());
-      const float difference_4 = rope_high_4 * rope_low_4 - rope_high_5 * rope_low_5;
+      const float rope_low_4 = rope_low(0, row_position_2 % 256, lane());
+      const float rope_low_5 = rope_low(1, row_position_2 % 256, lane());
+      const float rope_high_4 = rope_high(0, row_position_2 / 256, lane());
+      const float rope_high_5 = rope_high(1, row_position_2 / 256, lane());
+      const float difference_3 = rope_high_4 * rope_low_4 - rope_high_5 * rope_low_5;
       const float sum_2 = rope_high_5 * rope_low_4 + rope_high_4 * rope_low_5;
       group_barrier();
       if (lane() < 8)
-        memory.tile(difference, lane()) = tile_5 * difference_4 - tile_6 * sum_2;
-      memory.tile(difference, 8 + lane()) = tile_6 * difference_4 + tile_5 * sum_2;
+        memory.tile(difference, lane()) = tile_5 * difference_3 - tile_6 * sum_2;
+      memory.tile(difference, 8 + lane()) = tile_6 * difference_3 + tile_5 * sum_2;
       group_barrier();
       const int page_number = batch.page(batch.row_sequence(row_2), row_position_2 / 32);
-      const int rest_3 = row_position_2 % 32;
       // kv
       for (int column = 0; column < 32; column += 16)
-        keys(page_number, difference_3, rest_3, column + lane()) = float(memory.tile(difference, column + lane()));
+        keys(page_number, tile_2 - 6, row_position_2 % 32, column + lane()) = float(memory.tile(difference, column + lane()));
     }
     if (tile_2 >= 8 && tile_2 < 10) {
-      const int difference_5 = tile_2 - 8;
       const int row_position_3 = batch.row_position(row_2);
       const int page_number_2 = batch.page(batch.row_sequence(row_2), row_position_3 / 32);
-      const int rest_4 = row_position_3 % 32;
       for (int column_2 = 0; column_2 < 32; column_2 += 16)
-        values(page_number_2, difference_5, column_2 + lane(), rest_4) = memory.tile(difference, column_2 + lane()) + qkv_bias(tile_2 * 32 + column_2 + lane());
+        values(page_number_2, tile_2 - 8, column_2 + lane(), row_position_3 % 32) = memory.tile(difference, column_2 + lane()) + qkv_bias(tile_2 * 32 + column_2 + lane());
     }
   }
 }

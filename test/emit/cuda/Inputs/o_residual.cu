@@ -5,7 +5,6 @@
 // weights: 4194304 bytes, 131072 a tile; operations: 4194304 a row
 // schedule: default, cuda.toml:25
 #include "lathe/kernel.cuh"
-
 using namespace lathe::device;
 
 namespace {
@@ -17,8 +16,8 @@ struct Memory {
 };
 } // namespace
 
-extern "C" __global__ __launch_bounds__(kThreads, 1) void o_residual(Batch batch, Global<const float, 2048> attn,
-    Global<const float, 1024> x, Global<const bf16, 64, 8, 32> o_weight, Global<float, 1024> x_2) {
+extern "C" __global__ __launch_bounds__(kThreads, 1) void o_residual(Batch batch, Global<const float, 2048> attn, Global<const float, 1024> x,
+    Global<const bf16, 64, 8, 32> o_weight, Global<float, 1024> x_2) {
   Memory &memory = shared_memory<Memory>();
   const int tile_2 = block_x();
   prefetch_weight<32>(o_weight, tile_2 * 4);
