@@ -2,6 +2,7 @@
 #include "compiler/inspect/Difference.h"
 
 #include "compiler/Disassembly.h"
+#include "compiler/inspect/CudaUsage.h"
 
 #include "llvm/ADT/StringRef.h"
 #include <xxhash.h>
@@ -162,9 +163,10 @@ private:
   }
 
   static Facts factsOf(const Inspection &inspection, const Kernel &kernel) {
-    int64_t launches = 0;
-    for (const Launch &launch : inspection.plan().launches)
-      launches += &inspection.plan().kernels[launch.kernel] == &kernel;
+    const Plan &plan = inspection.plan();
+    std::string planned = plannedName(plan, kernel.symbol);
+    int64_t launches = llvm::count_if(
+        plan.launches, [&](const Launch &launch) { return plan.kernels[launch.kernel].symbol == planned; });
     return {{kernel.symbol + ": ops", kernel.provenance},
             {kernel.symbol + ": unit", unitName(kernel.unit)},
             {kernel.symbol + ": launches", std::to_string(launches)},
