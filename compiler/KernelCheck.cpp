@@ -209,9 +209,7 @@ bool near(const Numbers &numbers, int64_t i, float actual, float wanted) {
     return std::isnan(actual);
   float error = std::abs(actual - wanted), size = std::max(1.0f, std::abs(wanted));
   if (numbers.isScale(i))
-    if (numbers.element.isInteger(32)) // a token
-      return error == 0;
-  return error <= 1e-3f * std::abs(wanted);
+    return error <= 1e-3f * std::abs(wanted);
   if (numbers.element.isInteger(32)) // a token
     return error == 0;
   return error <= (numbers.element.isF32() ? 1e-3f * size : numbers.element.isInteger(8) ? 1.0f : 0.02f * size);

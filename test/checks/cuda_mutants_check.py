@@ -233,6 +233,16 @@ def readsOtherwise(lathe):
     compileWith(lathe, *MODELS[0], name, text).expect(0)
 
 
+def roundsOtherwise(lathe):
+    """What is less than rounding may do is taken, of numbers near 0 too; more is not."""
+    name = "o_residual.cu"
+    text = Texts(lathe, *MODELS[0]).kernels[name]
+    for more, status in (("1e-5f", 0), ("0.05f", 6)):
+        edited = re.sub(r"(\bx_2\(.*\) = x\(.*);", rf"\1 + {more};", text)
+        expect(edited != text, "nothing was edited")
+        compileWith(lathe, *MODELS[0], name, edited).expect(status)
+
+
 def unknownKernel(lathe):
     result = compileWith(lathe, *MODELS[0], "no_such_kernel.cu", "")
     expectEqual(result.status, 3, "exit status")
@@ -241,6 +251,7 @@ def unknownKernel(lathe):
 
 def fill(suite, lathe, args):
     suite.add("an edit that computes the same", readsOtherwise, lathe)
+    suite.add("an edit that rounds otherwise", roundsOtherwise, lathe)
     suite.add("a kernel that the model has not", unknownKernel, lathe)
     for model, quant in MODELS:
         suite.add(f"{model}/{quant}/mistakes are refused", refused, lathe, model, quant, args.all)
